@@ -1,0 +1,42 @@
+"""vggfeat: VGG descriptors of images, as Simonyan & Zisserman describe them, and what they are worth.
+
+    import vggfeat
+    v = vggfeat.describe("photo.jpg")                     # float32 (4096,), L2 norm 1
+    store = vggfeat.extract("photos/", out="photos.vggfeat")
+    X = vggfeat.load("photos.vggfeat", agg="stack").X     # float32 (N, 12288)
+
+Importing the package imports neither torch nor numpy: each public name is fetched when it is first used.
+"""
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "describe": "descriptors",
+    "Describer": "descriptors",
+    "VGGDescriptor": "descriptors",
+    "extract": "extract",
+    "load": "store",
+    "VggfeatError": "errors",
+    "UsageError": "errors",
+    "ImageError": "errors",
+    "WeightsError": "errors",
+    "DataError": "errors",
+    "StoreError": "errors",
+}
+
+__all__ = ["__version__", *_HOME]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        value = getattr(importlib.import_module(f"vggfeat.{_HOME[name]}"), name)
+        globals()[name] = value  # `vggfeat.extract` is the function, also after the module was imported
+        return value
+    raise AttributeError(f"module 'vggfeat' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
