@@ -16,7 +16,7 @@ __version__ = "0.1.0"
 _HOME = {
     "describe": "descriptors",
     "Describer": "descriptors",
-    "VGGDescriptor": "descriptors",
+    "VGGDescriptor": "transformer",
     "extract": "extract",
     "load": "store",
     "VggfeatError": "errors",

@@ -4,6 +4,7 @@
     ├── UsageError     an argument that can't be meant; also a ValueError
     ├── ImageError     an image that can't be read, or is too small or too large for what is asked
     ├── WeightsError   weights that are missing, damaged, or not those of the net that is asked for
+    ├── FetchError     a file that could not be fetched
     ├── DataError      a data set or source that is missing, partial or in another layout
     └── StoreError     a descriptor store that is damaged, in use, or made in another way
 
@@ -25,6 +26,10 @@ class ImageError(VggfeatError):
 
 class WeightsError(VggfeatError):
     """Weights that are missing, damaged, or not those of the net that is asked for."""
+
+
+class FetchError(VggfeatError):
+    """A file that could not be fetched."""
 
 
 class DataError(VggfeatError):

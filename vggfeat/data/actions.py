@@ -1,0 +1,154 @@
+"""VOC-2012 action classification: a sample is a person, given by the box of an object in an image."""
+
+import math
+import os
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+
+from vggfeat.data import voc
+from vggfeat.data.base import ImageSet, read_text, shortfall
+from vggfeat.errors import DataError
+
+ACTIONS = (
+    *("jumping", "phoning", "playinginstrument", "reading", "ridingbike"),
+    *("ridinghorse", "running", "takingphoto", "usingcomputer", "walking"),
+)
+CLASSES = (*ACTIONS, "other")  # `other` is none of the ten: negatives, never scored
+IMAGES = {"train": 2296, "val": 2292}
+XML_BYTES = 2**20
+MAX_SIDE = 2**16  # of an image in pixels
+
+Person = tuple[str, int]  # image id, place among the objects of its annotation, from 1
+
+
+def read(root: str | os.PathLike[str] | None = None, *, check_images: bool = True) -> ImageSet:
+    """The people of VOC-2012's action lists from `root` (default $VGGFEAT_DATA/voc2012), with their boxes.
+
+    Subsets train, val, and test where it is there; paths are `JPEGImages/<id>.jpg#<object-index>`.
+    A person may do several actions. Where a class's list says 0, leaves the person out (as jumping's does the
+    people of 2010) or gives no label (test), the person is ignored for that class. `listed` tells who is in
+    the list: a submission must name these and no others. check_images : as in `voc.read2007`.
+
+    Raises DataError where the kit, a list, an annotation or all photos are missing, or contradict each other.
+    """
+    kit = voc.find_kit(voc.ORIGIN2012, root, "Action")
+    lists = {
+        (subset, k): _labels(kit / "ImageSets" / "Action" / f"{name}_{subset}.txt", kit, subset)
+        for subset in voc.SUBSETS
+        for k, name in enumerate(ACTIONS)
+    }
+    subset_of = _subsets(kit, lists)
+    people = sorted(subset_of, key=_path)
+    row = {person: n for n, person in enumerate(people)}
+    codes = np.zeros((len(people), len(CLASSES)), dtype=np.int8)
+    listed = np.zeros(codes.shape, dtype=bool)
+    for (_, k), labels in lists.items():
+        rows = [row[person] for person in labels]
+        codes[rows, k], listed[rows, k] = list(labels.values()), True
+    codes[:, -1] = _other(codes[:, :-1])
+    ids = {subset: {p[0] for p in people if subset_of[p] == subset} for subset in IMAGES}
+    notes = [
+        note for s, expected in IMAGES.items() for note in shortfall(f"{s} images", len(ids[s]), expected)
+    ]
+    return ImageSet(
+        name="voc2012-actions",
+        classes=CLASSES,
+        paths=tuple(_path(person) for person in people),
+        images=tuple(voc.photo(kit, image_id) for image_id, _ in people),
+        labels=codes > 0,
+        ignore=codes == 0,
+        subset=np.array([subset_of[person] for person in people]),
+        boxes=_boxes(kit, people),
+        listed=listed,
+        notes=tuple(notes + (voc.check_photos(kit, {p[0] for p in people}) if check_images else [])),
+    )
+
+
+def _subsets(kit: Path, lists: dict[tuple[str, int], dict[Person, int]]) -> dict[Person, str]:
+    subset_of: dict[Person, str] = {}
+    for (subset, _), labels in lists.items():
+        for person in labels:
+            if subset_of.setdefault(person, subset) != subset:
+                raise DataError(
+                    f"{kit}: {_path(person)} is in the lists of {subset_of[person]} and {subset}; "
+                    "unpack the data set again"
+                )
+    if not subset_of:
+        raise DataError(f"{kit / 'ImageSets' / 'Action'}: the lists name no one; unpack the data set again")
+    return subset_of
+
+
+def _path(person: Person) -> str:
+    return f"JPEGImages/{person[0]}.jpg#{person[1]}"
+
+
+def _labels(file: Path, kit: Path, subset: str) -> dict[Person, int]:
+    if subset == "test" and not file.exists():  # it comes in an archive of its own
+        return {}
+    labels: dict[Person, int] = {}
+    for image_id, index, *label in voc.read_list(file, kit, (2, 3) if subset == "test" else (3,)):
+        if not re.fullmatch("[1-9][0-9]{0,5}", index):
+            raise DataError(f"{file}: {image_id} has an object index that is no number from 1; unpack again")
+        person = (image_id, int(index))
+        if person in labels:
+            raise DataError(f"{file}: {image_id} {index} twice; unpack the data set again")
+        labels[person] = voc.code(label[0], file) if label else 0
+    return labels
+
+
+def _other(codes: np.ndarray) -> np.ndarray:
+    """The codes of `other`, int8 (N,), from those of the ten actions, (N, 10).
+
+    The kit has no list of it: it means none of the ten. Who is ignored for one may do that one.
+    """
+    does_one = (codes > 0).any(axis=1)
+    unknown = (codes == 0).any(axis=1)
+    return np.where(does_one, -1, np.where(unknown, 0, 1)).astype(np.int8)
+
+
+def _boxes(kit: Path, people: list[Person]) -> np.ndarray:
+    """int (N, 4): x0, y0, x1, y1 of each person, counted from 0."""
+    by_image: dict[str, list[tuple[int, ...] | None]] = {}
+    boxes = []
+    for image_id, index in people:
+        file = kit / "Annotations" / f"{image_id}.xml"
+        if image_id not in by_image:
+            by_image[image_id] = _person_boxes(file, kit)
+        objects = by_image[image_id]
+        box = objects[index - 1] if index <= len(objects) else None
+        if box is None:
+            raise DataError(f"{file}: object {index} is no person with a box; unpack the data set again")
+        boxes.append(box)
+    return np.array(boxes, dtype=np.int64)
+
+
+def _person_boxes(file: Path, kit: Path) -> list[tuple[int, ...] | None]:
+    """The boxes of an annotation's objects, None for one that is no person or has no box."""
+    text = read_text(file, kit, XML_BYTES)
+    if "<!DOCTYPE" in text:  # entities are declared there, and could unfold without bound
+        raise DataError(f"{file}: a document type has no place in an annotation; unpack the data set again")
+    try:
+        annotation = ElementTree.fromstring(text)
+    except ElementTree.ParseError as error:
+        raise DataError(f"{file}: not XML ({error}); unpack the data set again") from error
+    return [_box(element) for element in annotation.findall("object")]
+
+
+def _box(element: ElementTree.Element) -> tuple[int, ...] | None:
+    corners = [_number(element, f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax")]
+    if element.findtext("name") != "person" or not all(0 <= corner <= MAX_SIDE for corner in corners):
+        return None
+    # VOC counts pixels from 1, and the last one belongs to the box; some corners are fractions.
+    x0, y0, x1, y1 = (math.floor(corner + 0.5) for corner in corners)
+    x0, y0 = max(0, x0 - 1), max(0, y0 - 1)
+    return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None
+
+
+def _number(element: ElementTree.Element, path: str) -> float:
+    try:
+        return float(element.findtext(path) or "nan")
+    except ValueError:
+        return math.nan

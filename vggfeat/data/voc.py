@@ -1,0 +1,185 @@
+"""PASCAL VOC image classification, 2007 and 2012 (Everingham et al.): twenty classes, several an image."""
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from vggfeat.data.base import ImageSet, Origin, image_files, locate, posix, read_text, shortfall, unfollowed
+from vggfeat.errors import DataError
+
+CLASSES = (
+    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
+    *(
+        "diningtable",
+        "dog",
+        "horse",
+        "motorbike",
+        "person",
+        "pottedplant",
+        "sheep",
+        "sofa",
+        "train",
+        "tvmonitor",
+    ),
+)
+SUBSETS = ("train", "val", "test")
+IMAGES = {2007: {"train": 2501, "val": 2510, "test": 4952}, 2012: {"train": 5717, "val": 5823}}
+
+ORIGIN2007 = Origin(
+    "voc2007",
+    "VOC-2007",
+    ("VOC2007", "VOCdevkit/VOC2007"),
+    "get VOCtrainval_06-Nov-2007.tar and VOCtest_06-Nov-2007.tar from "
+    "http://host.robots.ox.ac.uk/pascal/VOC/voc2007, unpack both in one folder",
+)
+ORIGIN2012 = Origin(
+    "voc2012",
+    "VOC-2012",
+    ("VOC2012", "VOCdevkit/VOC2012"),
+    "get VOCtrainval_11-May-2012.tar from http://host.robots.ox.ac.uk/pascal/VOC/voc2012 "
+    "(its test images are on the evaluation server), unpack it",
+)
+
+LIST_BYTES = 16 * 2**20
+ID = re.compile(r"[0-9A-Za-z_-]{1,64}")  # an id becomes a file name, and must not lead elsewhere
+
+
+def read2007(root: str | os.PathLike[str] | None = None, *, check_images: bool = True) -> ImageSet:
+    """VOC-2007 from `root` (default $VGGFEAT_DATA/voc2007): subsets train, val and test.
+
+    An image that holds only difficult objects of a class is ignored for that class.
+    check_images : look for the photos; False gives the labels of a kit that has none.
+
+    Photos that are missing are told in `notes` and stay in the set. Raises DataError where the kit, a list or
+    all photos are missing, or where lists contradict each other.
+    """
+    return _read(2007, ORIGIN2007, root, check_images)
+
+
+def read2012(root: str | os.PathLike[str] | None = None, *, check_images: bool = True) -> ImageSet:
+    """VOC-2012 from `root` (default $VGGFEAT_DATA/voc2012): subsets train, val, and test where it is there.
+
+    The labels of test aren't public: its images are ignored for every class. Otherwise as `read2007`.
+    """
+    return _read(2012, ORIGIN2012, root, check_images)
+
+
+def submission_id(path: str) -> str:
+    """A sample as the evaluation server names it.
+
+    >>> submission_id("JPEGImages/2008_000007.jpg"), submission_id("JPEGImages/2010_006215.jpg#2")
+    ('2008_000007', '2010_006215 2')
+    """
+    image, _, person = path.partition("#")
+    return f"{PurePosixPath(image).stem} {person}".rstrip()
+
+
+def find_kit(origin: Origin, root: str | os.PathLike[str] | None, lists: str) -> Path:
+    """The folder VOC2007 or VOC2012 that holds ImageSets/<lists>; raises DataError where there is none."""
+    own = PurePosixPath(origin.places[0]).name
+
+    def fits(folder: Path) -> bool:
+        another = re.fullmatch(r"VOC\d{4}", folder.name) and folder.name != own
+        return not another and (folder / "ImageSets" / lists).is_dir()
+
+    return locate(origin, root, fits, f"/ImageSets/{lists}")
+
+
+def read_list(file: Path, kit: Path, columns: Iterable[int]) -> list[list[str]]:
+    """The lines of a list of the kit, split into words, without empty ones.
+
+    Raises DataError for a list that is missing, another number of `columns`, or an id that is no plain name.
+    """
+    rows = []
+    for number, line in enumerate(read_text(file, kit, LIST_BYTES).splitlines(), start=1):
+        if words := line.split():
+            if len(words) not in columns or not ID.fullmatch(words[0]):
+                raise DataError(f"{file}, line {number}: not a line of a VOC list; unpack the data set again")
+            rows.append(words)
+    return rows
+
+
+def code(word: str, file: Path) -> int:
+    """1, 0 or -1 for a label above, at or below zero: positive, ignored, negative."""
+    try:
+        return int(np.sign(int(word)))
+    except ValueError:
+        raise DataError(f"{file}: a label that is no whole number; unpack the data set again") from None
+
+
+def check_photos(kit: Path, ids: Iterable[str]) -> list[str]:
+    """Notes on photos that are missing; raises DataError where all of them are."""
+    wanted = set(ids)
+    folder = kit / "JPEGImages"
+    files, links = image_files(folder, kit) if folder.resolve() == folder and folder.is_dir() else ([], 0)
+    found = wanted & {file.stem for file in files if file.suffix == ".jpg"}
+    if not found:
+        raise DataError(f"{folder}: none of the {len(wanted):,} photos is in it; unpack the data set again")
+    return [*shortfall("photos", len(found), len(wanted)), *unfollowed(links)]
+
+
+def photo(kit: Path, image_id: str) -> Path:
+    """Where the photo of an id lies."""
+    return kit / "JPEGImages" / f"{image_id}.jpg"
+
+
+def _read(year: int, origin: Origin, root: str | os.PathLike[str] | None, check_images: bool) -> ImageSet:
+    kit = find_kit(origin, root, "Main")
+    subset_of: dict[str, str] = {}
+    codes: dict[str, np.ndarray] = {}
+    for subset in SUBSETS:
+        ids = _ids(kit, subset)
+        if twice := set(ids) & set(subset_of):
+            raise DataError(
+                f"{kit}: image {min(twice)} is in two of train, val and test; unpack the data set again"
+            )
+        subset_of |= dict.fromkeys(ids, subset)
+        codes |= _codes(kit, subset, ids)
+
+    ids = sorted(subset_of)
+    matrix = np.stack([codes[image_id] for image_id in ids])
+    subsets = np.array([subset_of[image_id] for image_id in ids])
+    notes = [
+        note
+        for subset, expected in IMAGES[year].items()
+        for note in shortfall(f"{subset} images", int((subsets == subset).sum()), expected)
+    ]
+    return ImageSet(
+        name=origin.name,
+        classes=CLASSES,
+        paths=tuple(posix(photo(kit, image_id), kit) for image_id in ids),
+        images=tuple(photo(kit, image_id) for image_id in ids),
+        labels=matrix > 0,
+        ignore=matrix == 0,
+        subset=subsets,
+        notes=tuple(notes + (check_photos(kit, ids) if check_images else [])),
+    )
+
+
+def _ids(kit: Path, subset: str) -> list[str]:
+    file = kit / "ImageSets" / "Main" / f"{subset}.txt"
+    if subset == "test" and not file.exists():  # it comes in an archive of its own
+        return []
+    ids = [row[0] for row in read_list(file, kit, (1,))]
+    if not ids or len(set(ids)) < len(ids):
+        raise DataError(f"{file}: empty, or an image twice; unpack the data set again")
+    return ids
+
+
+def _codes(kit: Path, subset: str, ids: list[str]) -> Mapping[str, np.ndarray]:
+    """Id -> int8 (20,): 1 positive, -1 negative, 0 ignored."""
+    codes = {image_id: np.zeros(len(CLASSES), dtype=np.int8) for image_id in ids}
+    for k, name in enumerate(CLASSES):
+        file = kit / "ImageSets" / "Main" / f"{name}_{subset}.txt"
+        if subset == "test" and not file.exists():
+            continue
+        # A test list without labels (2012) leaves every image ignored.
+        rows = read_list(file, kit, (1, 2) if subset == "test" else (2,))
+        if len(rows) != len(ids) or {row[0] for row in rows} != codes.keys():
+            raise DataError(f"{file}: its images aren't those of {subset}.txt; unpack the data set again")
+        for image_id, *label in rows:
+            codes[image_id][k] = code(label[0], file) if label else 0
+    return codes

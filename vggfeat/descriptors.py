@@ -1,0 +1,309 @@
+"""The Appendix B descriptor: images -> one descriptor a scale -> aggregation -> L2."""
+
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from copy import copy
+from dataclasses import asdict, dataclass, field
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vggfeat import images
+from vggfeat import weights as weights_of
+from vggfeat.aggregate import Aggregation, Normalisation, aggregate, fuse
+from vggfeat.dense import check_scales, dense, spatial_mean
+from vggfeat.errors import ImageError, UsageError
+from vggfeat.images import Source
+from vggfeat.nets import layers
+
+Layer = Literal["fc7", "fc6", "pool5"]
+Precision = Literal["auto", "float32", "tf32", "bfloat16", "float16"]
+
+LAYERS = ("fc7", "fc6", "pool5")
+SCALES = (256, 384, 512)  # Appendix B, Caltech; the five scales of VOC gain 0.3 %
+PRECISIONS = {
+    "float32": torch.float32,
+    "tf32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+# Pixels that one pass takes, mirror images included. On a CPU one image at a time is the fastest (its maps
+# stay in the cache); small images go together for the sake of the fully connected layers.
+BATCH_PIXELS = {"cpu": 2**18, "cuda": 2**23}
+WINDOW = 16  # passes' worth of pixels that may wait for images of their size
+
+K = TypeVar("K", bound=Hashable)
+
+
+@dataclass
+class _Row(Generic[K]):
+    """An image on its way: its descriptors, (S, C) for each net, and how many scales are still missing."""
+
+    key: K
+    scales: list[np.ndarray]
+    missing: int
+
+
+@dataclass
+class _Bucket(Generic[K]):
+    """Rescaled images of one size, waiting to go through the nets together."""
+
+    pieces: list[tuple[_Row[K], int, Tensor]] = field(default_factory=list)
+
+    @property
+    def pixels(self) -> int:
+        return sum(piece.shape[1] * piece.shape[2] for _, _, piece in self.pieces)
+
+
+class DenseNet:
+    """One net on one device: rescaled pixels in, flip-averaged descriptors of that scale out.
+
+    float32 (N, 3, H, W) RGB in 0..255 -> float32 (N, C), C = 4096 for fc6 and fc7, 512 for pool5 (times the
+    net's width). Preprocessing is that of the weights, and can't be set.
+    """
+
+    def __init__(
+        self,
+        weights: weights_of.Weights,
+        layer: Layer = "fc7",
+        *,
+        mirror: bool = True,
+        ceil: bool = False,
+        device: torch.device | str = "cpu",
+        precision: Precision = "float32",
+    ) -> None:
+        self.weights, self.layer, self.mirror, self.precision = weights, layer, mirror, precision
+        self.device = torch.device(device)
+        self.dtype = PRECISIONS[precision]
+        self.ceil = ceil
+        self.dim = layers(weights.net, weights.width, top=layer)[-1].outputs
+        weights_of.require(weights, layer)
+        prep = weights.preprocessing
+        self._bgr = prep.colour == "BGR"
+        self._factor = prep.range / 255
+        self._mean = torch.tensor(prep.mean, device=self.device).view(1, 3, 1, 1)
+        self._std = torch.tensor(prep.std, device=self.device).view(1, 3, 1, 1)
+
+    @cached_property
+    def net(self) -> torch.nn.Module:
+        """The net itself, loaded when the first image needs it: a finished store is read without it."""
+        net = dense(weights_of.load(self.weights, self.layer, ceil=self.ceil), self.layer)
+        return net.to(self.device, self.dtype).to(memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def __call__(self, pixels: Tensor) -> Tensor:
+        if self._bgr:
+            pixels = pixels.flip(1)
+        x = (pixels * self._factor - self._mean) / self._std
+        if self.mirror:
+            x = torch.cat([x, x.flip(3)])
+        x = x.to(self.dtype).contiguous(memory_format=torch.channels_last)
+        with self._exact():
+            y = spatial_mean(self.net(x))
+        return (y[: len(pixels)] + y[len(pixels) :]) / 2 if self.mirror else y
+
+    def _exact(self) -> AbstractContextManager[Any]:
+        if self.device.type != "cuda":
+            return nullcontext()
+        return torch.backends.cudnn.flags(enabled=True, allow_tf32=self.precision == "tf32")
+
+
+class Describer:
+    """Turns images into VGG descriptors (Appendix B).
+
+    Parameters
+    ----------
+    net : "A", "A-LRN", "B", "C", "D", "E", or two with a comma, "D,E": their descriptors are stacked (late fusion).
+        None: the weights' own net, D where nothing says more.
+    scales : smallest sides Q to which each image is rescaled.
+    agg : "mean" or "max" over scales, or "stack" (S times the dimension).
+    layer : "fc7", "fc6" or "pool5", after its ReLU.
+    weights : a name of the registry, a file, or "auto"; with several nets one for all, or one each with commas.
+    mirror : average with the mirror image's descriptor.
+    normalize : "l2" once at the end, "per-scale" for each scale and at the end, "none".
+    device : "auto", "cpu", "cuda", "cuda:1", ...
+    precision : "float32", "tf32", "bfloat16", "float16"; "auto" is float32.
+    ceil : round pooled sizes up, as Caffe does.
+
+    Raises UsageError for arguments that can't be meant, WeightsError where the weights don't serve.
+    """
+
+    def __init__(
+        self,
+        net: str | None = None,
+        *,
+        scales: Sequence[int] = SCALES,
+        agg: Aggregation = "mean",
+        layer: Layer = "fc7",
+        weights: str | Path = "auto",
+        mirror: bool = True,
+        normalize: Normalisation = "l2",
+        device: str = "auto",
+        precision: Precision = "auto",
+        ceil: bool = False,
+    ) -> None:
+        if layer not in LAYERS:
+            raise UsageError(f"no layer {layer!r}; take one of {', '.join(LAYERS)}")
+        if precision not in ("auto", *PRECISIONS):
+            raise UsageError(f"no precision {precision!r}; take one of auto, {', '.join(PRECISIONS)}")
+        self.scales = tuple(int(q) for q in scales)
+        check_scales(self.scales, layer, ceil)
+        aggregate([np.zeros((1, 1))], agg, normalize)  # complains now about a wrong word, not after the work
+        self.agg, self.normalize, self.layer, self.mirror, self.ceil = agg, normalize, layer, mirror, ceil
+        self.device = find_device(device)
+        self.precision: Precision = "float32" if precision == "auto" else precision
+        self.nets = [
+            DenseNet(
+                found, layer, mirror=mirror, ceil=ceil, device=self.device, precision=self.precision
+            )
+            for found in resolve_weights(net, weights, layer)
+        ]
+        self._batch_pixels = BATCH_PIXELS[self.device.type] // (2 if mirror else 1)
+
+    @property
+    def dim(self) -> int:
+        """Length of a descriptor."""
+        return sum(net.dim for net in self.nets) * (len(self.scales) if self.agg == "stack" else 1)
+
+    def fingerprint(self) -> list[dict[str, Any]]:
+        """For each net, everything that decides the numbers of a single scale."""
+        return [
+            {
+                "net": net.weights.net,
+                "width": net.weights.width,
+                "weights_sha256": net.weights.sha256,
+                "preprocessing": asdict(net.weights.preprocessing),
+                "layer": self.layer,
+                "scales": list(self.scales),
+                "mirror": self.mirror,
+                "pooling": "ceil" if self.ceil else "floor",
+                "precision": self.precision,
+                "rescaling": images.RESCALING,
+            }
+            for net in self.nets
+        ]
+
+    def apart(self) -> list["Describer"]:
+        """One describer a net, of the same settings; they share the nets."""
+        parts = [copy(self) for _ in self.nets]
+        for part, net in zip(parts, self.nets, strict=True):
+            part.nets = [net]
+        return parts
+
+    def describe(self, image: Source | Iterable[Source]) -> np.ndarray:
+        """float32 (dim,) for one image, (N, dim) for a list of N (or a uint8 array (N, H, W, 3)).
+
+        Raises ImageError, naming the file, for the first image that can't be described.
+        """
+        if is_image(image):
+            return self.describe([image])[0]
+        rows = dict(self.stream((i, self.prepare(one)) for i, one in enumerate(image)))
+        if not rows:
+            return np.zeros((0, self.dim), np.float32)
+        ordered = [rows[i] for i in range(len(rows))]
+        per_net = [
+            aggregate(np.stack([row[n] for row in ordered], axis=1), self.agg, self.normalize)
+            for n in range(len(self.nets))
+        ]
+        return fuse(per_net, self.normalize)
+
+    def prepare(self, image: Source, max_pixels: int = images.MAX_PIXELS) -> Tensor:
+        """Read an image and make sure that each scale can be made of it: uint8 (3, H, W) RGB.
+
+        Raises ImageError, naming the file.
+        """
+        tensor = torch.from_numpy(images.read(image, max_pixels)).permute(2, 0, 1)
+        for q in self.scales:
+            try:
+                images.check_rescaled(tensor.shape[1], tensor.shape[2], q)
+            except ImageError as error:
+                raise ImageError(f"{image}: {error}" if isinstance(image, str | Path) else str(error)) from error
+        return tensor
+
+    def stream(self, prepared: Iterable[tuple[K, Tensor]]) -> Iterator[tuple[K, list[np.ndarray]]]:
+        """(key, uint8 (3, H, W)) pairs in, (key, [float32 (S, C) for each net]) out, not in the same order.
+
+        Rescaled images of the same size go through the net together, never padded. A bounded number of them
+        waits for company; then those that have waited longest go.
+        """
+        waiting: dict[tuple[int, ...], _Bucket[K]] = {}
+        for key, image in prepared:
+            row = _Row(key, [np.empty((len(self.scales), net.dim), np.float32) for net in self.nets], len(self.scales))
+            on_device = image.to(self.device)
+            for s, q in enumerate(self.scales):
+                piece = images.rescale(on_device, q)
+                size = tuple(piece.shape)
+                bucket = waiting.setdefault(size, _Bucket())
+                bucket.pieces.append((row, s, piece))
+                if bucket.pixels + size[1] * size[2] > self._batch_pixels:
+                    yield from self._run(waiting.pop(size))
+            while sum(bucket.pixels for bucket in waiting.values()) > WINDOW * self._batch_pixels:
+                yield from self._run(waiting.pop(next(iter(waiting))))
+        for bucket in waiting.values():
+            yield from self._run(bucket)
+
+    def _run(self, bucket: _Bucket[K]) -> Iterator[tuple[K, list[np.ndarray]]]:
+        pixels = torch.stack([piece for _, _, piece in bucket.pieces])
+        values = [net(pixels).cpu().numpy() for net in self.nets]
+        for i, (row, s, _) in enumerate(bucket.pieces):
+            for n, value in enumerate(values):
+                row.scales[n][s] = value[i]
+            row.missing -= 1
+            if row.missing == 0:
+                yield row.key, row.scales
+
+
+def is_image(image: Source | Iterable[Source]) -> bool:
+    """Whether the argument is one image rather than several."""
+    if isinstance(image, np.ndarray):
+        return image.ndim < 4
+    if isinstance(image, Tensor):
+        return image.ndim < 4
+    return not isinstance(image, Iterable) or isinstance(image, str | bytes | bytearray) or hasattr(image, "read")
+
+
+def find_device(device: str) -> torch.device:
+    """The device by name; "auto" is the first CUDA device, or the CPU. Raises UsageError."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(device)
+    except RuntimeError as error:
+        raise UsageError(f"no device {device!r}; take auto, cpu, cuda or cuda:1") from error
+    if found.type not in BATCH_PIXELS:
+        raise UsageError(f"device {device!r} is not supported; take cpu or cuda")
+    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
+        raise UsageError(f"device {device!r} is not there: torch sees {torch.cuda.device_count()} CUDA devices")
+    return found
+
+
+def resolve_weights(net: str | None, weights: str | Path, layer: Layer) -> list[weights_of.Weights]:
+    """The weights of each net of "D,E"; see Describer."""
+    nets: list[str | None] = [None] if net is None else [word.strip() for word in net.split(",")]
+    files = [word.strip() for word in str(weights).split(",")]
+    if net is None:
+        nets = nets * len(files)
+    if len(files) not in (1, len(nets)):
+        raise UsageError(f"{len(files)} weights for {len(nets)} nets; give one for all or one for each")
+    return [
+        weights_of.resolve(file, name, layer)
+        for name, file in zip(nets, files * (len(nets) // len(files)), strict=True)
+    ]
+
+
+@lru_cache(maxsize=1)
+def _describer(options: tuple[tuple[str, Any], ...]) -> Describer:
+    return Describer(**dict(options))
+
+
+def describe(image: Source | Iterable[Source], **options: Any) -> np.ndarray:
+    """The VGG descriptor of an image: float32 (dim,); of a list of N: (N, dim). See Describer for the options.
+
+    The net of the last call is kept, so that calling this in a loop loads it once.
+    """
+    scales = tuple(options.pop("scales", SCALES))
+    return _describer(tuple(sorted({**options, "scales": scales}.items()))).describe(image)

@@ -1,0 +1,151 @@
+"""Images: reading anything a user holds, and the isotropic rescaling to a smallest side Q (Sect. 3.2)."""
+
+import io
+import os
+import stat
+from pathlib import Path
+from typing import Any, BinaryIO, TypeAlias
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+from torch.nn import functional
+
+from vggfeat.errors import ImageError
+
+Source: TypeAlias = Any  # str | os.PathLike | bytes | binary file | PIL.Image.Image | np.ndarray | torch.Tensor
+
+# Only formats that decode without an outside program (EPS would start one) are tried.
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "MPO")
+
+MAX_PIXELS = 89_478_485  # of an image as it is read; where Pillow begins to suspect a decompression bomb
+MAX_RESCALED_PIXELS = 2**23  # of an image after rescaling; each map of conv1 then takes 2 GiB in float32
+RESCALING = "bilinear, antialiased, longer side rounded half up"  # decides numbers: recorded with every store
+
+
+def read(source: Source, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Any image as uint8 (H, W, 3) in RGB order, as a person sees it.
+
+    `source` is a path, bytes, a binary file object, a PIL image, a numpy array uint8 (H, W, 3) RGB or
+    (H, W) grey, or a torch tensor uint8 (3, H, W) RGB. The EXIF orientation is applied; transparency is
+    laid over white; of an animation the first frame is taken; 16-bit grey is brought to 8 bits over its full
+    range; CMYK, palette and grey become RGB. Colour profiles are ignored.
+
+    Raises ImageError, naming the file, for what can't be read, isn't a regular file or has more than
+    `max_pixels` pixels.
+    """
+    if isinstance(source, np.ndarray | Tensor):
+        return _array(source, max_pixels)
+    if isinstance(source, Image.Image):
+        return _pixels(source, max_pixels, "image")
+    if isinstance(source, str | os.PathLike):
+        name = os.fspath(source)
+        with _open_regular(Path(name)) as file:
+            return _decoded(file, name, max_pixels)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return _decoded(io.BytesIO(source), f"image of {len(source)} bytes", max_pixels)
+    if hasattr(source, "read"):
+        return _decoded(source, str(getattr(source, "name", "image file")), max_pixels)
+    raise ImageError(f"an image can't be a {type(source).__name__}; give a path, bytes, PIL image or array")
+
+
+def _array(array: np.ndarray | Tensor, max_pixels: int) -> np.ndarray:
+    if isinstance(array, Tensor):
+        if array.ndim != 3 or array.shape[0] != 3:
+            raise ImageError(f"a tensor image must have shape (3, H, W), not {tuple(array.shape)}")
+        array = array.permute(1, 2, 0).cpu().numpy()
+    if array.dtype != np.uint8 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)):
+        raise ImageError(
+            f"an array image must be uint8 of shape (H, W, 3) or (H, W), not {array.dtype} {array.shape}"
+        )
+    _check_size(array.shape[1], array.shape[0], max_pixels, "array image")
+    if array.ndim == 2:
+        array = np.repeat(array[:, :, None], 3, axis=2)
+    return np.ascontiguousarray(array)
+
+
+def _open_regular(path: Path) -> BinaryIO:
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a FIFO would wait for ever
+            raise ImageError(f"{path}: not a regular file")
+        return path.open("rb")
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise ImageError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _decoded(file: BinaryIO, name: str, max_pixels: int) -> np.ndarray:
+    try:
+        with Image.open(file, formats=FORMATS) as image:
+            return _pixels(image, max_pixels, name)
+    except ImageError:
+        raise
+    except UnidentifiedImageError as error:
+        empty = "is empty" if file.seek(0, os.SEEK_END) == 0 else f"not an image ({', '.join(FORMATS)})"
+        raise ImageError(f"{name}: {empty}") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError(f"{name}: more than {max_pixels:,} pixels; reduce it first") from error
+    except Exception as error:  # given hostile bytes, decoders raise anything: OSError, SyntaxError, struct.error
+        raise ImageError(f"{name}: can't be decoded ({error or type(error).__name__})") from error
+
+
+def _pixels(image: Image.Image, max_pixels: int, name: str) -> np.ndarray:
+    _check_size(*image.size, max_pixels, name)
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith("I"):  # 16-bit grey; Pillow's own conversion would clip at 255
+        grey = np.asarray(upright).astype(np.int64)
+        if grey.min() < 0 or grey.max() > 65535:
+            raise ImageError(f"{name}: 32-bit pixels; convert it to 8 or 16 bits")
+        return np.repeat(((grey * 255 + 32767) // 65535).astype(np.uint8)[:, :, None], 3, axis=2)
+    if upright.mode == "F":
+        raise ImageError(f"{name}: floating-point pixels; convert it to 8 or 16 bits")
+    if upright.has_transparency_data:
+        rgba = upright.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, "white")
+        upright = Image.alpha_composite(white, rgba)
+    return np.array(upright.convert("RGB"))
+
+
+def _check_size(width: int, height: int, max_pixels: int, name: str) -> None:
+    if width < 1 or height < 1:
+        raise ImageError(f"{name}: has no pixels ({width}x{height})")
+    if width * height > max_pixels:
+        raise ImageError(f"{name}: {width}x{height} is more than {max_pixels:,} pixels; reduce it first")
+
+
+def rescaled_size(height: int, width: int, q: int) -> tuple[int, int]:
+    """(height, width) after isotropic rescaling to smallest side `q`.
+
+    The smaller side becomes q exactly, the longer one q * longer / shorter rounded half up, in integers.
+
+    >>> rescaled_size(375, 500, 256)
+    (256, 341)
+    """
+    short, long = sorted((height, width))
+    longer = (2 * q * long + short) // (2 * short)
+    return (longer, q) if height > width else (q, longer)
+
+
+def check_rescaled(height: int, width: int, q: int) -> tuple[int, int]:
+    """`rescaled_size`; raises ImageError where that would have more than MAX_RESCALED_PIXELS pixels."""
+    h, w = rescaled_size(height, width, q)
+    if h * w > MAX_RESCALED_PIXELS:
+        raise ImageError(
+            f"{width}x{height} would become {w}x{h} at Q={q}, more than {MAX_RESCALED_PIXELS:,} pixels; "
+            "crop it or leave that scale out"
+        )
+    return h, w
+
+
+def rescale(image: Tensor, q: int) -> Tensor:
+    """Rescale uint8 (3, H, W) to smallest side `q`: float32 (3, h, w) in 0..255, not rounded to integers.
+
+    Bilinear with antialiasing (the filter widens with the reduction, as in Pillow and torchvision), on the
+    tensor's own device. An image that has that size already keeps its values. Raises ImageError as
+    `check_rescaled` does.
+    """
+    size = check_rescaled(image.shape[1], image.shape[2], q)
+    pixels = image.to(torch.float32)
+    if size == tuple(image.shape[1:]):
+        return pixels
+    return functional.interpolate(pixels[None], size, mode="bilinear", antialias=True, align_corners=False)[0]
