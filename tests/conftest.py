@@ -2,7 +2,10 @@
 
 import os
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import Any
+from zlib import crc32
 
 import pytest
 
@@ -19,3 +22,44 @@ def shared() -> Callable[[str], Path]:
         return SHARED / name
 
     return find
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """tiny_weights("D", width=1/16, classes=7, top="fc8", preprocessing=OXFORD) -> a native weights file.
+
+    Glorot weights, the same ones each time for the same arguments. Everything but the net may be left out.
+    """
+    folder = tmp_path_factory.mktemp("weights")
+
+    @cache
+    def make(
+        net: str = "D",
+        *,
+        width: float = 1 / 16,
+        classes: int = 7,
+        top: Any = "fc8",
+        preprocessing: Any = None,
+    ) -> Path:
+        import torch
+
+        from vggfeat import nets, weights
+
+        preprocessing = preprocessing or weights.OXFORD
+        called = f"{net}-{width:g}-{classes}-{top}-{preprocessing.colour}"
+        seed = torch.Generator().manual_seed(crc32(called.encode()))
+        vgg = nets.initialise(nets.VGG(net, width=width, classes=classes, top=top), "glorot", seed)
+        saved = weights.save(
+            folder / f"{called}.safetensors",
+            vgg.state_dict(),
+            net=net,
+            width=width,
+            preprocessing=preprocessing,
+            lineage="random",
+            source="random",
+            licence="Apache-2.0",
+            classes=tuple(f"class {i}" for i in range(classes)) if top == "fc8" else None,
+        )
+        return saved.path
+
+    return make

@@ -204,6 +204,42 @@ def export(
     export(store, out, agg=agg, normalize=normalize, scales=scales)  # type: ignore[arg-type]
 
 
+@weights_app.command("list")
+def list_weights() -> None:
+    """The weights that are known by name, and which of them are on this machine."""
+    from vggfeat.weights import available
+
+    rows = [("NAME", "NET", "SIZE", "TOP-1", "TOP-5", "LICENCE", "FILE")]
+    for row in available():
+        size = f"{row.size / 1e6:.0f} MB" if row.size else "-"
+        top1, top5 = (f"{value:.1f}" if value else "-" for value in (row.top1, row.top5))
+        rows.append((row.name, row.net, size, top1, top5, row.licence, str(row.path or f"({row.file})")))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for line in rows:
+        typer.echo("  ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)).rstrip())
+
+
+@weights_app.command("fetch")
+def fetch_weights(name: Annotated[str, typer.Argument(help="oxford or torchvision.")], net: Net = None) -> None:
+    """Download weights into the cache, whole and verified."""
+    from vggfeat.weights import resolve
+
+    typer.echo(resolve(name, net, "fc8").path)
+
+
+@weights_app.command("convert")
+def convert_weights(
+    file: Annotated[Path, typer.Argument(help="torchvision or timm .pth, timm .safetensors, Keras .h5.")],
+    out: Annotated[Path, typer.Argument(help="The native file, .safetensors.")],
+    net: Net = None,
+) -> None:
+    """Convert a file of another framework to the native format."""
+    from vggfeat.weights import convert
+
+    weights = convert(file, out, net=net)
+    typer.echo(f"{weights.path}: net {weights.net} up to {weights.top}, {weights.lineage} preprocessing")
+
+
 def _version(value: bool) -> None:
     if value:
         typer.echo(f"vggfeat {__version__}")

@@ -15,8 +15,9 @@ def dense(vgg: VGG, top: Top = "fc8") -> nn.Sequential:
     fc6 becomes a 7x7 convolution without padding, fc7 and fc8 become 1x1 ones; dropout is left out. pool5,
     fc6 and fc7 end after their ReLU, fc8 gives the map of class scores. With five poolings by two and
     windows of 7x7, h = H // 32 - 6 (H // 32 for pool5). The parameters are those of `vgg`, not copies.
+    Raises UsageError for a net that ends before `top`.
     """
-    last = {"pool5": "pool5", "fc6": "relu6", "fc7": "relu7", "fc8": "fc8"}[top]
+    last = {"fc6": "relu6", "fc7": "relu7"}.get(top, top)
     if not hasattr(vgg, last):
         raise UsageError(f"the net ends at {vgg.top}, before {top}")
     modules: OrderedDict[str, nn.Module] = OrderedDict()
@@ -42,7 +43,7 @@ def _as_convolution(linear: nn.Linear, window: int) -> nn.Conv2d:
 
 
 def smallest_q(top: Top, ceil: bool = False) -> int:
-    """The smallest Q at which the map of `top` has a place: 224 for the fully connected layers, 32 for pool5."""
+    """The smallest Q at which the map of `top` has a place: 224 for fc6, fc7 and fc8, 32 for pool5."""
     places = 1 if top == "pool5" else FC_WINDOW
     return 32 * (places - 1) + 1 if ceil else 32 * places
 

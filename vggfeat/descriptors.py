@@ -5,6 +5,8 @@ from contextlib import AbstractContextManager, nullcontext
 from copy import copy
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, lru_cache
+from operator import index
+from os import PathLike
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
@@ -19,6 +21,8 @@ from vggfeat.dense import check_scales, dense, spatial_mean
 from vggfeat.errors import ImageError, UsageError
 from vggfeat.images import Source
 from vggfeat.nets import layers
+from vggfeat.weights.native import require
+from vggfeat.winograd import use_winograd
 
 Layer = Literal["fc7", "fc6", "pool5"]
 Precision = Literal["auto", "float32", "tf32", "bfloat16", "float16"]
@@ -81,7 +85,7 @@ class DenseNet:
         self.dtype = PRECISIONS[precision]
         self.ceil = ceil
         self.dim = layers(weights.net, weights.width, top=layer)[-1].outputs
-        weights_of.require(weights, layer)
+        require(weights, layer)
         prep = weights.preprocessing
         self._bgr = prep.colour == "BGR"
         self._factor = prep.range / 255
@@ -92,7 +96,8 @@ class DenseNet:
     def net(self) -> torch.nn.Module:
         """The net itself, loaded when the first image needs it: a finished store is read without it."""
         net = dense(weights_of.load(self.weights, self.layer, ceil=self.ceil), self.layer)
-        return net.to(self.device, self.dtype).to(memory_format=torch.channels_last)
+        net = net.to(self.device, self.dtype).to(memory_format=torch.channels_last)
+        return use_winograd(net) if (self.device.type, self.dtype) == ("cpu", torch.float32) else net
 
     @torch.inference_mode()
     def __call__(self, pixels: Tensor) -> Tensor:
@@ -117,12 +122,13 @@ class Describer:
 
     Parameters
     ----------
-    net : "A", "A-LRN", "B", "C", "D", "E", or two with a comma, "D,E": their descriptors are stacked (late fusion).
-        None: the weights' own net, D where nothing says more.
-    scales : smallest sides Q to which each image is rescaled.
+    net : "A", "A-LRN", "B", "C", "D", "E", or two with a comma, "D,E": their descriptors are stacked (late
+        fusion). None: the weights' own net, D where nothing says more.
+    scales : smallest sides Q to which each image is rescaled, in pixels.
     agg : "mean" or "max" over scales, or "stack" (S times the dimension).
     layer : "fc7", "fc6" or "pool5", after its ReLU.
-    weights : a name of the registry, a file, or "auto"; with several nets one for all, or one each with commas.
+    weights : a name of the registry, a file, or "auto"; with several nets one for all, or one each with
+        commas.
     mirror : average with the mirror image's descriptor.
     normalize : "l2" once at the end, "per-scale" for each scale and at the end, "none".
     device : "auto", "cpu", "cuda", "cuda:1", ...
@@ -150,16 +156,14 @@ class Describer:
             raise UsageError(f"no layer {layer!r}; take one of {', '.join(LAYERS)}")
         if precision not in ("auto", *PRECISIONS):
             raise UsageError(f"no precision {precision!r}; take one of auto, {', '.join(PRECISIONS)}")
-        self.scales = tuple(int(q) for q in scales)
+        self.scales = _whole(scales)
         check_scales(self.scales, layer, ceil)
         aggregate([np.zeros((1, 1))], agg, normalize)  # complains now about a wrong word, not after the work
         self.agg, self.normalize, self.layer, self.mirror, self.ceil = agg, normalize, layer, mirror, ceil
         self.device = find_device(device)
         self.precision: Precision = "float32" if precision == "auto" else precision
         self.nets = [
-            DenseNet(
-                found, layer, mirror=mirror, ceil=ceil, device=self.device, precision=self.precision
-            )
+            DenseNet(found, layer, mirror=mirror, ceil=ceil, device=self.device, precision=self.precision)
             for found in resolve_weights(net, weights, layer)
         ]
         self._batch_pixels = BATCH_PIXELS[self.device.type] // (2 if mirror else 1)
@@ -221,7 +225,8 @@ class Describer:
             try:
                 images.check_rescaled(tensor.shape[1], tensor.shape[2], q)
             except ImageError as error:
-                raise ImageError(f"{image}: {error}" if isinstance(image, str | Path) else str(error)) from error
+                named = f"{image}: {error}" if isinstance(image, str | Path) else str(error)
+                raise ImageError(named) from error
         return tensor
 
     def stream(self, prepared: Iterable[tuple[K, Tensor]]) -> Iterator[tuple[K, list[np.ndarray]]]:
@@ -232,7 +237,8 @@ class Describer:
         """
         waiting: dict[tuple[int, ...], _Bucket[K]] = {}
         for key, image in prepared:
-            row = _Row(key, [np.empty((len(self.scales), net.dim), np.float32) for net in self.nets], len(self.scales))
+            empty = [np.empty((len(self.scales), net.dim), np.float32) for net in self.nets]
+            row = _Row(key, empty, len(self.scales))
             on_device = image.to(self.device)
             for s, q in enumerate(self.scales):
                 piece = images.rescale(on_device, q)
@@ -259,11 +265,18 @@ class Describer:
 
 def is_image(image: Source | Iterable[Source]) -> bool:
     """Whether the argument is one image rather than several."""
-    if isinstance(image, np.ndarray):
+    if isinstance(image, np.ndarray | Tensor):
         return image.ndim < 4
-    if isinstance(image, Tensor):
-        return image.ndim < 4
-    return not isinstance(image, Iterable) or isinstance(image, str | bytes | bytearray) or hasattr(image, "read")
+    if isinstance(image, str | bytes | bytearray | memoryview | PathLike):
+        return True
+    return not isinstance(image, Iterable) or hasattr(image, "read")
+
+
+def _whole(scales: Iterable[int]) -> tuple[int, ...]:
+    try:
+        return tuple(index(q) for q in scales)
+    except TypeError as error:
+        raise UsageError(f"scales must be whole numbers, such as (256, 384, 512), not {scales!r}") from error
 
 
 def find_device(device: str) -> torch.device:
@@ -277,14 +290,16 @@ def find_device(device: str) -> torch.device:
     if found.type not in BATCH_PIXELS:
         raise UsageError(f"device {device!r} is not supported; take cpu or cuda")
     if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
-        raise UsageError(f"device {device!r} is not there: torch sees {torch.cuda.device_count()} CUDA devices")
+        count = torch.cuda.device_count()
+        raise UsageError(f"device {device!r} is not there: torch sees {count} CUDA devices")
     return found
 
 
 def resolve_weights(net: str | None, weights: str | Path, layer: Layer) -> list[weights_of.Weights]:
     """The weights of each net of "D,E"; see Describer."""
     nets: list[str | None] = [None] if net is None else [word.strip() for word in net.split(",")]
-    files = [word.strip() for word in str(weights).split(",")]
+    named = Path(weights).exists()  # a file whose name may have a comma
+    files = [str(weights)] if named else [word.strip() for word in str(weights).split(",")]
     if net is None:
         nets = nets * len(files)
     if len(files) not in (1, len(nets)):
@@ -301,9 +316,9 @@ def _describer(options: tuple[tuple[str, Any], ...]) -> Describer:
 
 
 def describe(image: Source | Iterable[Source], **options: Any) -> np.ndarray:
-    """The VGG descriptor of an image: float32 (dim,); of a list of N: (N, dim). See Describer for the options.
+    """The VGG descriptor of an image: float32 (dim,); of a list of N: (N, dim). The options are Describer's.
 
     The net of the last call is kept, so that calling this in a loop loads it once.
     """
-    scales = tuple(options.pop("scales", SCALES))
+    scales = _whole(options.pop("scales", SCALES))
     return _describer(tuple(sorted({**options, "scales": scales}.items()))).describe(image)

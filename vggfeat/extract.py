@@ -209,8 +209,13 @@ def _walk(root: Path) -> Iterator[Item]:
         for name in sorted(files):
             if not name.startswith("."):
                 file = Path(folder, name)
-                parts = file.relative_to(root).parts
+                parts = [_utf8(part) for part in file.relative_to(root).parts]
                 yield Item("/".join(parts), file, parts[0] if len(parts) > 1 else None)
+
+
+def _utf8(name: str) -> str:
+    """A file's name; bytes that aren't UTF-8 are escaped as \\xe9."""
+    return os.fsencode(name).decode(errors="backslashreplace")
 
 
 def _listed(file: Path) -> Iterator[Item]:

@@ -3,25 +3,38 @@
 import io
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 from torch.nn import functional
 
 from vggfeat.errors import ImageError
 
-Source: TypeAlias = Any  # str | os.PathLike | bytes | binary file | PIL.Image.Image | np.ndarray | torch.Tensor
+# str | os.PathLike | bytes | binary file | PIL.Image.Image | np.ndarray | torch.Tensor
+Source: TypeAlias = Any
 
 # Only formats that decode without an outside program (EPS would start one) are tried.
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "MPO")
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 
 MAX_PIXELS = 89_478_485  # of an image as it is read; where Pillow begins to suspect a decompression bomb
 MAX_RESCALED_PIXELS = 2**23  # of an image after rescaling; each map of conv1 then takes 2 GiB in float32
 RESCALING = "bilinear, antialiased, longer side rounded half up"  # decides numbers: recorded with every store
+
+_TURNS = {  # EXIF orientation -> what makes the image upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def read(source: Source, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -33,12 +46,14 @@ def read(source: Source, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     range; CMYK, palette and grey become RGB. Colour profiles are ignored.
 
     Raises ImageError, naming the file, for what can't be read, isn't a regular file or has more than
-    `max_pixels` pixels.
+    `max_pixels` pixels (in a file, never more than twice MAX_PIXELS).
     """
     if isinstance(source, np.ndarray | Tensor):
         return _array(source, max_pixels)
     if isinstance(source, Image.Image):
-        return _pixels(source, max_pixels, "image")
+        name = str(getattr(source, "filename", "") or "image")
+        with _decoding(name, max_pixels):
+            return _pixels(source, max_pixels, name)
     if isinstance(source, str | os.PathLike):
         name = os.fspath(source)
         with _open_regular(Path(name)) as file:
@@ -52,8 +67,10 @@ def read(source: Source, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 
 def _array(array: np.ndarray | Tensor, max_pixels: int) -> np.ndarray:
     if isinstance(array, Tensor):
-        if array.ndim != 3 or array.shape[0] != 3:
-            raise ImageError(f"a tensor image must have shape (3, H, W), not {tuple(array.shape)}")
+        if array.dtype != torch.uint8 or array.ndim != 3 or array.shape[0] != 3:
+            raise ImageError(
+                f"a tensor image must be uint8 of shape (3, H, W), not {array.dtype} {tuple(array.shape)}"
+            )
         array = array.permute(1, 2, 0).cpu().numpy()
     if array.dtype != np.uint8 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)):
         raise ImageError(
@@ -62,7 +79,7 @@ def _array(array: np.ndarray | Tensor, max_pixels: int) -> np.ndarray:
     _check_size(array.shape[1], array.shape[0], max_pixels, "array image")
     if array.ndim == 2:
         array = np.repeat(array[:, :, None], 3, axis=2)
-    return np.ascontiguousarray(array)
+    return np.require(array, requirements=["C", "W"])  # torch warns of arrays that can't be written to
 
 
 def _open_regular(path: Path) -> BinaryIO:
@@ -75,23 +92,33 @@ def _open_regular(path: Path) -> BinaryIO:
 
 
 def _decoded(file: BinaryIO, name: str, max_pixels: int) -> np.ndarray:
+    with _decoding(name, max_pixels):
+        try:
+            with Image.open(file, formats=FORMATS) as image:
+                return _pixels(image, max_pixels, name)
+        except UnidentifiedImageError as error:
+            empty = getattr(file, "seekable", bool)() and file.seek(0, os.SEEK_END) == 0
+            what = "is empty" if empty else f"not an image ({', '.join(FORMATS)})"
+            raise ImageError(f"{name}: {what}") from error
+
+
+@contextmanager
+def _decoding(name: str, max_pixels: int) -> Iterator[None]:
     try:
-        with Image.open(file, formats=FORMATS) as image:
-            return _pixels(image, max_pixels, name)
+        yield
     except ImageError:
         raise
-    except UnidentifiedImageError as error:
-        empty = "is empty" if file.seek(0, os.SEEK_END) == 0 else f"not an image ({', '.join(FORMATS)})"
-        raise ImageError(f"{name}: {empty}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(f"{name}: more than {max_pixels:,} pixels; reduce it first") from error
-    except Exception as error:  # given hostile bytes, decoders raise anything: OSError, SyntaxError, struct.error
+        raise ImageError(
+            f"{name}: more than {min(max_pixels, MAX_PIXELS):,} pixels; reduce it first"
+        ) from error
+    except Exception as error:  # given hostile bytes, decoders raise OSError, SyntaxError, struct.error, ...
         raise ImageError(f"{name}: can't be decoded ({error or type(error).__name__})") from error
 
 
 def _pixels(image: Image.Image, max_pixels: int, name: str) -> np.ndarray:
     _check_size(*image.size, max_pixels, name)
-    upright = ImageOps.exif_transpose(image)
+    upright = _upright(image)
     if upright.mode.startswith("I"):  # 16-bit grey; Pillow's own conversion would clip at 255
         grey = np.asarray(upright).astype(np.int64)
         if grey.min() < 0 or grey.max() > 65535:
@@ -104,6 +131,16 @@ def _pixels(image: Image.Image, max_pixels: int, name: str) -> np.ndarray:
         white = Image.new("RGBA", rgba.size, "white")
         upright = Image.alpha_composite(white, rgba)
     return np.array(upright.convert("RGB"))
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """As the EXIF orientation says; ImageOps.exif_transpose also rewrites the EXIF data, and fails on odd ones."""
+    image.load()  # of a PNG the EXIF data may come last, and a TIFF is turned while it is loaded
+    try:
+        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+    except Exception:  # damaged EXIF data don't spoil the pixels
+        return image
+    return image if turn is None else image.transpose(turn)
 
 
 def _check_size(width: int, height: int, max_pixels: int, name: str) -> None:

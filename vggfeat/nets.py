@@ -6,7 +6,7 @@ Layers are named as in Caffe: conv1_1 ... conv5_4, pool1 ... pool5, fc6, fc7, fc
 import math
 from collections import OrderedDict
 from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -210,7 +210,10 @@ def initialise(vgg: VGG, how: Init = "glorot", generator: torch.Generator | None
 
     "glorot": uniform with variance 2 / (fan in + fan out) (Glorot & Bengio, 2010), the paper's later remark.
     "random": N(0, 0.01 squared), the custom of the time. "random-0.1": N(0, variance 0.01), as printed.
+    Raises UsageError for another word.
     """
+    if how not in get_args(Init):
+        raise UsageError(f"no initialisation {how!r}; take one of {', '.join(get_args(Init))}")
     for module in vgg:
         if not isinstance(module, nn.Conv2d | nn.Linear):
             continue

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
@@ -69,7 +69,7 @@ class Store:
 
     @property
     def parts(self) -> list[Path]:
-        return sorted(self.path.glob("part-*.parquet"))
+        return sorted(self.path.glob("part-*.parquet"), key=lambda part: (len(part.name), part.name))
 
     @cached_property
     def paths(self) -> list[str]:
@@ -89,7 +89,11 @@ class Store:
         tables = [_readable(part, lambda part: pq.read_table(part, columns=columns)) for part in self.parts]
         if not tables:
             raise StoreError(f"{self.path}: has no rows yet; run the extraction again to continue it")
-        return pa.concat_tables(tables)
+        table = pa.concat_tables(tables)
+        for column in columns or ():
+            if column not in table.column_names:
+                raise StoreError(f"{self.path}: its parts lack the column {column}; extract it anew")
+        return table
 
 
 def load(
@@ -169,41 +173,55 @@ class Writer:
             raise UsageError(f"no dtype {dtype!r} for a store; take one of {', '.join(DTYPES)}")
         self.path = Path(path)
         self.dtype = DTYPES[dtype]
-        self.meta = {
+        meta = {
             "format": FORMAT,
             "vggfeat": __version__,
             "weights": weights,
             "agg": agg,
             "fingerprint": {**fingerprint, "dtype": dtype},
         }
+        self.meta = json.loads(json.dumps(meta))  # as it will be read: tuples are lists there
         self.done: set[str] = set()
         self.failures: dict[str, str] = {}
         self._written_failures: dict[str, str] = {}
 
     def __enter__(self) -> "Writer":
+        self._lock = self._locked()
+        try:
+            self._resume()
+        except BaseException:
+            self._lock.close()
+            raise
+        return self
+
+    def _locked(self) -> IO[bytes]:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = (self.path / ".lock").open("w")
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise StoreError(f"{self.path}: another process is writing to this store; wait for it to end") from error
+            others = {entry.name for entry in self.path.iterdir()} - {".lock", "meta.json.tmp"}
+            if others and "meta.json" not in others:
+                raise StoreError(f"{self.path}: is a folder with other things in it, not a store; name another one")
+            lock = (self.path / ".lock").open("wb")
         except OSError as error:
             raise StoreError(f"{self.path}: can't be written ({error.strerror})") from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.close()
+            raise StoreError(f"{self.path}: another process is writing to this store; wait for it to end") from error
+        return lock
+
+    def _resume(self) -> None:
+        """Take up what the folder holds; a new one gets its meta.json."""
         for left_over in self.path.glob("*.tmp"):
             left_over.unlink()
-        if (self.path / "meta.json").exists():
-            store = Store(self.path)
-            _check_fingerprint(self.path, store.fingerprint, self.meta["fingerprint"])
-            self.done = set(store.paths) if store.parts else set()
-            self.failures = store.failures
-            self._written_failures = dict(self.failures)
-            self._next = 1 + max((int(part.stem.removeprefix("part-")) for part in store.parts), default=-1)
-        else:
-            if any(entry.name != ".lock" for entry in self.path.iterdir()):
-                raise StoreError(f"{self.path}: is a folder with other things in it, not a store; name another one")
-            self._next = 0
+        if not (self.path / "meta.json").exists():
             self._write("meta.json", lambda file: file.write_text(json.dumps(self.meta, indent=1) + "\n"))
-        return self
+        store = Store(self.path)
+        _check_fingerprint(self.path, store.fingerprint, self.meta["fingerprint"])
+        self.done = set(store.paths) if store.parts else set()
+        self.failures = store.failures
+        self._written_failures = dict(self.failures)
+        self._next = 1 + max((int(part.stem.removeprefix("part-")) for part in store.parts), default=-1)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -281,6 +299,9 @@ def _read_meta(path: Path) -> dict[str, Any]:
         raise StoreError(f"{path / 'meta.json'}: can't be read ({error})") from error
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
         raise StoreError(f"{path}: is not a store of the format {FORMAT} that this version reads")
+    fingerprint = meta.get("fingerprint")
+    if not isinstance(fingerprint, dict) or not isinstance(fingerprint.get("scales"), list):
+        raise StoreError(f"{path / 'meta.json'}: has no fingerprint; extract the store anew")
     return meta
 
 

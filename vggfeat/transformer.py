@@ -13,7 +13,7 @@ from vggfeat.images import Source
 
 
 class VGGDescriptor(TransformerMixin, BaseEstimator):
-    """`Describer` as a transformer: X is a list of N images (paths, arrays, ...), the output float32 (N, dim).
+    """`Describer` as a transformer: X is a list of N images (paths, ...), the output float32 (N, dim).
 
     Works in a Pipeline and a ColumnTransformer, with clone and get_params; fit learns nothing. The
     parameters are those of Describer. The net is loaded once, at the first transform, and is not pickled.
@@ -48,9 +48,9 @@ class VGGDescriptor(TransformerMixin, BaseEstimator):
     def _describer(self) -> Describer:
         return Describer(**self.get_params())
 
-    def set_params(self, **params: Any) -> Self:
-        self.__dict__.pop("_describer", None)
-        return super().set_params(**params)
+    def __setattr__(self, name: str, value: Any) -> None:
+        self.__dict__.pop("_describer", None)  # it was made for other parameters
+        super().__setattr__(name, value)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in super().__getstate__().items() if name != "_describer"}

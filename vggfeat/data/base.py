@@ -11,7 +11,7 @@ import numpy as np
 
 from vggfeat.errors import DataError, UsageError
 
-# What images.py reads; a file with another ending is no image of a data set (.DS_Store, RENAME2, Thumbs.db).
+# A file with another ending is no image of a data set (Thumbs.db, Caltech-256's RENAME2).
 SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".mpo")
 
 
@@ -28,7 +28,7 @@ class ImageSet:
         evaluation; labels are False there.
     subset : (N,) of "train", "val" or "test" where the data set defines them, else None.
     boxes : int (N, 4) where a sample is a part of its image: x0, y0, x1, y1 in pixels counted from 0, the
-        part being image[y0:y1, x0:x1]; else None. Not checked against the image: it may end within.
+        part being image[y0:y1, x0:x1]; else None. Not checked against the image, which may end earlier.
     listed : bool (N, K) where the data set asks scores of some samples only, class by class; else None.
     notes : what differs from the published data set, a line each, for whoever runs a benchmark.
     """
@@ -36,7 +36,7 @@ class ImageSet:
     name: str
     classes: tuple[str, ...]
     paths: tuple[str, ...]
-    images: Sequence[Path] | Sequence[np.ndarray]
+    images: Sequence[Path | np.ndarray]
     labels: np.ndarray
     ignore: np.ndarray
     subset: np.ndarray | None = None
@@ -84,7 +84,7 @@ def single_label(
         name=name,
         classes=tuple(classes),
         paths=tuple(row.path for row in rows),
-        images=tuple(row.image for row in rows),  # type: ignore[arg-type]  # all paths or all arrays
+        images=tuple(row.image for row in rows),
         labels=labels,
         ignore=np.zeros_like(labels),
         subset=np.array([row.subset for row in rows]) if any(row.subset for row in rows) else None,
@@ -123,8 +123,7 @@ def locate(
 ) -> Path:
     """The data set's own folder, absolute and without links: the first place under the root that `fits`.
 
-    Raises DataError, one line that says what was looked for (each place followed by `sign`), where, and how to
-    get it.
+    Raises DataError, one line that says what was looked for (`sign` in each place), where, and how to get it.
     """
     top = root(origin.name, given, f"; {origin.get}")
     for place in (".", *origin.places):
@@ -207,7 +206,7 @@ def shortfall(what: str, found: int, expected: int) -> list[str]:
 
 def unfollowed(links: int) -> list[str]:
     """A note on links that weren't followed."""
-    return [f"{links:,} links weren't followed: to folders, or out of the data set"] if links else []
+    return [f"links not followed, to folders or out of the data set: {links:,}"] if links else []
 
 
 def _entries(folder: Path) -> list["os.DirEntry[str]"]:

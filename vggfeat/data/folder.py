@@ -54,6 +54,6 @@ def _check(top: Path, subsets: list[str], folders: dict[str, list[Path]], classe
 
 def _strays(top: Path, subsets: list[str], found: set[str]) -> list[str]:
     loose = sum(len(image_files(top / subset, top)[0]) for subset in {"", *subsets})
-    notes = [f"{loose:,} images lie in no class folder and were left out"] if loose else []
+    notes = [f"images left out, as they lie in no class folder: {loose:,}"] if loose else []
     others = sorted(found - set(subsets)) if subsets != [""] else []
-    return notes + ([f"folders beside train were left out: {', '.join(others)}"] if others else [])
+    return notes + ([f"folders left out, beside train: {', '.join(others)}"] if others else [])

@@ -17,7 +17,7 @@ class Split(NamedTuple):
 
 
 def random_split(images: ImageSet, train_per_class: int, test_per_class: int | None, seed: int) -> Split:
-    """Of each class, at most `train_per_class` images for training and at most `test_per_class` others for test.
+    """Of each class, at most `train_per_class` images to train on and `test_per_class` others to test on.
 
     None takes all others. At least one image of a class is left for the test: a class of n images gives
     min(train_per_class, n - 1) to training. What is drawn of a class depends only on the seed, the class's

@@ -1,5 +1,22 @@
 """Weights: the native format, the registry and its cache, conversion from other frameworks' files."""
 
-from vggfeat.weights.native import Preprocessing, Weights, load, read, save
+from vggfeat.weights.convert import convert
+from vggfeat.weights.native import OXFORD, TORCHVISION, Preprocessing, Weights, load, read, save
+from vggfeat.weights.published import REGISTRY, Entry
+from vggfeat.weights.registry import Available, available, resolve
 
-__all__ = ["Preprocessing", "Weights", "load", "read", "save"]
+__all__ = [
+    "OXFORD",
+    "REGISTRY",
+    "TORCHVISION",
+    "Available",
+    "Entry",
+    "Preprocessing",
+    "Weights",
+    "available",
+    "convert",
+    "load",
+    "read",
+    "resolve",
+    "save",
+]

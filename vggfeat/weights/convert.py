@@ -30,9 +30,10 @@ def convert(src: str | Path, out: str | Path, *, net: str | None = None, form: F
     Raises WeightsError for a file that is damaged, no such net, or other than its published checksum.
     """
     src = Path(src)
-    kind = form or sniff(src)
-    if kind == "native":
+    found = sniff(src)
+    if found == "native":
         raise WeightsError(f"{src} is in vggfeat's format already")
+    kind = form or found
     entry = by_file(src.name)
     if entry and (complaint := mismatch(src, **entry.check)):
         raise WeightsError(f"{src} is damaged: {complaint}; remove it and fetch it again")
@@ -74,10 +75,11 @@ def sniff(path: Path) -> Form | Literal["native"]:
 def _recognise(src: Path, parts: Parts, net: str | None) -> tuple[str, float, Parts]:
     """The net and the width that the shapes tell, and the tensors under their native names, all checked."""
     convs = len({name.partition(".")[0] for name in parts if name.startswith("conv")})
-    width = _shape(parts, "conv0.bias", (0,))[0] / 64
+    shapes = {name: part.shape for name, part in parts.items()}
+    width = (shapes.get("conv0.weight") or (0,))[0] / 64
     if not 0 < width <= MAX_WIDTH:
         raise WeightsError(f"{src}: holds no first convolution of a VGG")
-    wrong = {known: _differences(known, width, parts) for known in CONFIGS if len(_convs(known)) == convs}
+    wrong = {known: _differences(known, width, shapes) for known in CONFIGS if len(_convs(known)) == convs}
     if not wrong:
         raise WeightsError(f"{src}: holds {convs} convolutional layers, as no net of the paper does")
     likeliest = min(wrong, key=wrong.__getitem__)
@@ -97,10 +99,11 @@ def _convs(net: str) -> list[str]:
     return [layer.name for layer in layers(net) if layer.kind == "conv"]
 
 
-def _differences(net: str, width: float, parts: Parts) -> int:
+def _differences(net: str, width: float, shapes: dict[str, tuple[int, ...]]) -> int:
     ours = tensor_shapes(net, width, top="pool5")
-    theirs = {name: parts[f"conv{place}.weight"].shape for place, name in enumerate(_convs(net))}
-    return sum(shape != ours[f"{name}.weight"] for name, shape in theirs.items())
+    return sum(
+        shapes.get(f"conv{place}.weight") != ours[f"{name}.weight"] for place, name in enumerate(_convs(net))
+    )
 
 
 def _ready(src: Path, name: str, tensor: Tensor) -> Tensor:

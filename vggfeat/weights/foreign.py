@@ -6,7 +6,9 @@ unpickled but tensors, and no link to another file is followed.
 """
 
 import math
+import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -75,12 +77,19 @@ def _state_dict(src: Path) -> dict[str, Tensor]:
                     raise WeightsError(
                         f"{src}: its members are larger than the file: torch.save packs nothing"
                     )
-        state = torch.load(src, map_location="cpu", weights_only=True, mmap=zipped)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of torch's, about kinds of tensors that are refused below
+            state = torch.load(src, map_location="cpu", weights_only=True, mmap=zipped)
     except WeightsError:
         raise
+    except pickle.UnpicklingError:
+        raise WeightsError(
+            f"{src} holds more than tensors, or is damaged; vggfeat runs no code of a file: "
+            "save the net's state_dict() alone"
+        ) from None
     except Exception as error:  # a damaged or hostile pickle can raise anything
-        reason = str(error).partition("\n")[0][:200]
-        raise WeightsError(f"can't read {src} as tensors saved by torch.save: {reason}") from None
+        reason = str(error).partition("\n")[0].partition(". ")[0]
+        raise WeightsError(f"{src} is no whole file of torch.save ({reason}): fetch it again") from None
     for wrapper in ("state_dict", "model"):
         if isinstance(state, Mapping) and isinstance(state.get(wrapper), Mapping):
             state = state[wrapper]

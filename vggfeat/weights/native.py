@@ -45,9 +45,7 @@ def read(path: str | Path) -> Weights:
     exactly those of the net that it names, up to pool5, fc6, fc7 or fc8.
     """
     path = Path(path)
-    weights = inspect(path)
-    stat = path.stat()
-    return replace(weights, sha256=_digest(path, stat.st_mtime_ns, stat.st_size))
+    return replace(inspect(path), sha256=digest(path))
 
 
 def inspect(path: Path) -> Weights:
@@ -58,6 +56,12 @@ def inspect(path: Path) -> Weights:
             tensor = file.get_slice(name)
             infos[name] = TensorInfo(tensor.get_dtype(), tuple(tensor.get_shape()))
         return interpret(path, file.metadata() or {}, infos)
+
+
+def digest(path: Path) -> str:
+    """The sha256 of a file, in hexadecimal; kept in memory for as long as its time and size stay."""
+    stat = path.stat()
+    return _digest(path, stat.st_mtime_ns, stat.st_size)
 
 
 def load(
@@ -122,7 +126,7 @@ def save(
     }
     interpret(path, metadata, infos)
     check_finite(path, tensors)
-    _write(path, {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, metadata)
+    _write(path, _separate(tensors), metadata)
     return read(path)
 
 
@@ -157,6 +161,17 @@ def opened(path: Path) -> Iterator[Any]:
 def _digest(path: Path, mtime_ns: int, size: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors in memory of their own, as safetensors wants them."""
+    separate, seen = {}, set()
+    for name, tensor in tensors.items():
+        tensor = tensor.detach().cpu().contiguous()
+        place = tensor.untyped_storage().data_ptr()
+        separate[name] = tensor.clone() if place in seen else tensor
+        seen.add(place)
+    return separate
 
 
 def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypedDict
 
 from vggfeat.weights.header import OXFORD, TORCHVISION, Preprocessing
 
@@ -19,13 +19,21 @@ LINEAGES: dict[Form, tuple[str, Preprocessing]] = {
 }
 
 
+class Check(TypedDict, total=False):
+    """The checksum arguments of `fetch.download`, lower-case hexadecimal."""
+
+    sha256: str
+    md5: str
+    sha256_prefix: str
+
+
 @dataclass(frozen=True)
 class Entry:
     """One published file.
 
-    `check` are the checksum arguments of `fetch.download`. `top1` and `top5` are the accuracy in per cent on
-    ILSVRC-2012's validation set, one centre crop an image. `conv` is the smaller file with the convolutional
-    layers alone, where there is one. A native entry lies in the package and has no `urls`.
+    `top1` and `top5` are the accuracy in per cent on ILSVRC-2012's validation set, one centre crop an image.
+    `conv` is the smaller file with the convolutional layers alone, where there is one. A native entry lies
+    in the package and has no `urls`.
     """
 
     file: str
@@ -33,7 +41,7 @@ class Entry:
     form: Form | Literal["native"]
     lineage: str
     licence: str
-    check: dict[str, str] = field(default_factory=dict)
+    check: Check = field(default_factory=Check)
     top1: float | None = None
     top5: float | None = None
     conv: "Entry | None" = None
@@ -41,11 +49,11 @@ class Entry:
 
 def _oxford(file: str, md5: str, top1: float | None, top5: float | None, conv: Entry | None = None) -> Entry:
     url = f"{_KERAS}/{file.partition('_')[0]}/{file}"
-    return Entry(file, (url,), "keras", "oxford", "CC-BY-4.0", {"md5": md5}, top1, top5, conv)
+    return Entry(file, (url,), "keras", "oxford", "CC-BY-4.0", Check(md5=md5), top1, top5, conv)
 
 
 def _torchvision(file: str, top1: float, top5: float) -> Entry:
-    check = {"sha256_prefix": Path(file).stem.rpartition("-")[2]}
+    check = Check(sha256_prefix=Path(file).stem.rpartition("-")[2])
     return Entry(file, (f"{_TORCH}/{file}",), "torchvision", "torchvision", "BSD-3-Clause", check, top1, top5)
 
 

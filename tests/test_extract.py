@@ -1,0 +1,296 @@
+"""Extraction: every file is described or listed, and a killed run ends as an unbroken one."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+import vggfeat
+from vggfeat.descriptors import Describer
+from vggfeat.errors import DataError, ImageError, StoreError, UsageError
+from vggfeat.extract import Item, default_out, extract, list_items
+from vggfeat.store import Store, load
+
+SCALES = (64, 96)
+
+
+def photo(path, size=(80, 60), seed=0, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1] // 4, size[0] // 4, 3), np.uint8)
+    Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC).save(path, **options)
+    return path
+
+
+@pytest.fixture(scope="module")
+def describer(tiny_weights):
+    return Describer(weights=tiny_weights("A", width=1 / 16, top="pool5"), layer="pool5", scales=SCALES)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """23 photos of three sizes, in two class folders and outside of them."""
+    for i in range(23):
+        folder = ("cats", "dogs", ".")[i % 3]
+        photo(tmp_path / "photos" / folder / f"{i:02}.png", [(80, 60), (60, 80), (64, 64)][i % 3], seed=i)
+    return tmp_path / "photos"
+
+
+def same_rows(one: Path, two: Path) -> bool:
+    """Equal to the bit, rows in the same order; parts may be cut differently."""
+    return Store(one).read().equals(Store(two).read())
+
+
+def test_each_row_is_the_descriptor_of_its_image(photos, tmp_path, describer):
+    store = extract(photos, tmp_path / "s.vggfeat", describer=describer)
+    data = load(store.path)
+    assert data.paths == [item.path for item in list_items(photos)]
+    assert sorted(data.paths) == sorted(p.relative_to(photos).as_posix() for p in photos.rglob("*.png"))
+    for path, row in zip(data.paths, data.X, strict=True):
+        np.testing.assert_allclose(row, describer.describe(photos / path), rtol=1e-5, atol=1e-6)
+    table = pq.read_table(store.parts[0]).to_pylist()
+    assert [(r["width"], r["height"], r["label"]) for r in table if r["path"] == "cats/00.png"] == [(80, 60, "cats")]
+    assert [r["label"] for r in table if "/" not in r["path"]] == [None] * 7
+
+
+def test_part_size_cuts_parts_and_changes_no_value(photos, tmp_path, describer):
+    whole = extract(photos, tmp_path / "whole", describer=describer)
+    parts = extract(photos, tmp_path / "parts", describer=describer, part_size=5)
+    assert [pq.read_metadata(part).num_rows for part in parts.parts] == [5, 5, 5, 5, 3]
+    np.testing.assert_allclose(load(parts.path).X, load(whole.path).X, atol=1e-6)
+
+
+def test_a_second_run_reads_only_what_is_new(photos, tmp_path, describer, monkeypatch):
+    extract(photos, tmp_path / "s", describer=describer)
+    photo(photos / "birds" / "new.png", seed=99)
+    read = []
+    prepare = Describer.prepare
+    monkeypatch.setattr(Describer, "prepare", lambda self, image: read.append(image) or prepare(self, image))
+    store = extract(photos, tmp_path / "s", describer=describer)
+    assert [file.name for file in read] == ["new.png"]
+    assert len(store) == 24
+
+
+def test_a_store_made_with_other_options_is_not_added_to(photos, tmp_path, describer, tiny_weights):
+    extract(photos, tmp_path / "s", describer=describer)
+    other = Describer(weights=describer.nets[0].weights.path, layer="pool5", scales=SCALES, mirror=False)
+    with pytest.raises(StoreError, match="made with mirror True, not False"):
+        extract(photos, tmp_path / "s", describer=other)
+
+
+RUN = """
+import sys
+from vggfeat.extract import extract
+extract(sys.argv[1], sys.argv[2], weights=sys.argv[3], layer="pool5", scales=(64, 96), part_size=8)
+"""
+
+
+def test_killed_at_random_moments_it_ends_as_an_unbroken_run(tmp_path, describer):
+    """SIGKILL after each of five random delays; the store at the end is equal to the bit."""
+    for i in range(160):
+        photo(tmp_path / "photos" / f"{i:03}.png", [(200, 150), (150, 200)][i % 2], seed=i)
+    (tmp_path / "photos" / "broken.jpg").write_bytes(b"\xff\xd8\xff not a photo")
+    unbroken = extract(tmp_path / "photos", tmp_path / "unbroken", describer=describer, part_size=8)
+    broken = tmp_path / "broken.vggfeat"
+    command = [sys.executable, "-c", RUN, tmp_path / "photos", broken, describer.nets[0].weights.path]
+    rng, killed = random.Random(4), 0
+    for _ in range(5):
+        rows = len(list(broken.glob("part-*.parquet")))
+        run = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        while len(list(broken.glob("part-*.parquet"))) == rows and run.poll() is None:
+            time.sleep(0.005)  # until the run writes: the kill then falls into its work, not its start
+        time.sleep(rng.uniform(0, 0.25))
+        killed += run.poll() is None
+        run.kill()
+        run.wait()
+    assert killed >= 3, "the runs ended before they could be killed: give them more images"
+    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+    assert same_rows(broken, unbroken.path)
+    assert Store(broken).failures == unbroken.failures
+    assert not list(broken.glob("*.tmp"))
+
+
+def test_an_interrupt_keeps_what_is_done(photos, tmp_path, describer, monkeypatch):
+    def interrupted(self, prepared):
+        for n, pair in enumerate(stream(self, prepared)):
+            if n == 10:
+                raise KeyboardInterrupt
+            yield pair
+
+    stream = Describer.stream
+    monkeypatch.setattr(Describer, "stream", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        extract(photos, tmp_path / "s", describer=describer)
+    assert len(Store(tmp_path / "s")) == 10
+    monkeypatch.setattr(Describer, "stream", stream)
+    assert len(extract(photos, tmp_path / "s", describer=describer)) == 23
+
+
+def make_trouble(folder: Path) -> None:
+    """A folder as people have them: good photos of every kind, and files that are none."""
+    photo(folder / "plain.jpg")
+    photo(folder / "with space.jpg")
+    photo(folder / "Übung 東京 🐈.jpg")
+    photo(folder / "SHOUTING.JPG")
+    whole = photo(folder / "truncated.jpg", (300, 200)).read_bytes()
+    (folder / "truncated.jpg").write_bytes(whole[: len(whole) // 2])
+    (folder / "empty.jpg").write_bytes(b"")
+    (folder / "text.jpg").write_text("not a photo")
+    (folder / "notes.txt").write_text("nor this")
+    rgb = Image.open(photo(folder / "no suffix.png")).convert("RGB")
+    (folder / "no suffix.png").rename(folder / "no suffix")
+    rgb.convert("CMYK").save(folder / "cmyk.jpg")
+    rgb.convert("P").save(folder / "palette.png")
+    rgb.convert("L").save(folder / "grey.jpg")
+    Image.fromarray(np.arange(80 * 60, dtype=np.uint16).reshape(60, 80) * 13).save(folder / "16bit.png")
+    rgb.putalpha(rgb.convert("L"))
+    rgb.save(folder / "alpha.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    photo(folder / "rotated.jpg", (120, 60), exif=exif)
+    Image.new("RGB", (1, 1), "red").save(folder / "1x1.png")
+    photo(folder / "thin.png", (3000, 8))
+    Image.new("L", (200_000, 1)).save(folder / "too thin.png")
+    os.mkfifo(folder / "fifo.jpg")
+    (folder / "link.jpg").symlink_to(folder / "nowhere.jpg")
+    (folder / ".hidden.jpg").write_text("not looked at")
+
+
+def test_every_file_is_described_or_listed(tmp_path, describer):
+    folder = tmp_path / "trouble"
+    make_trouble(folder)
+    store = extract(folder, tmp_path / "s", describer=describer)
+    visible = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    assert set(store.paths) | store.failures.keys() == visible
+    assert store.failures.keys() == {
+        "truncated.jpg", "empty.jpg", "text.jpg", "notes.txt", "too thin.png", "fifo.jpg", "link.jpg"
+    }  # fmt: skip
+    assert "truncated" in store.failures["truncated.jpg"]
+    assert store.failures["empty.jpg"] == "is empty"
+    assert store.failures["fifo.jpg"] == "not a regular file"
+    assert "at Q=64" in store.failures["too thin.png"]
+    rows = {row["path"]: row for row in store.read(["path", "width", "height"]).to_pylist()}
+    assert (rows["rotated.jpg"]["width"], rows["rotated.jpg"]["height"]) == (60, 120)
+    assert np.isfinite(load(store.path).X).all()
+
+
+def test_a_repaired_image_is_described_by_the_next_run(photos, tmp_path, describer):
+    (photos / "cats" / "00.png").write_bytes(b"")
+    store = extract(photos, tmp_path / "s", describer=describer)
+    assert store.failures == {"cats/00.png": "is empty"}
+    photo(photos / "cats" / "00.png")
+    store = extract(photos, tmp_path / "s", describer=describer)
+    assert store.failures == {}
+    assert len(store) == 23
+
+
+def test_on_error_fail_stops_and_keeps_what_is_done(photos, tmp_path, describer):
+    (photos / "dogs" / "22.png").write_bytes(b"")
+    with pytest.raises(ImageError, match="22.png: is empty"):
+        extract(photos, tmp_path / "s", describer=describer, on_error="fail", part_size=4)
+    store = Store(tmp_path / "s")
+    assert len(store) >= 16
+    assert store.failures == {"dogs/22.png": "is empty"}
+
+
+def test_a_folder_with_nothing_readable(tmp_path, describer):
+    with pytest.raises(DataError, match="no such folder"):
+        extract(tmp_path / "nowhere", tmp_path / "s", describer=describer)
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(DataError, match="has no files"):
+        extract(tmp_path / "photos", tmp_path / "s", describer=describer)
+    (tmp_path / "photos" / "a.jpg").write_text("text")
+    with pytest.raises(DataError, match=r"none of its 1 files .*failures\.csv"):
+        extract(tmp_path / "photos", tmp_path / "s", describer=describer)
+
+
+def test_lists_of_paths(photos, tmp_path, describer):
+    (photos / "list.txt").write_text("cats/03.png\n\ncats/00.png\ncats/03.png\n")
+    (photos / "list.csv").write_text("label,path\ntabby,cats/03.png\n,dogs/01.png\n")
+    (photos / "other.csv").write_text("file\na\n")
+    assert load(extract(photos / "list.txt", tmp_path / "t", describer=describer).path).paths == [
+        "cats/03.png", "cats/00.png"
+    ]  # fmt: skip
+    data = load(extract(photos / "list.csv", tmp_path / "c", describer=describer).path)
+    assert (data.paths, data.labels) == (["cats/03.png", "dogs/01.png"], ["tabby", None])
+    with pytest.raises(DataError, match="no column 'path'"):
+        list_items(photos / "other.csv")
+
+
+def test_one_image_and_images_in_memory(photos, tmp_path, describer):
+    one = extract(photos / "cats" / "00.png", tmp_path / "one", describer=describer)
+    assert one.paths == ["00.png"]
+    items = [Item("first", np.zeros((70, 70, 3), np.uint8), "black"), Item("second", (photos / "02.png").read_bytes())]
+    data = load(extract(items, tmp_path / "two", describer=describer).path)
+    assert (data.paths, data.labels) == (["first", "second"], ["black", None])
+    with pytest.raises(UsageError, match="the same path"):
+        extract([items[0], items[0]], tmp_path / "three", describer=describer)
+
+
+def test_names_that_are_not_utf8_are_escaped(tmp_path, describer):
+    photo(tmp_path / "photos" / "a.png")
+    os.rename(tmp_path / "photos" / "a.png", os.fsencode(tmp_path / "photos") + b"/caf\xe9.png")
+    store = extract(tmp_path / "photos", tmp_path / "s", describer=describer)
+    assert store.paths == [r"caf\xe9.png"]
+
+
+def test_a_full_disk_is_one_line_and_keeps_what_is_written(photos, tmp_path, describer, monkeypatch):
+    def full(table, file, **_):
+        Path(file).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(pq, "write_table", full)
+    with pytest.raises(StoreError, match=r"part-00000\.parquet: can't be written \(No space left"):
+        extract(photos, tmp_path / "s", describer=describer)
+    assert sorted(p.name for p in (tmp_path / "s").iterdir()) == [".lock", "meta.json"]
+
+
+def test_a_store_holds_one_net(photos, tmp_path, tiny_weights):
+    weights = [tiny_weights(net, width=1 / 16, top="pool5") for net in "AB"]
+    two = Describer("A,B", weights=",".join(map(str, weights)), layer="pool5", scales=SCALES)
+    with pytest.raises(UsageError, match="one net"):
+        extract(photos, tmp_path / "s", describer=two)
+    stores = [extract(photos, tmp_path / d.nets[0].weights.net, describer=d).path for d in two.apart()]
+    paths = load(stores).paths
+    np.testing.assert_allclose(load(stores).X, two.describe([photos / p for p in paths]), atol=1e-6)
+
+
+def test_default_out_is_named_after_the_source(tmp_path):
+    (tmp_path / "my photos.2024").mkdir()
+    assert default_out(tmp_path / "my photos.2024") == Path("my photos.2024.vggfeat")
+    assert default_out(tmp_path / "cat.jpg") == Path("cat.vggfeat")
+
+
+def test_the_public_function_is_the_same(photos, tmp_path, tiny_weights):
+    weights = tiny_weights("A", width=1 / 16, top="pool5")
+    store = vggfeat.extract(photos, tmp_path / "s", weights=weights, layer="pool5", scales=[64], agg="max")
+    assert vggfeat.load(store.path).meta["agg"] == "max"
+
+
+def test_wrong_options(photos, tmp_path, describer):
+    for options in ({"on_error": "ignore"}, {"part_size": 0}, {"dtype": "int8"}):
+        with pytest.raises(UsageError):
+            extract(photos, tmp_path / "s", describer=describer, **options)
+
+
+def test_two_runs_at_once_are_refused(photos, tmp_path, describer):
+    run = subprocess.Popen(
+        [sys.executable, "-c", f"import fcntl,sys,time; f=open({str(tmp_path / 'lock')!r},'w'); "
+         "fcntl.flock(f, fcntl.LOCK_EX); print('held', flush=True); time.sleep(60)"], stdout=subprocess.PIPE
+    )  # fmt: skip
+    try:
+        assert run.stdout and run.stdout.readline() == b"held\n"
+        (tmp_path / "s").mkdir()
+        (tmp_path / "s" / ".lock").symlink_to(tmp_path / "lock")
+        with pytest.raises(StoreError, match="another process"):
+            extract(photos, tmp_path / "s", describer=describer)
+    finally:
+        run.send_signal(signal.SIGKILL)
+        run.communicate()

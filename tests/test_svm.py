@@ -1,0 +1,363 @@
+"""Linear SVMs: the optimum itself, scikit-learn's fits done plainly, and the rules by which C is chosen."""
+
+import os
+
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.svm import LinearSVC
+
+from vggfeat import svm
+from vggfeat.errors import UsageError, VggfeatError
+from vggfeat.metrics import mean_average_precision, mean_class_recall
+from vggfeat.svm import CS, LinearSVM, choose_C, stratified_holdout
+
+
+def descriptors(n: int, dim: int, classes: int, noise: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Non-negative float32 rows of norm 1, as descriptors are, around one centre a class; labels in turn."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % classes
+    X = np.maximum(rng.normal(size=(classes, dim))[labels] + noise * rng.normal(size=(n, dim)), 0)
+    return (X / np.linalg.norm(X, axis=1, keepdims=True)).astype(np.float32), labels
+
+
+def objective(w: np.ndarray, b: float, X: np.ndarray, positive: np.ndarray, C: float) -> float:
+    loss = np.maximum(0, 1 - np.where(positive, 1, -1) * (X.astype(float) @ w + b))
+    return float((w @ w + b * b) / 2 + C * (loss**2).sum())
+
+
+def best_objective(X: np.ndarray, positive: np.ndarray, C: float) -> float:
+    """The minimum, found by a general method (L-BFGS) that knows nothing of SVMs."""
+    A, y = np.c_[X.astype(float), np.ones(len(X))], np.where(positive, 1.0, -1.0)
+
+    def value_and_gradient(v: np.ndarray) -> tuple[float, np.ndarray]:
+        loss = np.maximum(0, 1 - y * (A @ v))
+        return float(v @ v / 2 + C * loss @ loss), v - 2 * C * A.T @ (y * loss)
+
+    options = {"maxiter": 20000, "maxfun": 40000, "ftol": 1e-13, "gtol": 1e-9}
+    found = minimize(value_and_gradient, np.zeros(A.shape[1]), jac=True, method="L-BFGS-B", options=options)
+    return float(found.fun)
+
+
+def plain_fit(X: np.ndarray, positive: np.ndarray, C: float) -> LinearSVC:
+    return LinearSVC(C=C, dual=True, tol=1e-6, max_iter=100_000, random_state=1).fit(X, positive)
+
+
+class TestFit:
+    # wide and separable; tall with classes that overlap; very tall, where the primal comes first
+    @pytest.mark.parametrize(("n", "dim", "noise"), [(60, 150, 1.0), (300, 60, 2.0), (400, 20, 2.0)])
+    @pytest.mark.parametrize("C", [CS[0], 1.0, 16.0, CS[-1]])
+    def test_reaches_the_minimum(self, n, dim, noise, C):
+        X, labels = descriptors(n, dim, 3, noise)
+        model = LinearSVM(C, jobs=1).fit(X, labels)
+        assert model.converged_.all()
+        for k in range(3):
+            reached = objective(model.coef_[k], model.intercept_[k], X, labels == k, C)
+            assert reached <= best_objective(X, labels == k, C) * (1 + 1e-4)
+
+    def test_equals_plain_fits_of_each_class(self):
+        X, labels = descriptors(130, 200, 5, 1.5)
+        X, labels, new = X[:90], labels[:90], X[90:]
+        scores = LinearSVM(4.0, jobs=1).fit(X, labels).decision_function(new)
+        plain = [plain_fit(X, labels == k, 4.0).decision_function(new) for k in range(5)]
+        assert scores.shape == (40, 5) and scores.dtype == np.float32
+        np.testing.assert_allclose(scores, np.transpose(plain), atol=1e-3)
+
+    def test_one_sample_on_each_side_by_hand(self):
+        """x = +-e1: w = u e1 and b = 0, u at the minimum of u^2/2 + 2C (1 - u)^2, which is 4C / (1 + 4C)."""
+        X = np.array([[1, 0], [-1, 0]], np.float32)
+        model = LinearSVM(0.5, jobs=1).fit(X, np.array([0, 1]))
+        np.testing.assert_allclose(model.coef_, [[2 / 3, 0], [-2 / 3, 0]], atol=1e-5)
+        np.testing.assert_allclose(model.intercept_, 0, atol=1e-5)
+
+    def test_two_classes_keep_a_column_each(self):
+        X, labels = descriptors(40, 60, 2, 1.0)
+        scores = LinearSVM(jobs=1).fit(X, labels).decision_function(X)
+        assert scores.shape == (40, 2)
+        np.testing.assert_allclose(scores[:, 0], -scores[:, 1], atol=1e-3)
+
+    def test_a_bool_matrix_is_the_same_as_its_labels(self):
+        X, labels = descriptors(60, 80, 4, 1.0)
+        by_label, by_matrix = (
+            LinearSVM(jobs=1).fit(X, labels),
+            LinearSVM(jobs=1).fit(X, np.eye(4, dtype=bool)[labels]),
+        )
+        np.testing.assert_array_equal(by_label.coef_, by_matrix.coef_)
+
+    def test_labels_of_separable_samples_are_learnt(self):
+        X, labels = descriptors(180, 100, 6, 0.5)
+        predicted = LinearSVM(10, jobs=1).fit(X[:120], labels[:120]).predict(X[120:])
+        np.testing.assert_array_equal(predicted, labels[120:])
+
+    @pytest.mark.parametrize("ones", [[0.5, 1.0, 1.0], [1.0, 1.0, 0.5]])
+    def test_predict_takes_the_highest_column(self, ones):
+        model = LinearSVM()
+        model.coef_, model.intercept_ = np.zeros((3, 2), np.float32), np.array(ones, np.float32)
+        assert model.predict([[0.0, 0.0]]).tolist() == [ones.index(1.0)]
+
+    def test_ignored_samples_are_left_out_of_their_class_only(self):
+        X, labels = descriptors(80, 100, 3, 1.5)
+        positive = np.eye(3, dtype=bool)[labels]
+        ignore = np.zeros((80, 3), bool)
+        ignore[:30, 1] = True
+        masked = LinearSVM(4.0, jobs=1).fit(X, positive, ignore)
+        whole = LinearSVM(4.0, jobs=1).fit(X, positive)
+        rest = plain_fit(X[30:], positive[30:, 1], 4.0)
+        np.testing.assert_allclose(masked.coef_[1], rest.coef_[0], atol=1e-3)
+        assert np.abs(masked.coef_[1] - whole.coef_[1]).max() > 0.05
+        np.testing.assert_array_equal(masked.coef_[[0, 2]], whole.coef_[[0, 2]])
+
+    def test_what_an_ignored_sample_says_does_not_matter(self):
+        X, labels = descriptors(60, 50, 2, 1.5)
+        positive, ignore = np.eye(2, dtype=bool)[labels], np.zeros((60, 2), bool)
+        ignore[::7, 0] = True
+        flipped = positive ^ ignore
+        one, other = (LinearSVM(jobs=1).fit(X, Y, ignore).coef_ for Y in (positive, flipped))
+        np.testing.assert_array_equal(one, other)
+
+    def test_processes_give_what_one_gives(self):
+        X, labels = descriptors(300, 500, 4, 1.5)  # above the size from which joblib shares X by a file
+        one, two = (LinearSVM(16.0, jobs=jobs, seed=3).fit(X, labels) for jobs in (1, 2))
+        np.testing.assert_array_equal(one.coef_, two.coef_)
+        np.testing.assert_array_equal(one.intercept_, two.intercept_)
+
+    def test_a_killed_process_is_one_line(self, monkeypatch):
+        monkeypatch.setattr(svm, "_fit_one", lambda *_: os._exit(1))
+        with pytest.raises(VggfeatError, match="try fewer jobs"):
+            LinearSVM(jobs=2).fit(*descriptors(20, 30, 2, 1.0))
+
+    def test_progress_counts_the_fits(self):
+        seen = []
+        LinearSVM(jobs=1, progress=lambda *counts: seen.append(counts)).fit(*descriptors(30, 30, 3, 1.0))
+        assert seen == [(1, 3), (2, 3), (3, 3)]
+
+    def test_warns_once_when_classes_do_not_converge(self):
+        X, labels = descriptors(300, 60, 3, 2.0)
+        with pytest.warns(ConvergenceWarning) as caught:
+            model = LinearSVM(1e8, jobs=1).fit(X, labels)
+        failed = (~model.converged_).sum()
+        assert failed > 1
+        assert [str(w.message) for w in caught] == [
+            f"{failed} of 3 classes did not converge at C=1e+08: try a smaller C"
+        ]
+
+    @pytest.mark.parametrize("C", [1e4, 1e5, 1e6])
+    def test_converged_means_at_the_minimum(self, C):
+        """Here liblinear's primal solver stops 5 % above some minima after 20 of 1000 steps, in silence."""
+        X, labels = descriptors(300, 60, 3, 2.0)
+        with pytest.warns(ConvergenceWarning):
+            model = LinearSVM(C, jobs=1).fit(X, labels)
+        plain = [plain_fit(X, labels == k, C) for k in range(3)]
+        reached = [objective(model.coef_[k], model.intercept_[k], X, labels == k, C) for k in range(3)]
+        best = [objective(plain[k].coef_[0], plain[k].intercept_[0], X, labels == k, C) for k in range(3)]
+        np.testing.assert_array_equal(model.converged_, np.array(reached) <= np.array(best) * (1 + 1e-3))
+
+    def test_is_cloned_as_scikit_learn_does(self):
+        copy = clone(LinearSVM(8.0, jobs=2, seed=5))
+        assert (copy.C, copy.jobs, copy.seed, copy.solver) == (8.0, 2, 5, "liblinear")
+
+
+class TestRefuses:
+    X, labels = descriptors(12, 30, 3, 1.0)
+    matrix = np.eye(3, dtype=bool)[labels]
+
+    @pytest.mark.parametrize(
+        ("Y", "says"),
+        [
+            (np.repeat([0, 2], 6), "class 1 has no positive"),
+            (np.zeros(12, int), "class 0 has no negative"),
+            (np.ones((12, 2), bool), "class 0 has no negative"),
+            (labels - 1, "from -1 to 1"),
+            (np.r_[labels[:11], 10**12], "count the classes from 0"),
+            (labels[:5], "12 descriptors with 5 labels"),
+            (labels.astype(float), "Y must be integers"),
+            (matrix.astype(int), "Y must be integers"),
+        ],
+    )
+    def test_labels(self, Y, says):
+        with pytest.raises(UsageError, match=says):
+            LinearSVM(jobs=1).fit(self.X, Y)
+
+    def test_a_class_whose_positives_are_all_ignored(self):
+        ignore = self.matrix & [False, False, True]
+        with pytest.raises(UsageError, match="class 2 has no positive"):
+            LinearSVM(jobs=1).fit(self.X, self.matrix, ignore)
+
+    @pytest.mark.parametrize("ignore", [np.zeros((12, 2), bool), np.zeros((12, 3), int), np.zeros(12, bool)])
+    def test_an_ignore_mask_that_does_not_fit(self, ignore):
+        with pytest.raises(UsageError, match="'ignore' must be bool \\(12, 3\\)"):
+            LinearSVM(jobs=1).fit(self.X, self.labels, ignore)
+
+    @pytest.mark.parametrize("bad", [np.nan, np.inf])
+    def test_descriptors_that_are_not_finite(self, bad):
+        X = self.X.copy()
+        X[3, 1] = bad
+        with pytest.raises(UsageError, match="NaN or infinite"):
+            LinearSVM(jobs=1).fit(X, self.labels)
+
+    @pytest.mark.parametrize("options", [{"C": 0}, {"C": np.nan}, {"C": -1}, {"jobs": 0}, {"solver": "x"}])
+    def test_options(self, options):
+        with pytest.raises(UsageError):
+            LinearSVM(**{"jobs": 1, **options}).fit(self.X, self.labels)
+
+    def test_scores_before_training_or_of_another_dimension(self):
+        with pytest.raises(UsageError, match="call fit first"):
+            LinearSVM().decision_function(self.X)
+        model = LinearSVM(jobs=1).fit(self.X, self.labels)
+        with pytest.raises(UsageError, match="30-D descriptors, asked for 3-D"):
+            model.decision_function(self.X[:, :3])
+
+
+def recall(scores: np.ndarray, labels: np.ndarray, _: np.ndarray) -> float:
+    return mean_class_recall(scores.argmax(1), labels, scores.shape[1])
+
+
+class TestChooseC:
+    X, labels = descriptors(60, 30, 3, 2.0)
+    held = np.arange(60) % 5 == 0
+
+    def choose(self, values: dict[float, float], Cs=(1.0, 4.0, 16.0), labels=labels):
+        """choose_C on a metric that is told what to answer, in order of C."""
+        answers = iter([values[C] for C in sorted(Cs)])
+        return choose_C(self.X, labels, Cs, metric=lambda *_: next(answers), validation=self.held, jobs=1)
+
+    def test_scores_are_those_of_models_trained_without_the_validation_samples(self):
+        found = choose_C(self.X, self.labels, (0.25, 4, 64), metric=recall, validation=self.held, jobs=1)
+        X_held, labels_held = self.X[self.held], self.labels[self.held]
+        for C, score in zip(found.Cs, found.scores, strict=True):
+            plain = [plain_fit(self.X[~self.held], self.labels[~self.held] == k, C) for k in range(3)]
+            guess = np.argmax([model.decision_function(X_held) for model in plain], axis=0)
+            assert score == pytest.approx(np.mean([(guess == k)[labels_held == k].mean() for k in range(3)]))
+        assert found.Cs[int(np.argmax(found.scores))] == found.C
+        assert found.converged == (True, True, True)
+
+    @pytest.mark.parametrize(
+        ("scores", "best", "edge"),
+        [
+            ((0.5, 0.7, 0.6), 4, None),
+            ((0.7, 0.6, 0.5), 1, "low"),
+            ((0.5, 0.6, 0.7), 16, "high"),
+            ((0.5, 0.7, 0.7), 4, None),  # a tie goes to the smaller C
+            ((0.7, 0.7, 0.7), 1, "low"),
+            ((0.5, 0.7, 0.7 + 1e-15), 4, None),  # the same value, summed in another order
+            ((0.5, 0.7, 0.7 + 1e-6), 16, "high"),
+        ],
+    )
+    def test_the_best_the_smaller_and_the_edge(self, scores, best, edge):
+        found = self.choose(dict(zip((1.0, 4.0, 16.0), scores, strict=True)))
+        assert (found.C, found.at_edge) == (best, edge)
+        assert found.scores == scores
+
+    def test_the_order_of_the_grid_does_not_matter(self):
+        found = self.choose({1.0: 0.1, 4.0: 0.9, 16.0: 0.9}, Cs=(16.0, 1.0, 4.0))
+        assert (found.C, found.Cs) == (4.0, (1.0, 4.0, 16.0))
+
+    def test_a_single_C_has_no_edge(self):
+        assert self.choose({2.0: 0.5}, Cs=(2.0,)).at_edge is None
+
+    def test_the_metric_sees_the_validation_rows(self):
+        ignore = np.zeros((60, 3), bool)
+        ignore[:20, 1] = True
+        positive = np.eye(3, dtype=bool)[self.labels]
+        seen = []
+
+        def metric(scores, Y, ignored):
+            seen.append((scores.shape, Y, ignored))
+            return mean_average_precision(scores, Y, ignored, "11-point")[0]
+
+        choose_C(self.X, positive, (1.0,), metric=metric, validation=self.held, ignore=ignore, jobs=1)
+        ((shape, Y, ignored),) = seen
+        assert shape == (12, 3)
+        np.testing.assert_array_equal(Y, positive[self.held])
+        np.testing.assert_array_equal(ignored, ignore[self.held])
+
+    def test_ignored_samples_do_not_train(self):
+        """Where all of class 1's misleading samples are ignored, its validation AP is perfect."""
+        X, labels = descriptors(60, 40, 2, 0.3)
+        positive = np.eye(2, dtype=bool)[labels]
+        wrong = ~self.held & (np.arange(60) < 50)
+        positive[wrong, 1] ^= True
+        ignore = np.zeros((60, 2), bool)
+        ignore[wrong, 1] = True
+
+        def scores(ignore):
+            def metric(s, Y, i):
+                return mean_average_precision(s, Y, i)[1][1]
+
+            return choose_C(
+                X, positive, (1.0,), metric=metric, validation=self.held, ignore=ignore, jobs=1
+            ).scores[0]
+
+        assert scores(ignore) == 1
+        assert scores(None) < 0.8
+
+    def test_a_class_absent_from_validation_keeps_its_column(self):
+        shapes = []
+        held = self.held & (self.labels != 2)
+        choose_C(
+            self.X,
+            self.labels,
+            (1.0,),
+            metric=lambda scores, *_: shapes.append(scores.shape) or 0.5,
+            validation=held,
+            jobs=1,
+        )
+        assert shapes == [(held.sum(), 3)]
+
+    @pytest.mark.parametrize(
+        ("options", "says"),
+        [
+            ({"validation": np.zeros(60, bool)}, "both sides"),
+            ({"validation": np.ones(60, bool)}, "both sides"),
+            ({"validation": np.arange(12)}, "'validation' must be bool \\(60,\\)"),
+            ({"validation": labels == 1}, "class 1 has no positive"),
+            ({"metric": lambda *_: np.nan}, "metric is NaN"),
+            ({"Cs": ()}, "C must be"),
+            ({"Cs": (1.0, 0.0)}, "C must be"),
+        ],
+    )
+    def test_refuses(self, options, says):
+        arguments = {"Cs": (1.0,), "metric": recall, "validation": self.held, "jobs": 1, **options}
+        with pytest.raises(UsageError, match=says):
+            choose_C(self.X, self.labels, **arguments)
+
+
+class TestStratifiedHoldout:
+    # 20 %: 30 -> 6 (the paper's Caltech-101), 12 -> 2.4 -> 2, 13 -> 2.6 -> 3, 2 -> at least 1, 1 -> stays
+    @pytest.mark.parametrize(("size", "count"), [(30, 6), (60, 12), (12, 2), (13, 3), (4, 1), (2, 1), (1, 0)])
+    def test_counts(self, size, count):
+        labels = np.r_[np.zeros(size, int), np.ones(10, int)]
+        held = stratified_holdout(labels)
+        assert held.dtype == bool
+        assert (held[:size].sum(), held[size:].sum()) == (count, 2)
+
+    def test_half_a_sample_is_rounded_up_and_one_always_trains(self):
+        assert stratified_holdout(np.zeros(5, int), 0.5).sum() == 3
+        assert stratified_holdout(np.zeros(5, int), 0.99).sum() == 4
+
+    def test_the_seed_decides(self):
+        labels = np.random.default_rng(0).permutation(np.repeat(np.arange(10), 30))
+        masks = [stratified_holdout(labels, seed=seed) for seed in (0, 0, 1)]
+        np.testing.assert_array_equal(masks[0], masks[1])
+        assert (masks[0] != masks[2]).any()
+
+    def test_every_sample_has_its_chance(self):
+        labels = np.repeat([0, 1], 10)
+        drawn = sum(stratified_holdout(labels, seed=seed).astype(int) for seed in range(400))
+        assert drawn.sum() == 400 * 4
+        assert drawn.min() > 50 and drawn.max() < 115  # 80 expected, standard deviation 8
+
+    def test_names_serve_as_labels(self):
+        held = stratified_holdout(np.repeat(["cat", "dog"], 10), 0.3)
+        assert held[:10].sum() == held[10:].sum() == 3
+
+    @pytest.mark.parametrize("fraction", [0, 1, -0.1, np.nan])
+    def test_refuses_fractions(self, fraction):
+        with pytest.raises(UsageError, match="between 0 and 1"):
+            stratified_holdout([0, 0], fraction)
+
+    def test_refuses_classes_of_one(self):
+        with pytest.raises(UsageError, match="no class has two"):
+            stratified_holdout([0, 1, 2])

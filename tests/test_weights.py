@@ -1,0 +1,337 @@
+"""The native format: what is written is read, and nothing else is taken for it."""
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from vggfeat import weights
+from vggfeat.errors import WeightsError
+from vggfeat.nets import TOPS, VGG, tensor_shapes
+from vggfeat.weights import OXFORD, TORCHVISION, Preprocessing, load, read, save
+
+WIDTH = 1 / 16
+CLASSES = 7
+FACTS: dict[str, Any] = {"lineage": "oxford", "source": "a test", "licence": "CC-BY-4.0"}
+
+
+def tensors_of(net: str = "A", top: str = "fc8", dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
+    draw = torch.Generator().manual_seed(1)
+    shapes = tensor_shapes(net, WIDTH, CLASSES, top)  # type: ignore[arg-type]
+    return {name: torch.randn(shape, generator=draw).to(dtype) / 16 for name, shape in shapes.items()}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "Ω net.safetensors"
+
+
+def saved(path: Path, **changes: Any) -> weights.Weights:
+    arguments = {"tensors": tensors_of(), "net": "A", "width": WIDTH, "preprocessing": OXFORD, **FACTS}
+    return save(path, **{**arguments, **changes})
+
+
+@pytest.mark.parametrize("top", TOPS)
+@pytest.mark.parametrize("net", ["A-LRN", "C", "E", "B-5x5"])
+def test_a_file_gives_back_its_net(net: str, top: str, path: Path) -> None:
+    tensors = tensors_of(net, top)
+    found = saved(path, tensors=tensors, net=net)
+    assert found == read(path) == read(str(path))
+    assert (found.net, found.width, found.top, found.name) == (net, WIDTH, top, path.name)
+    vgg = load(found, top)  # type: ignore[arg-type]
+    assert list(vgg.state_dict()) == list(tensors)
+    assert all(torch.equal(tensor, tensors[name]) for name, tensor in vgg.state_dict().items())
+    assert not vgg.training
+    assert not any(parameter.requires_grad for parameter in vgg.parameters())
+
+
+def test_the_net_computes_as_one_built_by_hand(path: Path) -> None:
+    tensors = tensors_of("D")
+    by_hand = VGG("D", width=WIDTH, classes=CLASSES).eval()
+    by_hand.load_state_dict(tensors)
+    image = torch.rand(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(load(saved(path, tensors=tensors, net="D"))(image), by_hand(image))
+
+
+def test_only_the_layers_that_are_needed_are_loaded(path: Path) -> None:
+    found = saved(path)
+    for top in TOPS:
+        names = list(tensor_shapes("A", WIDTH, CLASSES, top))  # type: ignore[arg-type]
+        assert list(load(found, top).state_dict()) == names  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("stored", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("wanted", [torch.float16, torch.bfloat16, torch.float32])
+def test_precisions(stored: torch.dtype, wanted: torch.dtype, path: Path) -> None:
+    tensors = tensors_of(dtype=stored)
+    vgg = load(saved(path, tensors=tensors), "pool5", dtype=wanted)
+    assert vgg.conv2_1.weight.dtype == wanted
+    assert torch.equal(vgg.conv2_1.weight, tensors["conv2_1.weight"].to(wanted))
+
+
+def test_loading_draws_no_random_numbers(path: Path) -> None:
+    found = saved(path)
+    before = torch.get_rng_state()
+    load(found)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_pooling_may_round_up(path: Path) -> None:
+    found, image = saved(path), torch.rand(1, 3, 33, 64)
+    assert load(found, "pool5")(image).shape == (1, 32, 1, 2)
+    assert load(found, "pool5", ceil=True)(image).shape == (1, 32, 2, 2)
+
+
+def test_a_file_without_the_layers_says_what_to_do(path: Path) -> None:
+    found = saved(path, tensors=tensors_of(top="pool5"))
+    with pytest.raises(WeightsError) as caught:
+        load(found, "fc7")
+    assert str(caught.value) == (
+        f"{path} holds the layers up to pool5 only, fc7 needs the fully connected ones: "
+        "use --layer pool5, or weights with them"
+    )
+    with pytest.raises(WeightsError, match="up to fc7 only, fc8 needs"):
+        load(saved(path, tensors=tensors_of(top="fc7")), "fc8")
+
+
+def test_metadata_are_those_of_the_contract(path: Path) -> None:
+    names = tuple(f"class «{i}»" for i in range(CLASSES))
+    prep = Preprocessing("RGB", 1.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    assert prep == TORCHVISION
+    found = saved(path, preprocessing=prep, classes=names)
+    assert (found.classes, found.preprocessing) == (names, prep)
+    header = path.read_bytes()[8:]
+    metadata = json.JSONDecoder().raw_decode(header.decode(errors="replace"))[0]["__metadata__"]
+    assert json.loads(metadata.pop("classes")) == list(names)
+    assert metadata == {
+        "format": "vggfeat/1",
+        "net": "A",
+        "width": "0.0625",
+        "lineage": "oxford",
+        "colour": "RGB",
+        "range": "1",
+        "mean": "0.485,0.456,0.406",
+        "std": "0.229,0.224,0.225",
+        "source": "a test",
+        "licence": "CC-BY-4.0",
+    }
+
+
+def test_any_safetensors_reader_gets_the_tensors(path: Path) -> None:
+    tensors = tensors_of()
+    saved(path, tensors=tensors)
+    loaded = load_file(path)
+    assert loaded.keys() == tensors.keys()
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in tensors.items())
+
+
+def test_equal_weights_are_equal_bytes(path: Path) -> None:
+    assert len({saved(path).sha256 for _ in range(5)}) == 1
+    assert saved(path).sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert saved(path, lineage="other").sha256 != saved(path).sha256
+
+
+def test_tensors_may_share_memory_or_have_gaps(path: Path) -> None:
+    tensors = tensors_of()
+    tensors["conv1_1.weight"] = tensors["conv1_1.weight"].permute(1, 2, 3, 0).contiguous().permute(3, 0, 1, 2)
+    tensors["fc6.bias"] = tensors["fc7.bias"]
+    tensors["fc7.weight"].requires_grad_()
+    saved(path, tensors=tensors)
+    assert all(torch.equal(tensor, tensors[name]) for name, tensor in load_file(path).items())
+
+
+def test_a_file_that_changed_since_it_was_read_is_noticed(path: Path) -> None:
+    found = saved(path)
+    saved(path, source="another")
+    with pytest.raises(WeightsError, match="changed since"):
+        load(found)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_values_that_are_not_finite(value: float, path: Path) -> None:
+    tensors = tensors_of()
+    saved(path, tensors=tensors)
+    content, needle = path.read_bytes(), tensors["fc8.bias"].numpy().tobytes()
+    tensors["fc8.bias"][3] = value
+    with pytest.raises(WeightsError, match=r"net\.safetensors: fc8\.bias holds values that are not finite"):
+        saved(path, tensors=tensors)
+    assert path.read_bytes() == content  # the file of before
+    path.write_bytes(content.replace(needle, tensors["fc8.bias"].numpy().tobytes()))
+    with pytest.raises(WeightsError, match=r"net\.safetensors: fc8\.bias holds values that are not finite"):
+        load(read(path))
+    load(read(path), "fc7")  # fc8 is not read
+
+
+def test_float16_that_overflows(path: Path) -> None:
+    tensors = tensors_of()
+    tensors["fc6.bias"][0] = 70_000  # the largest float16 is 65,504
+    with pytest.raises(WeightsError, match=r"fc6\.bias"):
+        load(saved(path, tensors=tensors), dtype=torch.float16)
+
+
+def test_a_failed_write_leaves_the_file_of_before(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = saved(path)
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(WeightsError, match=r"can't write .*No space left on device"):
+        saved(path, source="another")
+    assert read(path) == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(WeightsError, match="can't write"):
+        saved(tmp_path / "file" / "x.safetensors")
+
+
+METADATA = {
+    "format": "vggfeat/1",
+    "net": "A",
+    "width": str(WIDTH),
+    "lineage": "oxford",
+    "colour": "BGR",
+    "range": "255",
+    "mean": "1,2,3",
+    "std": "1,1,1",
+    "source": "x",
+    "licence": "x",
+}
+
+
+def refused(path: Path, words: str = "") -> None:
+    """Reading raises one line that names the file."""
+    with pytest.raises(WeightsError) as caught:
+        read(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("key", METADATA)
+def test_metadata_must_be_complete(key: str, path: Path) -> None:
+    save_file(tensors_of(), path, METADATA)
+    assert read(path).net == "A"
+    save_file(tensors_of(), path, {name: text for name, text in METADATA.items() if name != key})
+    refused(path, "weights convert" if key == "format" else repr(key))
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("format", "vggfeat/2"),
+        ("format", "pt"),
+        ("net", "Z"),
+        ("width", "wide"),
+        ("width", "0"),
+        ("width", "-1"),
+        ("width", "nan"),
+        ("width", "inf"),
+        ("width", "1e9"),
+        ("width", "0.001"),
+        ("colour", "GRB"),
+        ("range", "256"),
+        ("mean", "1,2"),
+        ("mean", "1,2,x"),
+        ("mean", "1,2,nan"),
+        ("std", "1,0,1"),
+        ("std", "1,1,inf"),
+        ("classes", "cat"),
+        ("classes", '{"0": "cat"}'),
+        ("classes", "[1, 2, 3, 4, 5, 6, 7]"),
+        ("classes", '["one name for seven outputs"]'),
+        ("classes", "[" * 100_000),
+    ],
+)
+def test_metadata_that_cannot_be_meant(key: str, text: str, path: Path) -> None:
+    save_file(tensors_of(), path, {**METADATA, key: text})
+    refused(path)
+
+
+def test_class_names_need_fc8(path: Path) -> None:
+    with pytest.raises(WeightsError, match="7 class names for 0 outputs"):
+        saved(path, tensors=tensors_of(top="fc7"), classes=("x",) * CLASSES)
+
+
+Tensors = dict[str, Tensor]
+WRONG: dict[str, tuple[Callable[[Tensors], Tensors], str]] = {
+    "nothing": (lambda t: {}, "lacks conv1_1.weight"),
+    "a tensor too few": (lambda t: {k: v for k, v in t.items() if k != "conv3_2.bias"}, "lacks conv3_2.bias"),
+    "half of fc7": (
+        lambda t: {k: v for k, v in t.items() if not k.startswith(("fc7.w", "fc8"))},
+        "lacks fc7.weight",
+    ),
+    "convolutions missing": (lambda t: {k: v for k, v in t.items() if k.startswith("fc")}, "conv1_1.weight"),
+    "a tensor too many": (lambda t: {**t, "conv1_2.weight": torch.ones(4, 4, 3, 3)}, "conv1_2.weight"),
+    "a wrong shape": (
+        lambda t: {**t, "conv1_1.weight": torch.ones(4, 3, 5, 5)},
+        "conv1_1.weight has the shape (4, 3, 5, 5), net A of width 0.0625 has (4, 3, 3, 3)",
+    ),
+    "a convolution for fc6": (
+        lambda t: {**t, "fc6.weight": t["fc6.weight"].reshape(256, 32, 7, 7)},
+        "fc6.weight has the shape (256, 32, 7, 7)",
+    ),
+    "no classes": (lambda t: {**t, "fc8.bias": torch.ones(0), "fc8.weight": torch.ones(0, 256)}, "0 outputs"),
+    "a scalar": (lambda t: {**t, "fc8.bias": torch.tensor(1.0)}, "fc8."),
+    "double precision": (lambda t: {**t, "fc8.bias": t["fc8.bias"].double()}, "fc8.bias is"),
+    "whole numbers": (lambda t: {**t, "fc8.bias": t["fc8.bias"].int()}, "fc8.bias is"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_tensors_that_are_not_the_nets(case: str, path: Path) -> None:
+    change, words = WRONG[case]
+    with pytest.raises(WeightsError) as caught:
+        saved(path, tensors=change(tensors_of()))
+    assert words in str(caught.value)
+    assert not path.exists()
+    save_file(change(tensors_of()), path, METADATA)
+    refused(path, words)
+
+
+@pytest.mark.parametrize("keep", [0, 7, 8, 9, 100, 3000, -1])
+def test_truncated_files(keep: int, path: Path) -> None:
+    saved(path)
+    path.write_bytes(path.read_bytes()[:keep])
+    refused(path)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"not weights at all",
+        b"\xff" * 64,
+        (1 << 40).to_bytes(8, "little") + b"{}",
+        b"\x02" + bytes(7) + b"{}",
+    ],
+)
+def test_files_of_other_kinds(content: bytes, path: Path) -> None:
+    path.write_bytes(content)
+    refused(path)
+
+
+def test_no_file(tmp_path: Path) -> None:
+    refused(tmp_path / "none.safetensors", "no weights file")
+    refused(tmp_path)
+
+
+def test_the_oxford_weights(shared: Callable[[str], Path]) -> None:
+    found = read(shared("weights/vgg19-oxford-conv-fp16.safetensors"))
+    assert (found.net, found.width, found.top, found.lineage) == ("E", 1.0, "pool5", "oxford")
+    assert (found.preprocessing, found.classes, found.licence) == (OXFORD, None, "CC-BY-4.0")
+    vgg = load(found, "pool5")
+    assert sum(parameter.numel() for parameter in vgg.parameters()) == 20_024_384  # 16 layers of VGG-19
+    # Edge and colour detectors of conv1_1 answer to differences: most of its kernels sum to about zero.
+    sums = vgg.conv1_1.weight.sum(dim=(1, 2, 3)).abs() / vgg.conv1_1.weight.abs().sum(dim=(1, 2, 3))
+    assert float(sums.median()) < 0.2
