@@ -96,7 +96,7 @@ def write_keras(path: Path, layers: KerasLayers, style: str = "keras 1") -> Path
 
 
 def keras_forward(layers: KerasLayers, image: np.ndarray) -> np.ndarray:
-    """(224, 224, 3) -> the output of the last of the `layers`, before any soft-max; channels last all the way."""
+    """(224, 224, 3) -> the output of the last layer, before any soft-max; channels last all the way."""
     x = image
     for name, (kernel, bias) in layers.items():
         if name.startswith("block"):

@@ -39,9 +39,7 @@ def small_caltech256(top: Path) -> Path:
         "257.clutter/257_0001.jpg",
     ]
     # Litter as in the archive: a file that is no image, and a folder in a class folder.
-    return fill(
-        top / "256_ObjectCategories", *names, "198.spider/RENAME2", "056.dog/greg/056_0001.jpg"
-    ).parent
+    return fill(top / "256_ObjectCategories", *names, "198.spider/RENAME2", "056.dog/greg/056_0001.jpg").parent
 
 
 def small_folder(top: Path) -> Path:
@@ -49,9 +47,7 @@ def small_folder(top: Path) -> Path:
 
 
 def small_split_folder(top: Path) -> Path:
-    return fill(
-        top, "train/cat/1.jpg", "train/dog/2.jpg", "val/dog/3.jpg", "test/cat/4.jpg", "test/cat/5.jpg"
-    )
+    return fill(top, "train/cat/1.jpg", "train/dog/2.jpg", "val/dog/3.jpg", "test/cat/4.jpg", "test/cat/5.jpg")
 
 
 def write_lists(kit: Path, task: str, lists: Mapping[str, Iterable[str]]) -> None:
@@ -163,9 +159,7 @@ def test_what_is_ignored_is_not_labelled(name: str, read: Callable[[str], ImageS
 
 
 @everywhere
-def test_a_label_index_is_there_where_each_image_has_one_class(
-    name: str, read: Callable[[str], ImageSet]
-) -> None:
+def test_a_label_index_is_there_where_each_image_has_one_class(name: str, read: Callable[[str], ImageSet]) -> None:
     images = read(name)
     if "voc" in name:
         with pytest.raises(UsageError, match="several classes or none"):
@@ -239,9 +233,7 @@ def test_a_missing_set_is_one_line_that_says_what_where_and_how(
     assert str(tmp_path / name.removesuffix("-actions")) in line()
 
 
-def test_the_root_defaults_to_the_sets_folder_in_vggfeat_data(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_root_defaults_to_the_sets_folder_in_vggfeat_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VGGFEAT_DATA", str(tmp_path))
     small_caltech101(tmp_path / "caltech101")
     assert len(READERS["caltech101"]()) == 6
@@ -346,6 +338,12 @@ def test_folder_in_subsets(tmp_path: Path) -> None:
         ("train/dog/2.jpg", 1, "train"),
         ("val/dog/3.jpg", 1, "val"),
     ]
+
+
+def test_folder_of_nothing_but_train(tmp_path: Path) -> None:
+    images = folder.read(fill(tmp_path, "train/cat/1.jpg", "train/dog/2.jpg"))
+    assert images.classes == ("cat", "dog") and images.subset is not None
+    assert images.subset.tolist() == ["train", "train"]
 
 
 def test_folder_with_a_class_called_train(tmp_path: Path) -> None:
@@ -520,9 +518,7 @@ def test_voc_photos(tmp_path: Path) -> None:
         ("val", "c" * (voc.LIST_BYTES + 1), "larger than"),
     ],
 )
-def test_voc_lists_that_are_broken_or_hostile(
-    name: str, text: str | None, message: str, tmp_path: Path
-) -> None:
+def test_voc_lists_that_are_broken_or_hostile(name: str, text: str | None, message: str, tmp_path: Path) -> None:
     file = small_voc(tmp_path, 2007) / "VOCdevkit/VOC2007/ImageSets/Main" / f"{name}.txt"
     if text is None:
         file.unlink()
@@ -661,9 +657,7 @@ def test_an_annotation_in_another_encoding_can_not_hide_entities(tmp_path: Path)
         ({f"{name}_{s}": [] for name in actions.ACTIONS for s in ("train", "val", "test")}, "name no one"),
     ],
 )
-def test_action_lists_that_are_broken_or_hostile(
-    lists: dict[str, list[str]], message: str, tmp_path: Path
-) -> None:
+def test_action_lists_that_are_broken_or_hostile(lists: dict[str, list[str]], message: str, tmp_path: Path) -> None:
     write_lists(small_actions(tmp_path) / "VOCdevkit" / "VOC2012", "Action", lists)
     with pytest.raises(DataError, match=message):
         actions.read(tmp_path)

@@ -49,9 +49,7 @@ def kit_area(rec: list[Fraction], prec: list[Fraction]) -> float:
     mpre = [Fraction(0), *prec, Fraction(0)]
     for i in range(len(mpre) - 2, -1, -1):
         mpre[i] = max(mpre[i], mpre[i + 1])
-    return float(
-        sum((mrec[i] - mrec[i - 1]) * mpre[i] for i in range(1, len(mrec)) if mrec[i] != mrec[i - 1])
-    )
+    return float(sum((mrec[i] - mrec[i - 1]) * mpre[i] for i in range(1, len(mrec)) if mrec[i] != mrec[i - 1]))
 
 
 KIT = {"11-point": kit_11_point, "area": kit_area}
@@ -98,9 +96,7 @@ class TestAveragePrecision:
     @pytest.mark.parametrize("kind", KINDS)
     def test_no_positives_is_nan(self, kind):
         assert math.isnan(average_precision([1, 2], np.zeros(2, bool), kind=kind))
-        assert math.isnan(
-            average_precision([1, 2], np.array([True, False]), np.array([True, False]), kind=kind)
-        )
+        assert math.isnan(average_precision([1, 2], np.array([True, False]), np.array([True, False]), kind=kind))
         assert math.isnan(average_precision([], np.zeros(0, bool), kind=kind))
 
     @given(ranked)
@@ -152,17 +148,13 @@ class TestAveragePrecision:
         differences = []
         for _ in range(50):
             scores, positive = rng.permutation(40.0 + np.arange(40)), rng.random(40) < 0.4
-            differences.append(
-                average_precision(scores, positive) - average_precision_score(positive, scores)
-            )
+            differences.append(average_precision(scores, positive) - average_precision_score(positive, scores))
         assert min(differences) >= -1e-12
         assert max(differences) > 0.01
 
     def test_an_infinite_score_ranks_last(self):
         """The kits give a sample that is missing from a results file the score -inf."""
-        assert average_precision([-np.inf, 0, 1], np.array([True, False, True])) == pytest.approx(
-            (1 + 2 / 3) / 2
-        )
+        assert average_precision([-np.inf, 0, 1], np.array([True, False, True])) == pytest.approx((1 + 2 / 3) / 2)
 
     @pytest.mark.parametrize(
         ("scores", "positive", "ignore", "kind", "says"),
@@ -267,9 +259,7 @@ class TestClassRecall:
     def test_equals_sklearn(self):
         rng = np.random.default_rng(0)
         labels, predicted = np.r_[np.arange(7), rng.integers(7, size=300)], rng.integers(7, size=307)
-        assert mean_class_recall(predicted, labels, 7) == pytest.approx(
-            balanced_accuracy_score(labels, predicted)
-        )
+        assert mean_class_recall(predicted, labels, 7) == pytest.approx(balanced_accuracy_score(labels, predicted))
 
     def test_no_samples_is_nan(self):
         assert math.isnan(mean_class_recall([], [], 3))

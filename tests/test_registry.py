@@ -81,9 +81,7 @@ def register(folder: Path, address: str, monkeypatch: pytest.MonkeyPatch) -> Non
 
     for key in (("oxford", "D"), ("torchvision", "D"), ("torchvision", "A")):
         changed = entry(REGISTRY[key])
-        monkeypatch.setitem(
-            REGISTRY, key, replace(changed, conv=entry(changed.conv)) if changed.conv else changed
-        )
+        monkeypatch.setitem(REGISTRY, key, replace(changed, conv=entry(changed.conv)) if changed.conv else changed)
 
 
 def native_file(path: Path, net: str = "A", top: str = "fc8") -> Path:
@@ -321,9 +319,7 @@ def test_a_folder_with_several_nets(resolve_by: Callable[..., Any], tmp_path: Pa
     assert resolve_by(tmp_path / "w").net == "D"
 
 
-def test_a_folder_gives_the_file_that_reaches_far_enough(
-    resolve_by: Callable[..., Any], tmp_path: Path
-) -> None:
+def test_a_folder_gives_the_file_that_reaches_far_enough(resolve_by: Callable[..., Any], tmp_path: Path) -> None:
     native_file(tmp_path / "w" / "1.safetensors", "D", "pool5")
     with pytest.raises(WeightsError, match="use --layer pool5"):
         resolve_by(tmp_path / "w", "D")
@@ -342,9 +338,7 @@ def test_a_damaged_file_in_a_folder_is_named_where_nothing_else_fits(
         resolve_by(tmp_path / "w", "D")
 
 
-def test_a_folder_without_the_net(
-    published: Published, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_without_the_net(published: Published, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     native_file(tmp_path / "w" / "b.safetensors", "B")
     fails([str(tmp_path / "w"), "of net D"], tmp_path / "w", "D")
     monkeypatch.setenv("VGGFEAT_WEIGHTS", str(tmp_path / "w"))

@@ -286,9 +286,7 @@ class TestChooseC:
             def metric(s, Y, i):
                 return mean_average_precision(s, Y, i)[1][1]
 
-            return choose_C(
-                X, positive, (1.0,), metric=metric, validation=self.held, ignore=ignore, jobs=1
-            ).scores[0]
+            return choose_C(X, positive, (1.0,), metric=metric, validation=self.held, ignore=ignore, jobs=1).scores[0]
 
         assert scores(ignore) == 1
         assert scores(None) < 0.8

@@ -73,8 +73,8 @@ def test_only_the_layers_that_are_needed_are_loaded(path: Path) -> None:
 def test_precisions(stored: torch.dtype, wanted: torch.dtype, path: Path) -> None:
     tensors = tensors_of(dtype=stored)
     vgg = load(saved(path, tensors=tensors), "pool5", dtype=wanted)
-    assert vgg.conv2_1.weight.dtype == wanted
-    assert torch.equal(vgg.conv2_1.weight, tensors["conv2_1.weight"].to(wanted))
+    assert vgg.get_parameter("conv2_1.weight").dtype == wanted
+    assert torch.equal(vgg.get_parameter("conv2_1.weight"), tensors["conv2_1.weight"].to(wanted))
 
 
 def test_loading_draws_no_random_numbers(path: Path) -> None:
@@ -333,5 +333,6 @@ def test_the_oxford_weights(shared: Callable[[str], Path]) -> None:
     vgg = load(found, "pool5")
     assert sum(parameter.numel() for parameter in vgg.parameters()) == 20_024_384  # 16 layers of VGG-19
     # Edge and colour detectors of conv1_1 answer to differences: most of its kernels sum to about zero.
-    sums = vgg.conv1_1.weight.sum(dim=(1, 2, 3)).abs() / vgg.conv1_1.weight.abs().sum(dim=(1, 2, 3))
+    kernels = vgg.get_parameter("conv1_1.weight").flatten(1)
+    sums = kernels.sum(dim=1).abs() / kernels.abs().sum(dim=1)
     assert float(sums.median()) < 0.2

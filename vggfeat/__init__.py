@@ -9,6 +9,8 @@ Importing the package imports neither torch nor numpy: each public name is fetch
 """
 
 import importlib
+import sys
+from types import ModuleType
 from typing import Any
 
 __version__ = "0.1.0"
@@ -32,11 +34,21 @@ __all__ = ["__version__", *_HOME]
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
-        value = getattr(importlib.import_module(f"vggfeat.{_HOME[name]}"), name)
-        globals()[name] = value  # `vggfeat.extract` is the function, also after the module was imported
-        return value
+        globals()[name] = getattr(importlib.import_module(f"vggfeat.{_HOME[name]}"), name)
+        return globals()[name]
     raise AttributeError(f"module 'vggfeat' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+class _Package(ModuleType):
+    """Importing the module vggfeat.extract would set the attribute `vggfeat.extract`, which is the function."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _HOME and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -21,9 +21,7 @@ def l2_normalise(x: np.ndarray) -> np.ndarray:
     return x / np.where(norm == 0, 1, norm)
 
 
-def aggregate(
-    scales: Sequence[np.ndarray], agg: Aggregation = "mean", normalize: Normalisation = "l2"
-) -> np.ndarray:
+def aggregate(scales: Sequence[np.ndarray], agg: Aggregation = "mean", normalize: Normalisation = "l2") -> np.ndarray:
     """One matrix from the (N, C) matrices of S scales: (N, S * C) for stack, (N, C) for mean and max.
 
     normalize: "l2" once at the end (the paper), "per-scale" each scale and then the end, "none".

@@ -46,7 +46,7 @@ DEFAULT_SCALES = "256,384,512"
 
 @app.command()
 def extract(
-    source: Annotated[Path, typer.Argument(help="A folder, a .txt or .csv list, or an image.")] = Path("."),
+    source: Annotated[Path, typer.Argument(help="A folder, a .txt or .csv list, or an image.")] = Path(),
     out: Annotated[Path | None, typer.Option(help="The store. Default: SOURCE.vggfeat, here.")] = None,
     net: Net = None,
     scales: Scales = DEFAULT_SCALES,
@@ -131,9 +131,7 @@ def bench(
     name: Annotated[str, typer.Argument(help="caltech101, folder or digits.")],
     root: Annotated[Path | None, typer.Option(help="The data set's folder. Default: $VGGFEAT_DATA/NAME.")] = None,
     net: Net = None,
-    scales: Annotated[
-        Any, typer.Option(parser=_scales, metavar="Q,...", help="Default: the benchmark's own.")
-    ] = None,
+    scales: Annotated[Any, typer.Option(parser=_scales, metavar="Q,...", help="Default: the benchmark's own.")] = None,
     agg: Annotated[str | None, typer.Option(help="mean, max or stack. Default: the benchmark's own.")] = None,
     layer: LayerOption = "fc7",
     weights: Annotated[str | None, typer.Option(help="As for extract; slim for digits.")] = None,

@@ -35,9 +35,7 @@ def _as_convolution(linear: nn.Linear, window: int) -> nn.Conv2d:
     channels = linear.in_features // window**2
     with torch.device("meta"):  # no memory and no time for values that are replaced at once
         conv = nn.Conv2d(channels, linear.out_features, window)
-    conv.weight = nn.Parameter(
-        linear.weight.detach().view(-1, channels, window, window), linear.weight.requires_grad
-    )
+    conv.weight = nn.Parameter(linear.weight.detach().view(-1, channels, window, window), linear.weight.requires_grad)
     conv.bias = linear.bias
     return conv
 

@@ -1,6 +1,9 @@
 """The Appendix B descriptor: images -> one descriptor a scale -> aggregation -> L2."""
 
+import os
+from collections import deque
 from collections.abc import Hashable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from copy import copy
 from dataclasses import asdict, dataclass, field
@@ -38,6 +41,7 @@ PRECISIONS = {
 # Pixels that one pass takes, mirror images included. On a CPU one image at a time is the fastest (its maps
 # stay in the cache); small images go together for the sake of the fully connected layers.
 BATCH_PIXELS = {"cpu": 2**18, "cuda": 2**23}
+PASSES_AT_ONCE = 4  # on a CPU; each holds its maps, up to 2 GiB for the largest images
 WINDOW = 16  # passes' worth of pixels that may wait for images of their size
 
 K = TypeVar("K", bound=Hashable)
@@ -210,7 +214,7 @@ class Describer:
             return np.zeros((0, self.dim), np.float32)
         ordered = [rows[i] for i in range(len(rows))]
         per_net = [
-            aggregate(np.stack([row[n] for row in ordered], axis=1), self.agg, self.normalize)
+            aggregate(list(np.stack([row[n] for row in ordered], axis=1)), self.agg, self.normalize)
             for n in range(len(self.nets))
         ]
         return fuse(per_net, self.normalize)
@@ -235,6 +239,16 @@ class Describer:
         Rescaled images of the same size go through the net together, never padded. A bounded number of them
         waits for company; then those that have waited longest go.
         """
+        for bucket, values in self._passes(self._buckets(prepared)):
+            for i, (row, s, _) in enumerate(bucket.pieces):
+                for n, value in enumerate(values):
+                    row.scales[n][s] = value[i]
+                row.missing -= 1
+                if row.missing == 0:
+                    yield row.key, row.scales
+
+    def _buckets(self, prepared: Iterable[tuple[K, Tensor]]) -> Iterator[_Bucket[K]]:
+        """Rescale, and gather what goes through the nets together."""
         waiting: dict[tuple[int, ...], _Bucket[K]] = {}
         for key, image in prepared:
             empty = [np.empty((len(self.scales), net.dim), np.float32) for net in self.nets]
@@ -246,21 +260,39 @@ class Describer:
                 bucket = waiting.setdefault(size, _Bucket())
                 bucket.pieces.append((row, s, piece))
                 if bucket.pixels + size[1] * size[2] > self._batch_pixels:
-                    yield from self._run(waiting.pop(size))
+                    yield waiting.pop(size)
             while sum(bucket.pixels for bucket in waiting.values()) > WINDOW * self._batch_pixels:
-                yield from self._run(waiting.pop(next(iter(waiting))))
-        for bucket in waiting.values():
-            yield from self._run(bucket)
+                yield waiting.pop(next(iter(waiting)))
+        yield from waiting.values()
 
-    def _run(self, bucket: _Bucket[K]) -> Iterator[tuple[K, list[np.ndarray]]]:
+    def _passes(self, buckets: Iterable[_Bucket[K]]) -> Iterator[tuple[_Bucket[K], list[np.ndarray]]]:
+        """Send buckets through the nets, in their order; on a CPU several side by side.
+
+        Passes that share the cores among them wait for each other less than the threads of one pass do.
+        """
+        if self.device.type != "cpu":
+            yield from ((bucket, self._pass(bucket)) for bucket in buckets)
+            return
+        for net in self.nets:
+            net.net  # noqa: B018  (loaded here, once, and not by each thread)
+        cores = len(os.sched_getaffinity(0))
+        at_once = min(cores, PASSES_AT_ONCE)
+        pool = ThreadPoolExecutor(at_once, "net", torch.set_num_threads, (cores // at_once,))
+        try:
+            running: deque[tuple[_Bucket[K], Future[list[np.ndarray]]]] = deque()
+            for bucket in buckets:
+                running.append((bucket, pool.submit(self._pass, bucket)))
+                if len(running) > at_once:
+                    yield running[0][0], running.popleft()[1].result()
+            while running:
+                yield running[0][0], running.popleft()[1].result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _pass(self, bucket: _Bucket[K]) -> list[np.ndarray]:
+        """float32 (N, C) of each net for the N pieces of a bucket."""
         pixels = torch.stack([piece for _, _, piece in bucket.pieces])
-        values = [net(pixels).cpu().numpy() for net in self.nets]
-        for i, (row, s, _) in enumerate(bucket.pieces):
-            for n, value in enumerate(values):
-                row.scales[n][s] = value[i]
-            row.missing -= 1
-            if row.missing == 0:
-                yield row.key, row.scales
+        return [net(pixels).cpu().numpy() for net in self.nets]
 
 
 def is_image(image: Source | Iterable[Source]) -> bool:

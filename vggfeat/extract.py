@@ -87,9 +87,7 @@ def extract(
     return store
 
 
-def _fill(
-    writer: Writer, items: Sequence[Item], decoder: "_Decoder", part_size: int, on_error: str, bar: Any
-) -> None:
+def _fill(writer: Writer, items: Sequence[Item], decoder: "_Decoder", part_size: int, on_error: str, bar: Any) -> None:
     """Describe what the store lacks, part by part; whatever ends the run, what is computed is written."""
     decoded = decoder.decode(item for item in items if item.path not in writer.done)
     records: list[tuple[int, Record]] = []

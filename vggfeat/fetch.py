@@ -89,7 +89,7 @@ def locked(path: Path) -> Iterator[None]:
             yield
     except OSError as error:
         raise FetchError(
-            f"can't write {path}: {error.strerror or error}; make room for it there, "
+            f"can't write {path}: {error.strerror or error}; mend that, "
             "or name another folder (for weights: $VGGFEAT_CACHE)"
         ) from None
 
@@ -114,9 +114,7 @@ def _mirrors(addresses: list[str]) -> list[str]:
     return [f"{base.strip().rstrip('/')}/{name}" for base in bases if base.strip()]
 
 
-def _from_any(
-    addresses: list[str], path: Path, sums: list[tuple[str, str]], shown: bool, timeout: float
-) -> None:
+def _from_any(addresses: list[str], path: Path, sums: list[tuple[str, str]], shown: bool, timeout: float) -> None:
     part, reasons = _beside(path, ".part"), []
     for url in addresses:
         if not sums:

@@ -68,14 +68,10 @@ def read(source: Source, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 def _array(array: np.ndarray | Tensor, max_pixels: int) -> np.ndarray:
     if isinstance(array, Tensor):
         if array.dtype != torch.uint8 or array.ndim != 3 or array.shape[0] != 3:
-            raise ImageError(
-                f"a tensor image must be uint8 of shape (3, H, W), not {array.dtype} {tuple(array.shape)}"
-            )
+            raise ImageError(f"a tensor image must be uint8 of shape (3, H, W), not {array.dtype} {tuple(array.shape)}")
         array = array.permute(1, 2, 0).cpu().numpy()
     if array.dtype != np.uint8 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)):
-        raise ImageError(
-            f"an array image must be uint8 of shape (H, W, 3) or (H, W), not {array.dtype} {array.shape}"
-        )
+        raise ImageError(f"an array image must be uint8 of shape (H, W, 3) or (H, W), not {array.dtype} {array.shape}")
     _check_size(array.shape[1], array.shape[0], max_pixels, "array image")
     if array.ndim == 2:
         array = np.repeat(array[:, :, None], 3, axis=2)
@@ -109,9 +105,7 @@ def _decoding(name: str, max_pixels: int) -> Iterator[None]:
     except ImageError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(
-            f"{name}: more than {min(max_pixels, MAX_PIXELS):,} pixels; reduce it first"
-        ) from error
+        raise ImageError(f"{name}: more than {min(max_pixels, MAX_PIXELS):,} pixels; reduce it first") from error
     except Exception as error:  # given hostile bytes, decoders raise OSError, SyntaxError, struct.error, ...
         raise ImageError(f"{name}: can't be decoded ({error or type(error).__name__})") from error
 
@@ -134,10 +128,10 @@ def _pixels(image: Image.Image, max_pixels: int, name: str) -> np.ndarray:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """As the EXIF orientation says; ImageOps.exif_transpose also rewrites the EXIF data, and fails on odd ones."""
+    """Turned as EXIF says. ImageOps.exif_transpose also rewrites the EXIF data, and fails on odd ones."""
     image.load()  # of a PNG the EXIF data may come last, and a TIFF is turned while it is loaded
     try:
-        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation))
+        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # damaged EXIF data don't spoil the pixels
         return image
     return image if turn is None else image.transpose(turn)

@@ -35,9 +35,7 @@ def top_k_error(scores: ArrayLike, labels: ArrayLike, k: int = 5) -> float:
     return float(np.mean(as_good > k))
 
 
-def precision_recall(
-    scores: ArrayLike, positive: ArrayLike, ignore: ArrayLike | None = None
-) -> tuple[Floats, Floats]:
+def precision_recall(scores: ArrayLike, positive: ArrayLike, ignore: ArrayLike | None = None) -> tuple[Floats, Floats]:
     """Precision and recall after each sample of the ranking, best score first: the curve of VOC.
 
     scores: (N,), higher is better, infinities allowed; positive, ignore: (N,) bool.

@@ -31,7 +31,8 @@ CONFIGS: dict[str, tuple[str, ...]] = {
         "D": """conv3-64 conv3-64 maxpool conv3-128 conv3-128 maxpool conv3-256 conv3-256 conv3-256 maxpool
                 conv3-512 conv3-512 conv3-512 maxpool conv3-512 conv3-512 conv3-512 maxpool""",
         "E": """conv3-64 conv3-64 maxpool conv3-128 conv3-128 maxpool
-                conv3-256 conv3-256 conv3-256 conv3-256 maxpool conv3-512 conv3-512 conv3-512 conv3-512 maxpool
+                conv3-256 conv3-256 conv3-256 conv3-256 maxpool
+                conv3-512 conv3-512 conv3-512 conv3-512 maxpool
                 conv3-512 conv3-512 conv3-512 conv3-512 maxpool""",
         "B-5x5": "conv5-64 maxpool conv5-128 maxpool conv5-256 maxpool conv5-512 maxpool conv5-512 maxpool",
     }.items()
@@ -99,9 +100,7 @@ def _scaled(channels: int, width: float) -> int:
     return scaled
 
 
-def tensor_shapes(
-    net: str, width: float = 1.0, classes: int = 1000, top: Top = "fc8"
-) -> dict[str, tuple[int, ...]]:
+def tensor_shapes(net: str, width: float = 1.0, classes: int = 1000, top: Top = "fc8") -> dict[str, tuple[int, ...]]:
     """Name -> shape of each parameter: convolutions (out, in, kh, kw), fully connected (out, in).
 
     fc6's inputs are in C, H, W order.

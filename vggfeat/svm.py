@@ -181,9 +181,7 @@ def stratified_holdout(labels: ArrayLike, fraction: float = 0.2, seed: int = 0) 
     return held
 
 
-def solve_liblinear(
-    problem: Problem, Cs: Sequence[float], jobs: int, seed: int, progress: Progress | None
-) -> Solution:
+def solve_liblinear(problem: Problem, Cs: Sequence[float], jobs: int, seed: int, progress: Progress | None) -> Solution:
     """scikit-learn's LinearSVC, one fit for each C and class, in parallel processes.
 
     Memory: X once in float64, 8 N D bytes, which the processes share through a file in /dev/shm or

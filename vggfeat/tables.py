@@ -17,7 +17,7 @@ def tables_1_and_2(q: int = 256) -> str:
     for block in zip_longest(*(_blocks(n) for n in names)):
         depth = max(len(layers) for layers in block)
         rows += [[layers[i] if i < len(layers) else "" for layers in block] for i in range(depth)]
-        rows.append([])
+        rows += [["maxpool"] * len(names), []]
     rows += [["FC-4096"] * len(names)] * 2 + [["FC-1000"] * len(names), ["soft-max"] * len(names), []]
     head, body = [], []
     for row in rows:
@@ -38,7 +38,6 @@ def tables_1_and_2(q: int = 256) -> str:
 
 
 def _blocks(net: str) -> list[list[str]]:
-    """The convolutional layers of a net, block by block, each with its max-pooling."""
+    """The convolutional layers of a net, block by block; after each block follows a max-pooling."""
     words = [word for word in CONFIGS[net] if not word.startswith("FC")]
-    blocks = [list(group) for pooling, group in groupby(words, lambda word: word == "maxpool") if not pooling]
-    return [[*block, "maxpool"] for block in blocks]
+    return [list(group) for pooling, group in groupby(words, lambda word: word == "maxpool") if not pooling]

@@ -94,9 +94,7 @@ def train(net: nets.VGG, data: Data, sizes: list[int], mixup: np.random.RandomSt
     with log.open("w") as rows:
         print("epoch,size,lr,loss,seconds", file=rows)
         for number, (size, done) in enumerate(zip(sizes, progress.tolist(), strict=True)):
-            rate = sgd.param_groups[0]["lr"] = (
-                LR * min(1.0, (number + 1) / 4) * (1 + math.cos(math.pi * done)) / 2
-            )
+            rate = sgd.param_groups[0]["lr"] = LR * min(1.0, (number + 1) / 4) * (1 + math.cos(math.pi * done)) / 2
             loss = epoch(flexible, sgd, data, size, mixup)
             seconds = time.perf_counter() - start
             print(f"{number},{size},{rate:.5f},{loss:.4f},{seconds:.0f}", file=rows, flush=True)

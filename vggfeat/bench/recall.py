@@ -82,8 +82,10 @@ def evaluate_splits(
         for seed, split in splits.by_seed.items():
             train, test = split.train[found[split.train]], split.test[found[split.test]]
             _check_classes(images, labels[train])
-            drawn = splits.validation is None
-            held = stratified_holdout(labels[train], VALIDATION, seed) if drawn else splits.validation[train]
+            if splits.validation is None:
+                held = stratified_holdout(labels[train], VALIDATION, seed)
+            else:
+                held = splits.validation[train]
             search = choose_C(
                 X[train],
                 labels[train],

@@ -50,9 +50,7 @@ def read(root: str | os.PathLike[str] | None = None, *, check_images: bool = Tru
         codes[rows, k], listed[rows, k] = list(labels.values()), True
     codes[:, -1] = _other(codes[:, :-1])
     ids = {subset: {p[0] for p in people if subset_of[p] == subset} for subset in IMAGES}
-    notes = [
-        note for s, expected in IMAGES.items() for note in shortfall(f"{s} images", len(ids[s]), expected)
-    ]
+    notes = [note for s, expected in IMAGES.items() for note in shortfall(f"{s} images", len(ids[s]), expected)]
     return ImageSet(
         name="voc2012-actions",
         classes=CLASSES,

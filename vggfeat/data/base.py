@@ -49,9 +49,7 @@ class ImageSet:
             raise UsageError(f"{self.name}: paths must be sorted and unique")
         shape = (len(self.paths), len(self.classes))
         if len(self.images) != shape[0] or self.labels.shape != shape or self.ignore.shape != shape:
-            raise UsageError(
-                f"{self.name}: images, labels and ignore must be for {shape} samples and classes"
-            )
+            raise UsageError(f"{self.name}: images, labels and ignore must be for {shape} samples and classes")
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -73,9 +71,7 @@ class Sample(NamedTuple):
     subset: str = ""
 
 
-def single_label(
-    name: str, classes: Sequence[str], samples: Iterable[Sample], notes: Iterable[str] = ()
-) -> ImageSet:
+def single_label(name: str, classes: Sequence[str], samples: Iterable[Sample], notes: Iterable[str] = ()) -> ImageSet:
     """The ImageSet of samples that have one class each, in any order."""
     rows = sorted(samples, key=lambda sample: sample.path)
     labels = np.zeros((len(rows), len(classes)), dtype=bool)
@@ -118,9 +114,7 @@ def root(name: str, given: str | os.PathLike[str] | None = None, get: str = "") 
     raise DataError(f"{name}: which folder? Pass it as --root, or set $VGGFEAT_DATA to the one above it{get}")
 
 
-def locate(
-    origin: Origin, given: str | os.PathLike[str] | None, fits: Callable[[Path], bool], sign: str = ""
-) -> Path:
+def locate(origin: Origin, given: str | os.PathLike[str] | None, fits: Callable[[Path], bool], sign: str = "") -> Path:
     """The data set's own folder, absolute and without links: the first place under the root that `fits`.
 
     Raises DataError, one line that says what was looked for (`sign` in each place), where, and how to get it.

@@ -47,9 +47,7 @@ def _check(top: Path, subsets: list[str], folders: dict[str, list[Path]], classe
             raise DataError(f"{top / subset}: no class folders in it; fill it or remove it")
         for folder in folders[subset]:
             if folder.name not in classes:
-                raise DataError(
-                    f"{folder}: a class that {top / 'train'} lacks; add it there or remove it here"
-                )
+                raise DataError(f"{folder}: a class that {top / 'train'} lacks; add it there or remove it here")
 
 
 def _strays(top: Path, subsets: list[str], found: set[str]) -> list[str]:

@@ -133,9 +133,7 @@ def _read(year: int, origin: Origin, root: str | os.PathLike[str] | None, check_
     for subset in SUBSETS:
         ids = _ids(kit, subset)
         if twice := set(ids) & set(subset_of):
-            raise DataError(
-                f"{kit}: image {min(twice)} is in two of train, val and test; unpack the data set again"
-            )
+            raise DataError(f"{kit}: image {min(twice)} is in two of train, val and test; unpack the data set again")
         subset_of |= dict.fromkeys(ids, subset)
         codes |= _codes(kit, subset, ids)
 

@@ -101,9 +101,7 @@ def _convs(net: str) -> list[str]:
 
 def _differences(net: str, width: float, shapes: dict[str, tuple[int, ...]]) -> int:
     ours = tensor_shapes(net, width, top="pool5")
-    return sum(
-        shapes.get(f"conv{place}.weight") != ours[f"{name}.weight"] for place, name in enumerate(_convs(net))
-    )
+    return sum(shapes.get(f"conv{place}.weight") != ours[f"{name}.weight"] for place, name in enumerate(_convs(net)))
 
 
 def _ready(src: Path, name: str, tensor: Tensor) -> Tensor:

@@ -68,18 +68,15 @@ def is_safetensors(path: Path) -> bool:
     return brace == b"{" and int.from_bytes(length, "little") <= MAX_HEADER
 
 
-def _state_dict(src: Path) -> dict[str, Tensor]:
+def _unpickled(src: Path) -> Any:
+    """What torch.save wrote, as long as it is made of tensors and plain containers."""
     try:
         zipped = zipfile.is_zipfile(src)
         if zipped:
-            with zipfile.ZipFile(src) as archive:
-                if sum(member.file_size for member in archive.infolist()) > src.stat().st_size:
-                    raise WeightsError(
-                        f"{src}: its members are larger than the file: torch.save packs nothing"
-                    )
+            _refuse_packed(src)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch's, about kinds of tensors that are refused below
-            state = torch.load(src, map_location="cpu", weights_only=True, mmap=zipped)
+            return torch.load(src, map_location="cpu", weights_only=True, mmap=zipped)
     except WeightsError:
         raise
     except pickle.UnpicklingError:
@@ -90,6 +87,17 @@ def _state_dict(src: Path) -> dict[str, Tensor]:
     except Exception as error:  # a damaged or hostile pickle can raise anything
         reason = str(error).partition("\n")[0].partition(". ")[0]
         raise WeightsError(f"{src} is no whole file of torch.save ({reason}): fetch it again") from None
+
+
+def _refuse_packed(src: Path) -> None:
+    """torch.save packs nothing; a member that is packed may be of any size."""
+    with zipfile.ZipFile(src) as archive:
+        if sum(member.file_size for member in archive.infolist()) > src.stat().st_size:
+            raise WeightsError(f"{src}: its members are larger than the file, as torch.save leaves none")
+
+
+def _state_dict(src: Path) -> dict[str, Tensor]:
+    state = _unpickled(src)
     for wrapper in ("state_dict", "model"):
         if isinstance(state, Mapping) and isinstance(state.get(wrapper), Mapping):
             state = state[wrapper]

@@ -140,9 +140,7 @@ def check_tensors(file: Path, shapes: Mapping[str, tuple[int, ...]], net: str, w
     return top
 
 
-def _expected(
-    file: Path, shapes: Mapping[str, tuple[int, ...]], net: str, width: float
-) -> dict[str, tuple[int, ...]]:
+def _expected(file: Path, shapes: Mapping[str, tuple[int, ...]], net: str, width: float) -> dict[str, tuple[int, ...]]:
     if net not in CONFIGS or not 0 < width <= MAX_WIDTH:
         raise WeightsError(f"{file}: no net {net!r} of width {width:g}; the nets are {', '.join(CONFIGS)}")
     fc8 = shapes.get("fc8.bias", (1000,))

@@ -64,9 +64,7 @@ def digest(path: Path) -> str:
     return _digest(path, stat.st_mtime_ns, stat.st_size)
 
 
-def load(
-    weights: Weights, top: Top = "fc8", *, dtype: torch.dtype = torch.float32, ceil: bool = False
-) -> VGG:
+def load(weights: Weights, top: Top = "fc8", *, dtype: torch.dtype = torch.float32, ceil: bool = False) -> VGG:
     """The net with its weights, up to and including `top`: on the CPU, in eval mode, without gradients.
 
     Only the tensors that are needed are read; nothing is initialised first. `ceil` is VGG's.
@@ -150,9 +148,7 @@ def opened(path: Path) -> Iterator[Any]:
         with safe_open(path, "pt") as file:
             yield file
     except SafetensorError as error:
-        raise WeightsError(
-            f"{path} is not a whole safetensors file ({error}): fetch or convert it again"
-        ) from None
+        raise WeightsError(f"{path} is not a whole safetensors file ({error}): fetch or convert it again") from None
     except (OSError, RuntimeError) as error:
         raise WeightsError(f"can't read {path}: {error}") from None
 

@@ -66,9 +66,7 @@ def available() -> list[Available]:
         paths = (path for path in (_native(name, net, entry), _raw(entry)) if path.is_file())
         path = next(paths, None)
         size = path.stat().st_size if path else 4 * parameter_count(net) if entry.urls else None
-        rows.append(
-            Available(name, net, entry.file, size, path, entry.lineage, entry.licence, entry.top1, entry.top5)
-        )
+        rows.append(Available(name, net, entry.file, size, path, entry.lineage, entry.licence, entry.top1, entry.top5))
     return rows
 
 
@@ -83,9 +81,7 @@ def _auto(net: str | None, top: Top) -> Weights:
     net = net or DEFAULT_NET
     names = [name for name in AUTO if (name, net) in REGISTRY]
     if not names:
-        raise WeightsError(
-            f"nobody publishes weights of net {net}: give a file with --weights, or net D or E"
-        )
+        raise WeightsError(f"nobody publishes weights of net {net}: give a file with --weights, or net D or E")
     here = [name for name in names if any(_is_here(name, net, entry) for entry in _serving(name, net, top))]
     return _named((here or names)[0], net, top)
 
