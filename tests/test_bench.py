@@ -30,9 +30,9 @@ def colour_photos(folder, per_class, seed=0):
 
 
 @pytest.fixture
-def options(tiny_weights, tmp_path):
+def options(tmp_path):
     return {
-        "weights": tiny_weights("A", top="pool5"),
+        "weights": "slim",
         "layer": "pool5",
         "scales": (64,),
         "stores": tmp_path / "stores",
@@ -52,9 +52,9 @@ def numbered_set(per_class=10, classes=("a", "b"), subset=None):
 
 def test_a_folder_of_ones_own(tmp_path, options):
     result = run(BENCHMARKS["folder"], root=colour_photos(tmp_path / "photos", 10), seeds=2, **options)
-    assert result.value == 100
-    assert result.std == 0
-    assert result.per_class == {"blue": 100, "green": 100, "red": 100}
+    assert result.value > 90  # chance is 33
+    assert result.per_class.keys() == {"blue", "green", "red"}
+    assert result.value == pytest.approx(np.mean([split["value"] for split in result.splits]))
     assert [split["seed"] for split in result.splits] == [0, 1]
     assert result.config["train_per_class"] == 5  # half of the smallest class
 
@@ -63,7 +63,8 @@ def test_its_own_train_and_test_are_one_split_without_deviation(tmp_path, option
     colour_photos(tmp_path / "photos" / "train", 5)
     colour_photos(tmp_path / "photos" / "test", 3, seed=1)
     result = run(BENCHMARKS["folder"], root=tmp_path / "photos", **options)
-    assert (result.value, result.std, len(result.splits)) == (100, None, 1)
+    assert result.value > 90
+    assert (result.std, len(result.splits)) == (None, 1)
 
 
 def test_the_second_run_reads_the_store_only(tmp_path, options, monkeypatch):

@@ -71,11 +71,11 @@ def test_fc7_maps_are_timms(net: str, full_size: dict[str, Tensor]) -> None:
         ours, theirs = VGG(net), timm.create_model(ELSEWHERE[net], pretrained=False)
     tensors = of_net(net, full_size)
     fc7 = dense(with_tensors(ours, tensors), "fc7")
-    theirs = with_tensors(theirs, tensors)
+    timms: Any = with_tensors(theirs, tensors)
     with torch.inference_mode():
         for height, width in SIZES:
             x = 50 * torch.randn(1, 3, height, width, generator=seeded(height))
-            assert_close(fc7(x), theirs.pre_logits(theirs.forward_features(x)))
+            assert_close(fc7(x), timms.pre_logits(timms.forward_features(x)))
 
 
 @pytest.mark.parametrize("net", ELSEWHERE)

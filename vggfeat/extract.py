@@ -102,8 +102,8 @@ def _fill(writer: Writer, items: Sequence[Item], decoder: "_Decoder", part_size:
         for part in batched(items, part_size):
             for group in batched(part, GROUP):
                 todo = sum(item.path not in writer.done for item in group)
-                for place_and_record in _described(islice(decoded, todo), decoder.describer, writer, on_error, bar):
-                    records.append(place_and_record)
+                if todo:  # else the net isn't even loaded
+                    records += _described(islice(decoded, todo), decoder.describer, writer, on_error, bar)
                 if time.monotonic() - began > PART_SECONDS:
                     began = commit()
             began = commit()
