@@ -27,6 +27,7 @@ _HOME = {
     "WeightsError": "errors",
     "DataError": "errors",
     "StoreError": "errors",
+    "FetchError": "errors",
 }
 
 __all__ = ["__version__", *_HOME]
