@@ -431,9 +431,9 @@ def picture(request: pytest.FixtureRequest, shared: Shared) -> torch.Tensor:
     """uint8 (3, H, W)."""
     if request.param == "noise":
         return torch.from_numpy(noise(133, 180)).permute(2, 0, 1)
-    return torch.from_numpy(
-        read(shared("data/caltech101/101_ObjectCategories/accordion/image_0001.jpg"))
-    ).permute(2, 0, 1)
+    return torch.from_numpy(read(shared("data/caltech101/101_ObjectCategories/accordion/image_0001.jpg"))).permute(
+        2, 0, 1
+    )
 
 
 QS = [32, 100, 256, 300]
@@ -445,9 +445,7 @@ def test_rescaling_agrees_with_pillow(picture: torch.Tensor, q: int) -> None:
     found = rescale(picture, q)
     assert found.dtype == torch.float32
     height, width = rescaled_size(picture.shape[1], picture.shape[2], q)
-    theirs = Image.fromarray(picture.permute(1, 2, 0).numpy()).resize(
-        (width, height), Image.Resampling.BILINEAR
-    )
+    theirs = Image.fromarray(picture.permute(1, 2, 0).numpy()).resize((width, height), Image.Resampling.BILINEAR)
     difference = found.permute(1, 2, 0).numpy() - np.asarray(theirs).astype(float)
     assert np.abs(difference).max() <= 1.001
     assert abs(difference.mean()) < 0.1
@@ -491,7 +489,5 @@ def test_a_constant_image_stays_constant(q: int) -> None:
 def test_a_rescaled_image_that_would_be_too_large_is_refused_with_its_numbers() -> None:
     assert check_rescaled(2896, 2896, 2896) == (2896, 2896)
     for check in (lambda: check_rescaled(1, 32_769, 256), lambda: rescale(torch.zeros(3, 1, 32_769), 256)):
-        with pytest.raises(
-            ImageError, match=r"32769x1 would become 8388864x256 at Q=256, .*8,388,608 pixels"
-        ):
+        with pytest.raises(ImageError, match=r"32769x1 would become 8388864x256 at Q=256, .*8,388,608 pixels"):
             check()

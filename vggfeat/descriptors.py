@@ -1,6 +1,5 @@
 """The Appendix B descriptor: images -> one descriptor a scale -> aggregation -> L2."""
 
-import os
 from collections import deque
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -170,6 +169,7 @@ class Describer:
             DenseNet(found, layer, mirror=mirror, ceil=ceil, device=self.device, precision=self.precision)
             for found in resolve_weights(net, weights, layer)
         ]
+        self._threads = torch.get_num_threads()  # the user's limit; during a pass it reads as one pass's share
         self._batch_pixels = BATCH_PIXELS[self.device.type] // (2 if mirror else 1)
 
     @property
@@ -275,9 +275,8 @@ class Describer:
             return
         for net in self.nets:
             net.net  # noqa: B018  (loaded here, once, and not by each thread)
-        cores = len(os.sched_getaffinity(0))
-        at_once = min(cores, PASSES_AT_ONCE)
-        pool = ThreadPoolExecutor(at_once, "net", torch.set_num_threads, (cores // at_once,))
+        at_once = min(self._threads, PASSES_AT_ONCE)
+        pool = ThreadPoolExecutor(at_once, "net", torch.set_num_threads, (self._threads // at_once,))
         try:
             running: deque[tuple[_Bucket[K], Future[list[np.ndarray]]]] = deque()
             for bucket in buckets:
@@ -288,6 +287,7 @@ class Describer:
                 yield running[0][0], running.popleft()[1].result()
         finally:
             pool.shutdown(cancel_futures=True)
+            torch.set_num_threads(self._threads)  # the pool's threads set it for the whole process
 
     def _pass(self, bucket: _Bucket[K]) -> list[np.ndarray]:
         """float32 (N, C) of each net for the N pieces of a bucket."""
