@@ -151,8 +151,8 @@ def test_parameters_are_shared() -> None:
 def test_dropout_is_left_out() -> None:
     vgg = narrow("A").train()
     x = torch.ones(1, 3, 224, 224)
-    assert torch.equal(dense(vgg)(x), dense(vgg)(x))
-    assert vgg.training
+    assert vgg.training and not dense(vgg).training
+    assert torch.equal(dense(vgg).train()(x), dense(vgg).train()(x))
 
 
 @pytest.mark.parametrize("ceil", [False, True])

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -181,12 +182,14 @@ def test_stream_gives_raw_scales_of_each_net_under_their_keys(make: Make) -> Non
             assert_close(part.reshape(-1), expected)
 
 
-def test_threads_are_left_as_they_were(make: Make) -> None:
+def test_the_number_of_threads_is_left_as_it_was_also_for_threads_to_come(make: Make) -> None:
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(3)
         make(layer="pool5", scales=(32, 64)).describe([photo(), photo(64, 64)])
         assert torch.get_num_threads() == 3
+        with ThreadPoolExecutor(1) as later:
+            assert later.submit(torch.get_num_threads).result() == 3
     finally:
         torch.set_num_threads(before)
 

@@ -220,3 +220,9 @@ def test_the_printed_costs_are_the_known_ones() -> None:
     costs = dict(zip(CONFIGS, map(float, crop[2:]), strict=True))
     assert costs["D"] == pytest.approx(2 * 15.47, abs=0.06)
     assert costs["E"] == pytest.approx(2 * 19.63, abs=0.06)
+
+
+def test_a_slice_is_a_plain_sequential_with_the_same_layers() -> None:
+    vgg = VGG("A", width=1 / 16)
+    assert list(dict(vgg[:3].named_children())) == ["conv1_1", "relu1_1", "pool1"]
+    assert vgg[0] is vgg[:1].conv1_1

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from copy import copy
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, lru_cache
+from itertools import chain, islice
 from operator import index
 from os import PathLike
 from pathlib import Path
@@ -22,7 +23,7 @@ from vggfeat.aggregate import Aggregation, Normalisation, aggregate, fuse
 from vggfeat.dense import check_scales, dense, spatial_mean
 from vggfeat.errors import ImageError, UsageError
 from vggfeat.images import Source
-from vggfeat.nets import layers
+from vggfeat.nets import Top, layers
 from vggfeat.weights.native import require
 from vggfeat.winograd import use_winograd
 
@@ -70,13 +71,14 @@ class DenseNet:
     """One net on one device: rescaled pixels in, flip-averaged descriptors of that scale out.
 
     float32 (N, 3, H, W) RGB in 0..255 -> float32 (N, C), C = 4096 for fc6 and fc7, 512 for pool5 (times the
-    net's width). Preprocessing is that of the weights, and can't be set.
+    net's width). For fc8 these are posteriors: the soft-max of the spatially averaged class scores (Sect. 3.2),
+    C the number of classes. Preprocessing is that of the weights, and can't be set.
     """
 
     def __init__(
         self,
         weights: weights_of.Weights,
-        layer: Layer = "fc7",
+        layer: Top = "fc7",
         *,
         mirror: bool = True,
         ceil: bool = False,
@@ -87,7 +89,7 @@ class DenseNet:
         self.device = torch.device(device)
         self.dtype = PRECISIONS[precision]
         self.ceil = ceil
-        self.dim = layers(weights.net, weights.width, top=layer)[-1].outputs
+        self.dim = layers(weights.net, weights.width, weights.outputs, layer)[-1].outputs
         require(weights, layer)
         prep = weights.preprocessing
         self._bgr = prep.colour == "BGR"
@@ -112,6 +114,8 @@ class DenseNet:
         x = x.to(self.dtype).contiguous(memory_format=torch.channels_last)
         with self._exact():
             y = spatial_mean(self.net(x))
+        if self.layer == "fc8":
+            y = y.softmax(dim=1)
         return (y[: len(pixels)] + y[len(pixels) :]) / 2 if self.mirror else y
 
     def _exact(self) -> AbstractContextManager[Any]:
@@ -120,104 +124,38 @@ class DenseNet:
         return torch.backends.cudnn.flags(enabled=True, allow_tf32=self.precision == "tf32")
 
 
-class Describer:
-    """Turns images into VGG descriptors (Appendix B).
+class Passes:
+    """Nets applied densely to images at several scales: what describing and classifying have in common.
 
-    Parameters
-    ----------
-    net : "A", "A-LRN", "B", "C", "D", "E", or two with a comma, "D,E": their descriptors are stacked (late
-        fusion). None: the weights' own net, D where nothing says more.
-    scales : smallest sides Q to which each image is rescaled, in pixels.
-    agg : "mean" or "max" over scales, or "stack" (S times the dimension).
-    layer : "fc7", "fc6" or "pool5", after its ReLU.
-    weights : a name of the registry, a file, or "auto"; with several nets one for all, or one each with
-        commas.
-    mirror : average with the mirror image's descriptor.
-    normalize : "l2" once at the end, "per-scale" for each scale and at the end, "none".
-    device : "auto", "cpu", "cuda", "cuda:1", ...
-    precision : "float32", "tf32", "bfloat16", "float16"; "auto" is float32.
-    ceil : round pooled sizes up, as Caffe does.
-
-    Raises UsageError for arguments that can't be meant, WeightsError where the weights don't serve.
+    The parameters are Describer's, but that `layer` may be "fc8".
     """
 
     def __init__(
         self,
-        net: str | None = None,
+        net: str | None,
         *,
-        scales: Sequence[int] = SCALES,
-        agg: Aggregation = "mean",
-        layer: Layer = "fc7",
-        weights: str | Path = "auto",
-        mirror: bool = True,
-        normalize: Normalisation = "l2",
-        device: str = "auto",
-        precision: Precision = "auto",
-        ceil: bool = False,
+        scales: Sequence[int],
+        layer: Top,
+        weights: str | Path,
+        mirror: bool,
+        device: str,
+        precision: Precision,
+        ceil: bool,
     ) -> None:
-        if layer not in LAYERS:
-            raise UsageError(f"no layer {layer!r}; take one of {', '.join(LAYERS)}")
         if precision not in ("auto", *PRECISIONS):
             raise UsageError(f"no precision {precision!r}; take one of auto, {', '.join(PRECISIONS)}")
         self.scales = _whole(scales)
         check_scales(self.scales, layer, ceil)
-        aggregate([np.zeros((1, 1))], agg, normalize)  # complains now about a wrong word, not after the work
-        self.agg, self.normalize, self.layer, self.mirror, self.ceil = agg, normalize, layer, mirror, ceil
+        self.mirror, self.ceil = mirror, ceil
         self.device = find_device(device)
         self.precision: Precision = "float32" if precision == "auto" else precision
         self.nets = [
             DenseNet(found, layer, mirror=mirror, ceil=ceil, device=self.device, precision=self.precision)
             for found in resolve_weights(net, weights, layer)
         ]
-        self._threads = torch.get_num_threads()  # the user's limit; during a pass it reads as one pass's share
+        # The user's limit; a thread that starts during a pass reads that pass's share.
+        self._threads = torch.get_num_threads()
         self._batch_pixels = BATCH_PIXELS[self.device.type] // (2 if mirror else 1)
-
-    @property
-    def dim(self) -> int:
-        """Length of a descriptor."""
-        return sum(net.dim for net in self.nets) * (len(self.scales) if self.agg == "stack" else 1)
-
-    def fingerprint(self) -> list[dict[str, Any]]:
-        """For each net, everything that decides the numbers of a single scale."""
-        return [
-            {
-                "net": net.weights.net,
-                "width": net.weights.width,
-                "weights_sha256": net.weights.sha256,
-                "preprocessing": asdict(net.weights.preprocessing),
-                "layer": self.layer,
-                "scales": list(self.scales),
-                "mirror": self.mirror,
-                "pooling": "ceil" if self.ceil else "floor",
-                "precision": self.precision,
-                "rescaling": images.RESCALING,
-            }
-            for net in self.nets
-        ]
-
-    def apart(self) -> list["Describer"]:
-        """One describer a net, of the same settings; they share the nets."""
-        parts = [copy(self) for _ in self.nets]
-        for part, net in zip(parts, self.nets, strict=True):
-            part.nets = [net]
-        return parts
-
-    def describe(self, image: Source | Iterable[Source]) -> np.ndarray:
-        """float32 (dim,) for one image, (N, dim) for a list of N (or a uint8 array (N, H, W, 3)).
-
-        Raises ImageError, naming the file, for the first image that can't be described.
-        """
-        if is_image(image):
-            return self.describe([image])[0]
-        rows = dict(self.stream((i, self.prepare(one)) for i, one in enumerate(image)))
-        if not rows:
-            return np.zeros((0, self.dim), np.float32)
-        ordered = [rows[i] for i in range(len(rows))]
-        per_net = [
-            aggregate(list(np.stack([row[n] for row in ordered], axis=1)), self.agg, self.normalize)
-            for n in range(len(self.nets))
-        ]
-        return fuse(per_net, self.normalize)
 
     def prepare(self, image: Source, max_pixels: int = images.MAX_PIXELS) -> Tensor:
         """Read an image and make sure that each scale can be made of it: uint8 (3, H, W) RGB.
@@ -270,8 +208,9 @@ class Describer:
 
         Passes that share the cores among them wait for each other less than the threads of one pass do.
         """
-        if self.device.type != "cpu":
-            yield from ((bucket, self._pass(bucket)) for bucket in buckets)
+        first = list(islice(buckets := iter(buckets), 2))
+        if self.device.type != "cpu" or len(first) < 2:  # a single pass gets all cores
+            yield from ((bucket, self._pass(bucket)) for bucket in chain(first, buckets))
             return
         for net in self.nets:
             net.net  # noqa: B018  (loaded here, once, and not by each thread)
@@ -279,7 +218,7 @@ class Describer:
         pool = ThreadPoolExecutor(at_once, "net", torch.set_num_threads, (self._threads // at_once,))
         try:
             running: deque[tuple[_Bucket[K], Future[list[np.ndarray]]]] = deque()
-            for bucket in buckets:
+            for bucket in chain(first, buckets):
                 running.append((bucket, pool.submit(self._pass, bucket)))
                 if len(running) > at_once:
                     yield running[0][0], running.popleft()[1].result()
@@ -287,12 +226,110 @@ class Describer:
                 yield running[0][0], running.popleft()[1].result()
         finally:
             pool.shutdown(cancel_futures=True)
-            torch.set_num_threads(self._threads)  # the pool's threads set it for the whole process
+            torch.set_num_threads(self._threads)  # the pool's share was also that of threads that start later
 
     def _pass(self, bucket: _Bucket[K]) -> list[np.ndarray]:
         """float32 (N, C) of each net for the N pieces of a bucket."""
         pixels = torch.stack([piece for _, _, piece in bucket.pieces])
         return [net(pixels).cpu().numpy() for net in self.nets]
+
+
+class Describer(Passes):
+    """Turns images into VGG descriptors (Appendix B).
+
+    Parameters
+    ----------
+    net : "A", "A-LRN", "B", "C", "D", "E", or two with a comma, "D,E": their descriptors are stacked (late
+        fusion). None: the weights' own net, D where nothing says more.
+    scales : smallest sides Q to which each image is rescaled, in pixels.
+    agg : "mean" or "max" over scales, or "stack" (S times the dimension).
+    layer : "fc7", "fc6" or "pool5", after its ReLU.
+    weights : a name of the registry, a file, or "auto"; with several nets one for all, or one each with
+        commas.
+    mirror : average with the mirror image's descriptor.
+    normalize : "l2" once at the end, "per-scale" for each scale and at the end, "none".
+    device : "auto", "cpu", "cuda", "cuda:1", ...
+    precision : "float32", "tf32", "bfloat16", "float16"; "auto" is float32.
+    ceil : round pooled sizes up, as Caffe does.
+
+    Raises UsageError for arguments that can't be meant, WeightsError where the weights don't serve.
+    """
+
+    def __init__(
+        self,
+        net: str | None = None,
+        *,
+        scales: Sequence[int] = SCALES,
+        agg: Aggregation = "mean",
+        layer: Layer = "fc7",
+        weights: str | Path = "auto",
+        mirror: bool = True,
+        normalize: Normalisation = "l2",
+        device: str = "auto",
+        precision: Precision = "auto",
+        ceil: bool = False,
+    ) -> None:
+        if layer not in LAYERS:
+            raise UsageError(f"no layer {layer!r}; take one of {', '.join(LAYERS)}")
+        aggregate([np.zeros((1, 1))], agg, normalize)  # complains now about a wrong word, not after the work
+        super().__init__(
+            net,
+            scales=scales,
+            layer=layer,
+            weights=weights,
+            mirror=mirror,
+            device=device,
+            precision=precision,
+            ceil=ceil,
+        )
+        self.agg, self.normalize, self.layer = agg, normalize, layer
+
+    @property
+    def dim(self) -> int:
+        """Length of a descriptor."""
+        return sum(net.dim for net in self.nets) * (len(self.scales) if self.agg == "stack" else 1)
+
+    def fingerprint(self) -> list[dict[str, Any]]:
+        """For each net, everything that decides the numbers of a single scale."""
+        return [
+            {
+                "net": net.weights.net,
+                "width": net.weights.width,
+                "weights_sha256": net.weights.sha256,
+                "preprocessing": asdict(net.weights.preprocessing),
+                "layer": self.layer,
+                "scales": list(self.scales),
+                "mirror": self.mirror,
+                "pooling": "ceil" if self.ceil else "floor",
+                "precision": self.precision,
+                "rescaling": images.RESCALING,
+            }
+            for net in self.nets
+        ]
+
+    def apart(self) -> list["Describer"]:
+        """One describer a net, of the same settings; they share the nets."""
+        parts = [copy(self) for _ in self.nets]
+        for part, net in zip(parts, self.nets, strict=True):
+            part.nets = [net]
+        return parts
+
+    def describe(self, image: Source | Iterable[Source]) -> np.ndarray:
+        """float32 (dim,) for one image, (N, dim) for a list of N (or a uint8 array (N, H, W, 3)).
+
+        Raises ImageError, naming the file, for the first image that can't be described.
+        """
+        if is_image(image):
+            return self.describe([image])[0]
+        rows = dict(self.stream((i, self.prepare(one)) for i, one in enumerate(image)))
+        if not rows:
+            return np.zeros((0, self.dim), np.float32)
+        ordered = [rows[i] for i in range(len(rows))]
+        per_net = [
+            aggregate(list(np.stack([row[n] for row in ordered], axis=1)), self.agg, self.normalize)
+            for n in range(len(self.nets))
+        ]
+        return fuse(per_net, self.normalize)
 
 
 def is_image(image: Source | Iterable[Source]) -> bool:
@@ -327,7 +364,7 @@ def find_device(device: str) -> torch.device:
     return found
 
 
-def resolve_weights(net: str | None, weights: str | Path, layer: Layer) -> list[weights_of.Weights]:
+def resolve_weights(net: str | None, weights: str | Path, layer: Top) -> list[weights_of.Weights]:
     """The weights of each net of "D,E"; see Describer."""
     nets: list[str | None] = [None] if net is None else [word.strip() for word in net.split(",")]
     named = Path(weights).exists()  # a file whose name may have a comma

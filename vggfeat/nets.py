@@ -6,7 +6,7 @@ Layers are named as in Caffe: conv1_1 ... conv5_4, pool1 ... pool5, fc6, fc7, fc
 import math
 from collections import OrderedDict
 from collections.abc import Iterator
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor, nn
@@ -181,6 +181,12 @@ class VGG(nn.Sequential):
     ) -> None:
         super().__init__(OrderedDict(_modules(layers(net, width, classes, top), ceil, dropout)))
         self.net, self.width, self.classes, self.top, self.ceil = net, width, classes, top, ceil
+
+    def __getitem__(self, index: slice | int) -> Any:
+        """A layer, or for a slice its layers as a plain nn.Sequential."""
+        if isinstance(index, slice):
+            return nn.Sequential(OrderedDict(list(self.named_children())[index]))
+        return super().__getitem__(index)
 
 
 def _modules(plan: list[Layer], ceil: bool, dropout: float) -> Iterator[tuple[str, nn.Module]]:
