@@ -86,7 +86,7 @@ class Store:
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
         """All rows as an Arrow table. Raises StoreError, naming the part, where one is damaged."""
-        tables = [_readable(part, lambda part: pq.read_table(part, columns=columns)) for part in self.parts]
+        tables = [_readable(part, lambda part: _read_part(part, columns)) for part in self.parts]
         if not tables:
             raise StoreError(f"{self.path}: has no rows yet; run the extraction again to continue it")
         table = pa.concat_tables(tables)
@@ -312,6 +312,11 @@ def _check_fingerprint(path: Path, stored: dict[str, Any], wanted: dict[str, Any
                 f"{path}: was made with {key} {stored.get(key)!r}, not {wanted.get(key)!r}; "
                 "give the same options or name another store"
             )
+
+
+def _read_part(part: Path, columns: Sequence[str] | None) -> pa.Table:
+    with pq.ParquetFile(part) as file:
+        return file.read(columns=columns)  # leaves out columns that aren't there
 
 
 def _readable(part: Path, read: Callable[[Path], Any]) -> Any:
