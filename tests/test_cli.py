@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from vggfeat import cli, weights
 from vggfeat.bench import run
+from vggfeat.classify import TOP, Classifier
 from vggfeat.descriptors import Describer
 from vggfeat.export import export
 from vggfeat.extract import PART_SIZE, extract
@@ -97,6 +98,8 @@ def test_nets_prints_tables_1_and_2():
 
 def test_weights_list_and_convert(tmp_path):
     output = invoke("weights", "list").output
+    header = "NAME NET LINEAGE LAYERS SIZE TOP-1 TOP-5 LICENCE CACHED FILE"
+    assert output.splitlines()[0].split() == header.split()
     assert [line.split()[:2] for line in output.splitlines()[1:3]] == [["oxford", "D"], ["oxford", "E"]]
     assert "slim.safetensors" in output
 
@@ -162,6 +165,7 @@ def test_the_command_has_the_defaults_of_the_library():
     for command, function in (
         (cli.extract, extract),
         (cli.describe, None),
+        (cli.classify, Classifier),
         (cli.bench, run),
         (cli.export, export),
         (cli.convert_weights, weights.convert),
@@ -178,3 +182,4 @@ def test_the_command_has_the_defaults_of_the_library():
                 continue
             assert default == expected, f"{command.__name__} --{name}"
     assert inspect.signature(cli.extract).parameters["part_size"].default == PART_SIZE
+    assert inspect.signature(cli.classify).parameters["top"].default == TOP

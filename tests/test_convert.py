@@ -312,6 +312,15 @@ def test_truncated_hdf5(share: float, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_keras_at_full_size(tmp_path: Path) -> None:
+    layers = keras_layers("E", slim=1)
+    weights = convert(write_keras(tmp_path / "x.h5", layers), tmp_path / "x.safetensors")
+    assert (weights.net, weights.width, weights.outputs) == ("E", 1.0, 1000)
+    scores = keras_forward(layers, image()[0].permute(1, 2, 0).numpy())
+    close(load(weights)(image()), torch.from_numpy(scores)[None])
+
+
+@pytest.mark.slow
 def test_torchvision_at_full_size(tmp_path: Path) -> None:
     from torchvision.models import vgg16
 

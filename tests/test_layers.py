@@ -19,7 +19,7 @@ STOREYS = [
     {"weights", "winograd", "tables"},
     {"dense"},
     {"descriptors"},
-    {"transformer", "store"},
+    {"transformer", "store", "classify", "golden"},
     {"extract", "export"},
     {"train", "evaluate", "localise", "bench", "index", "report"},
     {"cli"},

@@ -125,6 +125,14 @@ def test_available(cache: Path) -> None:
     (cache / OXFORD_D).write_bytes(b"1234")
     row = {(row.name, row.net): row for row in available()}["oxford", "D"]
     assert (row.path, row.size) == (cache / OXFORD_D, 4)
+    assert row.cached == row.layers == ("pool5", "fc6", "fc7", "fc8")
+
+
+def test_available_tells_the_smaller_file_from_the_full_one(published: Published) -> None:
+    assert {row.cached for row in available() if row.name != "slim"} == {()}
+    small = resolve("oxford", "D", "pool5")
+    row = next(row for row in available() if (row.name, row.net) == ("oxford", "D"))
+    assert (row.path, row.cached) == (small.path, ("pool5",))
 
 
 # Names and auto
@@ -201,6 +209,38 @@ def test_a_damaged_file_put_there_by_hand(cache: Path) -> None:
     (cache / OXFORD_D).write_bytes(b"\x89HDF\r\n\x1a\n")
     fails([str(cache / OXFORD_D), "64373286793e3c8b2b4e3219cbf3544b", "md5"], "oxford", "D")
     assert [file.name for file in cache.glob("*.safetensors")] == []
+
+
+def test_a_wrong_checksum_is_named_and_the_file_kept(published: Published, cache: Path) -> None:
+    (published.folder / OXFORD_D).write_bytes(b"another file")
+    found = hashlib.sha256(b"another file").hexdigest()
+    fails([found, "not", f"kept as {cache / OXFORD_D}.bad", f"put it at {cache}"], "oxford", "D")
+    assert (cache / f"{OXFORD_D}.bad").read_bytes() == b"another file"
+    assert list(cache.glob("*.safetensors")) == []
+
+
+def test_a_file_that_is_gone(published: Published, cache: Path) -> None:
+    (published.folder / OXFORD_D).unlink()
+    fails(["404", OXFORD_D, f"put it at {cache / OXFORD_D}"], "auto", "D")
+
+
+def test_a_partial_download_is_taken_up(published: Published, cache: Path) -> None:
+    """The server here knows no ranges: it begins anew, and the file is whole."""
+    content = (published.folder / OXFORD_D).read_bytes()
+    (cache / f"{OXFORD_D}.part").write_bytes(content[: len(content) // 2])
+    assert resolve("oxford", "D").net == "D"
+
+
+def test_a_cache_that_is_full_of_weights_need_not_be_written(
+    published: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = [resolve("oxford", "D"), resolve(native_file(published.folder / "mine.safetensors"))]
+
+    def read_only(path: Path) -> None:
+        raise AssertionError(f"{path} is locked, for which it must be written")
+
+    monkeypatch.setattr(registry, "locked", read_only)
+    assert [resolve("auto", "D"), resolve(found[1].path)] == found
 
 
 def test_a_mirror_serves(published: Published, monkeypatch: pytest.MonkeyPatch) -> None:

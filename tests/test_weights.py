@@ -190,6 +190,16 @@ def test_a_failed_write_leaves_the_file_of_before(path: Path, monkeypatch: pytes
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_a_file_may_be_read_by_whom_the_user_lets(path: Path) -> None:
+    for mask, mode in ((0o022, 0o644), (0o077, 0o600), (0o002, 0o664)):
+        before = os.umask(mask)
+        try:
+            saved(path)
+        finally:
+            os.umask(before)
+        assert path.stat().st_mode & 0o777 == mode
+
+
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(WeightsError, match="can't write"):

@@ -20,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-weights_app = typer.Typer(help="List, fetch and convert weights.", no_args_is_help=True, rich_markup_mode=None)
+weights_app = typer.Typer(help="List, fetch, convert and verify weights.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(weights_app, name="weights")
 
 
@@ -42,6 +42,7 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
 PrecisionOption = Annotated[str, typer.Option(help="auto, float32, tf32, bfloat16 or float16.")]
 Ceil = Annotated[bool, typer.Option("--ceil/--floor", help="Round pooled sizes up, as Caffe does.")]
 DEFAULT_SCALES = "256,384,512"
+BENCHMARKS = "voc2007, voc2012, voc2012-actions, caltech101, caltech256, folder, digits"
 
 
 @app.command()
@@ -127,9 +128,41 @@ def describe(
 
 
 @app.command()
+def classify(
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...")],
+    net: Net = None,
+    scales: Scales = DEFAULT_SCALES,
+    weights: WeightsOption = "auto",
+    mirror: Mirror = True,
+    device: Device = "auto",
+    precision: PrecisionOption = "auto",
+    ceil: Ceil = False,
+    top: Annotated[int, typer.Option(help="How many classes of each image.")] = 5,
+) -> None:
+    """Print the likeliest classes of images, with their probabilities."""
+    from vggfeat.classify import Classifier
+    from vggfeat.weights.header import shown
+
+    classifier = Classifier(
+        net,
+        scales=scales,
+        weights=weights,
+        mirror=mirror,
+        device=device,
+        precision=precision,  # type: ignore[arg-type]
+        ceil=ceil,
+    )
+    for image, predictions in zip(images, classifier.predict(images, top), strict=True):
+        typer.echo(image)
+        for found in predictions:
+            typer.echo(f"{100 * found.probability:8.2f} %  {shown(found.name)}")
+
+
+@app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="caltech101, folder or digits.")],
+    name: Annotated[str, typer.Argument(help=f"One of {BENCHMARKS}.")],
     root: Annotated[Path | None, typer.Option(help="The data set's folder. Default: $VGGFEAT_DATA/NAME.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="paper: its scales and aggregation, where none are given.")] = None,
     net: Net = None,
     scales: Annotated[Any, typer.Option(parser=_scales, metavar="Q,...", help="Default: the benchmark's own.")] = None,
     agg: Annotated[str | None, typer.Option(help="mean, max or stack. Default: the benchmark's own.")] = None,
@@ -144,40 +177,61 @@ def bench(
     train_per_class: Annotated[int | None, typer.Option(help="Training images a class.")] = None,
     test_per_class: Annotated[int | None, typer.Option(help="Test images a class, at most.")] = None,
     background: Annotated[bool, typer.Option("--background/--no-background", help="Count it as a class.")] = True,
+    box: Annotated[bool, typer.Option("--box/--no-box", help="Actions: image and box stacked, or image only.")] = True,
+    splits: Annotated[Path | None, typer.Option(help="Take the splits of this file.")] = None,
+    save_splits: Annotated[Path | None, typer.Option(help="Write the splits to this file.")] = None,
+    submission: Annotated[Path | None, typer.Option(help="Write the VOC server's files to this folder.")] = None,
+    comp: Annotated[int | None, typer.Option(help="Their competition. Default: 2, actions 10.")] = None,
     stores: Annotated[Path | None, typer.Option(help="Folder of the stores. Default: in the cache.")] = None,
     jobs: Annotated[int, typer.Option(help="Processes that train SVMs; -1: all processors.")] = -1,
     json: Annotated[Path | None, typer.Option(help="Write the result for machines.")] = None,
+    download: Annotated[bool, typer.Option("--download", help="Fetch what is missing of the data set first.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Compare with the record of the same settings.")] = False,
+    record: Annotated[
+        Path | None, typer.Option(help="That record. Default: benchmarks/NAME/expected.json, here.")
+    ] = None,
 ) -> None:
     """Measure descriptors as the paper does: extract once, train linear SVMs, print the score beside the paper's."""
-    from vggfeat.bench import BENCHMARKS, run
+    from vggfeat import bench
 
-    if name not in BENCHMARKS:
-        raise UsageError(f"no benchmark {name!r}; take one of {', '.join(BENCHMARKS)}")
-    if json is not None and not json.parent.is_dir():
-        raise UsageError(f"{json.parent}: no such folder for the result")
-    result = run(
-        BENCHMARKS[name],
+    if name not in bench.BENCHMARKS:
+        raise UsageError(f"no benchmark {name!r}; take one of {', '.join(bench.BENCHMARKS)}")
+    for file in (json, save_splits, submission):
+        if file is not None and not file.parent.is_dir():
+            raise UsageError(f"{file.parent}: no such folder for {file.name}")
+    if download:
+        bench.download(name, root)
+    result = bench.run(
+        bench.BENCHMARKS[name],
         root=root,
+        recipe=recipe,  # type: ignore[arg-type]
         net=net,
         scales=scales,
         agg=agg,  # type: ignore[arg-type]
-        layer=layer,  # type: ignore[arg-type]
+        layer=layer,
         weights=weights,
         mirror=mirror,
-        normalize=normalize,  # type: ignore[arg-type]
+        normalize=normalize,
         device=device,
-        precision=precision,  # type: ignore[arg-type]
+        precision=precision,
         ceil=ceil,
         seeds=seeds,
         train_per_class=train_per_class,
         test_per_class=test_per_class,
         background=background,
+        box=box,
+        splits=splits,
+        save_splits=save_splits,
+        submission=submission,
+        comp=comp,
         stores=stores,
         jobs=jobs,
     )
     typer.echo(result.table())
     if json is not None:
         json.write_text(result.json(), encoding="utf-8")
+    if check:
+        typer.echo(bench.check(result, record))
 
 
 @app.command()
@@ -207,11 +261,13 @@ def list_weights() -> None:
     """The weights that are known by name, and which of them are on this machine."""
     from vggfeat.weights import available
 
-    rows = [("NAME", "NET", "SIZE", "TOP-1", "TOP-5", "LICENCE", "FILE")]
+    rows = [("NAME", "NET", "LINEAGE", "LAYERS", "SIZE", "TOP-1", "TOP-5", "LICENCE", "CACHED", "FILE")]
     for row in available():
         size = f"{row.size / 1e6:.0f} MB" if row.size else "-"
         top1, top5 = (f"{value:.1f}" if value else "-" for value in (row.top1, row.top5))
-        rows.append((row.name, row.net, size, top1, top5, row.licence, str(row.path or f"({row.file})")))
+        facts = (row.name, row.net, row.lineage, ','.join(row.layers), size, top1, top5, row.licence)
+        cached = {0: "no", len(row.layers): "yes"}.get(len(row.cached), f"{','.join(row.cached)} only")
+        rows.append((*facts, cached, str(row.path or row.file)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for line in rows:
         typer.echo("  ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)).rstrip())
@@ -227,7 +283,7 @@ def fetch_weights(name: Annotated[str, typer.Argument(help="oxford or torchvisio
 
 @weights_app.command("convert")
 def convert_weights(
-    file: Annotated[Path, typer.Argument(help="torchvision or timm .pth, timm .safetensors, Keras .h5.")],
+    file: Annotated[Path, typer.Argument(help="PyTorch .pth, timm .safetensors, Keras .h5, .caffemodel, .mat.")],
     out: Annotated[Path, typer.Argument(help="The native file, .safetensors.")],
     net: Net = None,
 ) -> None:
@@ -236,6 +292,23 @@ def convert_weights(
 
     weights = convert(file, out, net=net)
     typer.echo(f"{weights.path}: net {weights.net} up to {weights.top}, {weights.lineage} preprocessing")
+
+
+@weights_app.command("verify")
+def verify_weights(
+    file: Annotated[Path, typer.Argument(help="A native file, or one that can be converted.")],
+    golden: Annotated[bool, typer.Option("--golden", help="Compare a descriptor with the recorded one.")] = False,
+    device: Device = "auto",
+) -> None:
+    """Read a file from end to end, and say what it is and what can be done with it."""
+    from vggfeat.weights import verify
+
+    typer.echo(verify(file))
+    if golden:
+        from vggfeat.golden import check
+
+        proof = check(file, device)
+        typer.echo(f"golden     {proof.layer} is {proof.distance:.1g} from the recorded descriptor: the same numbers")
 
 
 def _version(value: bool) -> None:

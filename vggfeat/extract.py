@@ -83,7 +83,8 @@ def extract(
         _fill(writer, items, decoder, part_size, on_error, bar)
     store = Store(out)
     if not store.parts:
-        raise DataError(f"{source}: none of its {len(items)} files could be read as an image; see {out}/failures.csv")
+        name = source if isinstance(source, str | Path) else "the list"
+        raise DataError(f"{name}: none of its {len(items)} files could be read as an image; see {out}/failures.csv")
     return store
 
 

@@ -1,40 +1,58 @@
 """What a benchmark is, and what it gives."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from vggfeat.aggregate import Aggregation
+from vggfeat.bench.protocol import Protocol
+from vggfeat.bench.submission import Submission
 from vggfeat.data import ImageSet
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the paper describes the images of a benchmark; `net` only where it used no other."""
+
+    scales: tuple[int, ...]
+    agg: Aggregation
+    net: str | None = None
 
 
 @dataclass(frozen=True)
 class Benchmark:
     """A data set, a protocol and the numbers to compare with.
 
-    Values in `paper` are per cent. None for train_per_class: `train_share` of each class; for test_per_class:
-    all the rest.
+    Values in `paper` are per cent; `paper_on` says what they were measured on where ours can't be. None for
+    train_per_class: `train_share` of each class; for test_per_class: all the rest. reported: the subset of an
+    official split that the result is of.
     """
 
     name: str
     title: str
     read: Callable[..., ImageSet]
+    protocol: Protocol
     paper: dict[str, float] = field(default_factory=dict)
+    paper_on: str | None = None
+    recipe: Recipe | None = None
     train_per_class: int | None = None
     test_per_class: int | None = None
     train_share: float = 0.5
     seeds: int = 3
+    reported: Literal["test", "val"] = "test"
     scales: tuple[int, ...] = (256, 384, 512)
     agg: Aggregation = "mean"
     weights: str = "auto"
     background: str | None = None  # the class that --no-background leaves out
+    boxes: bool = False  # a sample is a box in an image; --no-box describes the image only
+    submission: Submission | None = None
 
 
 @dataclass(frozen=True)
 class Result:
     """The outcome of a benchmark. Values in per cent; `std` is the sample standard deviation over the splits,
-    None where there is one split.
+    None where there is one split. `metrics`: what is reported beside the metric.
     """
 
     benchmark: str
@@ -43,6 +61,7 @@ class Result:
     std: float | None
     splits: list[dict[str, Any]]
     per_class: dict[str, float | None]
+    metrics: dict[str, float]
     paper: dict[str, float]
     config: dict[str, Any]
     weights: list[dict[str, str]]
@@ -56,17 +75,25 @@ class Result:
 
     def table(self) -> str:
         """The result for people: ours beside the paper's rows."""
-        config = self.config
-        scales = ",".join(map(str, config["scales"]))
-        ours = f"net {config['net']} {config['layer']}, Q={scales}, {config['agg']}"
-        rows = [(f"vggfeat: {ours}", _plus_minus(self.value, self.std))]
+        rows = [(f"vggfeat: {settings(self.config)}", _plus_minus(self.value, self.std))]
         rows += [(f"paper: {row}", f"{value:.1f}") for row, value in self.paper.items()]
         width = max(len(row) for row, _ in rows)
         lines = [f"{self.benchmark}: {self.metric}, per cent"]
         lines += [f"  {row:{width}}  {value}" for row, value in rows]
         lines += [f"  split {s['seed']}: {s['value']:.2f} with C={s['C']:g}" for s in self.splits]
+        lines += [f"  beside it, {name}: {value:.2f}" for name, value in self.metrics.items()]
         lines += [f"  {note}" for note in self.notes]
         return "\n".join(lines)
+
+
+def settings(config: dict[str, Any]) -> str:
+    """The descriptors of a result in a few words."""
+    parts = [f"net {config['net']} {config['layer']}", f"Q={_commas(config['scales'])}", config["agg"]]
+    return ", ".join(parts + ([f"image{' + box' if config['box'] else ' only'}"] if "box" in config else []))
+
+
+def _commas(values: Sequence[int]) -> str:
+    return ",".join(map(str, values))
 
 
 def _plus_minus(value: float, std: float | None) -> str:

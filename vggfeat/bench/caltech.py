@@ -1,14 +1,31 @@
-"""Caltech-101 (Appendix B): 30 training images a class, at most 50 of the others for the test, 3 splits."""
+"""Caltech-101 and Caltech-256 (Appendix B): 3 random splits, the three scales stacked.
 
-from vggfeat.bench.benchmark import Benchmark
+30 training images a class and at most 50 of the others for the test; in Caltech-256 60 a class, the rest for the
+test. The class without an object counts: 102 and 257 classes.
+"""
+
+from vggfeat.bench.benchmark import Benchmark, Recipe
+from vggfeat.bench.recall import RECALL
 from vggfeat.data import READERS
 
 CALTECH101 = Benchmark(
     name="caltech101",
     title="Caltech-101",
     read=READERS["caltech101"],
+    protocol=RECALL,
     paper={"D": 91.8, "E": 92.3, "D & E": 92.7, "Chatfield et al.": 88.4, "He et al.": 93.4},
+    recipe=Recipe((256, 384, 512), "stack"),
     train_per_class=30,
     test_per_class=50,
     background="BACKGROUND_Google",
+)
+CALTECH256 = Benchmark(
+    name="caltech256",
+    title="Caltech-256",
+    read=READERS["caltech256"],
+    protocol=RECALL,
+    paper={"D": 85.0, "E": 85.1, "D & E": 86.2, "Chatfield et al.": 77.6, "Zeiler & Fergus": 74.2},
+    recipe=Recipe((256, 384, 512), "stack"),
+    train_per_class=60,
+    background="257.clutter",
 )

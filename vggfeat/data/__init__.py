@@ -8,7 +8,7 @@
 from collections.abc import Callable
 
 from vggfeat.data import actions, caltech, digits, folder, voc
-from vggfeat.data.base import ImageSet, root
+from vggfeat.data.base import Archive, ImageSet, Origin, root
 from vggfeat.data.splits import Split, random_split
 
 # By the names of the benchmarks. Each takes the root and its own options. Without a root, each looks in
@@ -23,4 +23,13 @@ READERS: dict[str, Callable[..., ImageSet]] = {
     "digits": digits.read,
 }
 
-__all__ = ["READERS", "ImageSet", "Split", "random_split", "root"]
+# Of those that can be fetched.
+ORIGINS: dict[str, Origin] = {
+    "voc2007": voc.ORIGIN2007,
+    "voc2012": voc.ORIGIN2012,
+    "voc2012-actions": voc.ORIGIN2012,
+    "caltech101": caltech.CALTECH101.origin,
+    "caltech256": caltech.CALTECH256.origin,
+}
+
+__all__ = ["ORIGINS", "READERS", "Archive", "ImageSet", "Origin", "Split", "random_split", "root"]

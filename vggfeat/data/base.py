@@ -89,17 +89,31 @@ def single_label(name: str, classes: Sequence[str], samples: Iterable[Sample], n
 
 
 @dataclass(frozen=True)
+class Archive:
+    """An official archive. sign : what lies in the data set's own folder once it is unpacked. inner : the tar in it
+    that holds the data, where it is a zip.
+    """
+
+    url: str
+    md5: str
+    sign: str
+    inner: str | None = None
+
+
+@dataclass(frozen=True)
 class Origin:
     """Where a data set comes from and where it may lie.
 
     name : as the command knows it. title : as people do. places : folders, relative to the root, to look in
-    (the root itself comes first). get : how to obtain it.
+    (the root itself comes first). get : how to obtain it. archives : those that anyone may fetch, to be unpacked
+    in the root.
     """
 
     name: str
     title: str
     places: tuple[str, ...]
     get: str
+    archives: tuple[Archive, ...] = ()
 
 
 def root(name: str, given: str | os.PathLike[str] | None = None, get: str = "") -> Path:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vggfeat.data.base import (
+    Archive,
     ImageSet,
     Origin,
     class_samples,
@@ -40,6 +41,14 @@ CALTECH101 = Facts(
         ),
         "get caltech-101.zip from https://data.caltech.edu/records/mzrjq-6wc02, "
         "unpack it and the 101_ObjectCategories.tar.gz inside",
+        (
+            Archive(
+                "https://data.caltech.edu/records/mzrjq-6wc02/files/caltech-101.zip",
+                md5="3138e1922a9193bfa496528edbbc45d0",
+                sign="Faces_easy",
+                inner="caltech-101/101_ObjectCategories.tar.gz",
+            ),
+        ),
     ),
     folder="101_ObjectCategories",
     background="BACKGROUND_Google",
@@ -53,6 +62,13 @@ CALTECH256 = Facts(
         "Caltech-256",
         ("256_ObjectCategories", "caltech256/256_ObjectCategories"),
         "get 256_ObjectCategories.tar from https://data.caltech.edu/records/nyy15-4j048, unpack it",
+        (
+            Archive(
+                "https://data.caltech.edu/records/nyy15-4j048/files/256_ObjectCategories.tar",
+                md5="67b4f42ca05d46448c6bb8ecd2220f6d",
+                sign="001.ak47",
+            ),
+        ),
     ),
     folder="256_ObjectCategories",
     background="257.clutter",

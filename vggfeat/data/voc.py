@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from vggfeat.data.base import ImageSet, Origin, image_files, locate, posix, read_text, shortfall, unfollowed
+from vggfeat.data.base import Archive, ImageSet, Origin, image_files, locate, posix, read_text, shortfall, unfollowed
 from vggfeat.errors import DataError
 
 CLASSES = (
@@ -34,6 +34,18 @@ ORIGIN2007 = Origin(
     ("VOC2007", "VOCdevkit/VOC2007"),
     "get VOCtrainval_06-Nov-2007.tar and VOCtest_06-Nov-2007.tar from "
     "http://host.robots.ox.ac.uk/pascal/VOC/voc2007, unpack both in one folder",
+    (
+        Archive(
+            "http://host.robots.ox.ac.uk/pascal/VOC/voc2007/VOCtrainval_06-Nov-2007.tar",
+            md5="c52e279531787c972589f7e41ab4ae64",
+            sign="ImageSets/Main/train.txt",
+        ),
+        Archive(
+            "http://host.robots.ox.ac.uk/pascal/VOC/voc2007/VOCtest_06-Nov-2007.tar",
+            md5="b6e924de25625d8de591ea690078ad9f",
+            sign="ImageSets/Main/test.txt",
+        ),
+    ),
 )
 ORIGIN2012 = Origin(
     "voc2012",
@@ -41,6 +53,13 @@ ORIGIN2012 = Origin(
     ("VOC2012", "VOCdevkit/VOC2012"),
     "get VOCtrainval_11-May-2012.tar from http://host.robots.ox.ac.uk/pascal/VOC/voc2012 "
     "(its test images are on the evaluation server), unpack it",
+    (
+        Archive(
+            "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar",
+            md5="6cd6e144f989b92b3379bac3b3de84fd",
+            sign="ImageSets/Main/train.txt",
+        ),
+    ),
 )
 
 LIST_BYTES = 16 * 2**20

@@ -1,8 +1,10 @@
 """Other frameworks' VGG weights, brought into the native format."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,52 +12,88 @@ from torch import Tensor
 from vggfeat.errors import WeightsError
 from vggfeat.fetch import mismatch
 from vggfeat.nets import CONFIGS, layers, tensor_shapes
-from vggfeat.weights.foreign import Parts, is_safetensors, keras_parts, torch_parts
-from vggfeat.weights.header import MAX_WIDTH, Weights, check_tensors
+from vggfeat.weights.caffe import open_caffe
+from vggfeat.weights.foreign import Parts, is_safetensors, open_keras, open_torch
+from vggfeat.weights.header import MAX_WIDTH, Preprocessing, Weights, check_tensors
+from vggfeat.weights.matconvnet import open_matconvnet
 from vggfeat.weights.native import check_finite, opened, save
 from vggfeat.weights.published import LINEAGES, Form, by_file
 
-_READERS = {"torchvision": torch_parts, "keras": keras_parts}
-_HDF5, _ZIP, _PICKLE = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04", b"\x80"
+_READERS = {"torchvision": open_torch, "keras": open_keras, "caffe": open_caffe, "matconvnet": open_matconvnet}
+_HDF5, _ZIP, _PICKLE, _MATLAB = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04", b"\x80", b"MATLAB "
+
+
+class Recognised(NamedTuple):
+    """A VGG in another framework's file: `parts` bear their native names."""
+
+    parts: Parts
+    net: str
+    width: float
+    lineage: str
+    preprocessing: Preprocessing
+    classes: tuple[str, ...] | None
+    source: str
+    licence: str
+
+    def read(self, src: Path, name: str) -> Tensor:
+        """A tensor in a precision of the native format. Raises WeightsError where its values are not finite."""
+        tensor = _ready(src, name, self.parts[name].read())
+        check_finite(src, {name: tensor})
+        return tensor
 
 
 def convert(src: str | Path, out: str | Path, *, net: str | None = None, form: Form | None = None) -> Weights:
     """Convert a VGG file of another framework to the native format at `out`.
 
-    Read are the state dicts of torchvision and timm (`.pth`, safetensors; form "torchvision") and Keras'
-    VGG16 and VGG19 (`.h5`, full or without the top; form "keras"); None: what the file looks like. The net
-    is recognised by its shapes, narrow ones too; `net` only tells A-LRN from A, and must fit. The form
-    says what the preprocessing is: nothing in such files does.
+    Read are the state dicts of torchvision and timm (`.pth`, safetensors; form "torchvision"), Keras' VGG16
+    and VGG19 (`.h5`, `.weights.h5`, full or without the top; form "keras"), Caffe's `.caffemodel` (form
+    "caffe") and MatConvNet's `.mat` (form "matconvnet"); None: what the file looks like. The net is
+    recognised by its shapes, narrow ones too; `net` only tells A-LRN from A, and must fit. MatConvNet's files
+    say what the preprocessing is and what the classes are called; for the others the form does, for nothing
+    in such files does.
 
     Raises WeightsError for a file that is damaged, no such net, or other than its published checksum.
     """
     src = Path(src)
-    found = sniff(src)
-    if found == "native":
-        raise WeightsError(f"{src} is in vggfeat's format already")
-    kind = form or found
-    entry = by_file(src.name)
-    if entry and (complaint := mismatch(src, **entry.check)):
-        raise WeightsError(f"{src} is damaged: {complaint}; remove it and fetch it again")
-    with _READERS[kind](src) as parts:
-        net, width, named = _recognise(src, parts, net)
-        tensors = {name: _ready(src, name, part.read()) for name, part in named.items()}
-    check_finite(src, tensors)
-    lineage, preprocessing = LINEAGES[kind]
+    with recognised(src, net, form) as found:
+        tensors = {name: found.read(src, name) for name in found.parts}
     return save(
         out,
         tensors,
-        net=net,
-        preprocessing=preprocessing,
-        width=width,
-        lineage=lineage,
-        source=entry.urls[0] if entry else src.name,
-        licence=entry.licence if entry else "unknown",
+        net=found.net,
+        preprocessing=found.preprocessing,
+        width=found.width,
+        lineage=found.lineage,
+        source=found.source,
+        licence=found.licence,
+        classes=found.classes,
     )
 
 
+@contextmanager
+def recognised(src: Path, net: str | None = None, form: Form | None = None) -> Iterator[Recognised]:
+    """Another framework's file, its checksum and its shapes looked at, its tensors not yet read; see `convert`."""
+    looks = sniff(src)
+    if looks == "native":
+        raise WeightsError(f"{src} is in vggfeat's format already")
+    kind = form or looks
+    entry = by_file(src.name)
+    if entry and not entry.editions and (complaint := mismatch(src, **entry.check)):
+        raise WeightsError(f"{src} is damaged: {complaint}; remove it and fetch it again")
+    lineage, preprocessing = LINEAGES[kind]
+    with _READERS[kind](src) as foreign:
+        preprocessing = foreign.preprocessing or preprocessing
+        assert preprocessing is not None
+        net, width, parts = _recognise(src, foreign.parts, net)
+        outputs = parts["fc8.bias"].shape[0] if "fc8.bias" in parts else 0
+        if foreign.classes is not None and len(foreign.classes) != outputs:
+            raise WeightsError(f"{src}: {len(foreign.classes)} class names for {outputs} outputs of fc8")
+        source, licence = (entry.urls[0], entry.licence) if entry else (src.name, "unknown")
+        yield Recognised(parts, net, width, lineage, preprocessing, foreign.classes, source, licence)
+
+
 def sniff(path: Path) -> Form | Literal["native"]:
-    """What a weights file is by its first bytes. Raises WeightsError for one that is none of these."""
+    """What a weights file is by its first bytes (Caffe's: by its name). Raises WeightsError for none of these."""
     try:
         with path.open("rb") as file:
             head = file.read(8)
@@ -65,11 +103,18 @@ def sniff(path: Path) -> Form | Literal["native"]:
             return "native" if ours else "torchvision"
     except OSError as error:
         raise WeightsError(f"can't read {path}: {error.strerror}") from None
+    if head.startswith(_MATLAB) or (head.startswith(_HDF5) and path.suffix == ".mat"):
+        return "matconvnet"
+    if path.suffix == ".caffemodel":  # nothing marks protobuf's messages
+        return "caffe"
     if head.startswith(_HDF5):
         return "keras"
     if head.startswith((_ZIP, _PICKLE)):
         return "torchvision"
-    raise WeightsError(f"{path} is no weights file: neither safetensors, nor PyTorch's, nor Keras' HDF5")
+    raise WeightsError(
+        f"{path} is no weights file: neither safetensors, nor PyTorch's, Keras' HDF5 or MatConvNet's .mat, "
+        "nor does its name end in .caffemodel"
+    )
 
 
 def _recognise(src: Path, parts: Parts, net: str | None) -> tuple[str, float, Parts]:

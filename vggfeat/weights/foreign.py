@@ -1,5 +1,7 @@
 """Readers of other frameworks' weight files: their tensors under our names and in our shapes.
 
+PyTorch's and Keras' are here, those of `caffe` and `matconvnet` beside.
+
 Each gives convolutions by position (`conv0.weight`, `conv0.bias`, `conv1.weight`, ...), for the net is not
 known yet, and `fc6.weight` ... `fc8.bias`. Nothing is read before its shape was looked at, nothing is
 unpickled but tensors, and no link to another file is followed.
@@ -22,6 +24,7 @@ from torch import Tensor
 
 from vggfeat.errors import WeightsError
 from vggfeat.nets import FC_WINDOW
+from vggfeat.weights.header import Preprocessing, shown
 from vggfeat.weights.native import MAX_HEADER, opened
 
 MAX_OBJECTS = 1000  # in an HDF5 file; Keras' VGG19 has about 80
@@ -36,6 +39,15 @@ class Part(NamedTuple):
 
 Parts = dict[str, Part]
 
+
+class Foreign(NamedTuple):
+    """What a file holds: its tensors and, where it says so itself, its preprocessing and its classes' names."""
+
+    parts: Parts
+    preprocessing: Preprocessing | None = None
+    classes: tuple[str, ...] | None = None
+
+
 _TORCH_FC = {
     "classifier.0": "fc6",  # torchvision
     "classifier.3": "fc7",
@@ -47,18 +59,29 @@ _TORCH_FC = {
 _KERAS_FC = {"fc1": "fc6", "fc2": "fc7", "predictions": "fc8"}
 
 
+def by_name(src: Path, layers: Mapping[str, tuple[Part, Part]]) -> Parts:
+    """The weights and biases of layers that bear the paper's names: conv1_1 ... conv5_4, fc6, fc7, fc8."""
+    convs = sorted(name for name in layers if re.fullmatch(r"conv\d_\d", name))
+    parts: Parts = {}
+    for name, (weight, bias) in layers.items():
+        if name not in convs and name not in ("fc6", "fc7", "fc8"):
+            raise WeightsError(f"{src}: holds a layer {name!r}, which no VGG has")
+        ours = f"conv{convs.index(name)}" if name in convs else name
+        parts |= {f"{ours}.weight": weight, f"{ours}.bias": bias}
+    return parts
+
+
 @contextmanager
-def torch_parts(src: Path) -> Iterator[Parts]:
+def open_torch(src: Path) -> Iterator[Foreign]:
     """A state dict of torchvision's or timm's VGG, from torch.save or as safetensors."""
     if is_safetensors(src):
         with opened(src) as file:
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-            yield _torch_names(
-                src, {name: Part(shape, partial(file.get_tensor, name)) for name, shape in shapes.items()}
-            )
+            raw = {name: Part(shape, partial(file.get_tensor, name)) for name, shape in shapes.items()}
+            yield Foreign(_torch_names(src, raw))
     else:
         state = _state_dict(src)
-        yield _torch_names(src, {name: Part(tuple(t.shape), t.detach) for name, t in state.items()})
+        yield Foreign(_torch_names(src, {name: Part(tuple(t.shape), t.detach) for name, t in state.items()}))
 
 
 def is_safetensors(path: Path) -> bool:
@@ -106,7 +129,7 @@ def _state_dict(src: Path) -> dict[str, Tensor]:
     for name, tensor in state.items():
         plain = isinstance(tensor, Tensor) and tensor.layout == torch.strided and tensor.device.type == "cpu"
         if not plain:
-            raise WeightsError(f"{src}: {name} is no plain tensor")
+            raise WeightsError(f"{src}: {shown(name)} is no plain tensor")
     return {name.removeprefix("module."): tensor for name, tensor in state.items()}
 
 
@@ -123,7 +146,7 @@ def _torch_names(src: Path, raw: Parts) -> Parts:
         elif module in _TORCH_FC and kind in ("weight", "bias"):
             parts[f"{_TORCH_FC[module]}.{kind}"] = _flat(part) if kind == "weight" else part
         else:
-            raise WeightsError(f"{src}: holds {name}, which neither torchvision's nor timm's VGG has")
+            raise WeightsError(f"{src}: holds {shown(name)}, which neither torchvision's nor timm's VGG has")
     return parts
 
 
@@ -134,11 +157,11 @@ def _flat(part: Part) -> Part:
 
 
 @contextmanager
-def keras_parts(src: Path) -> Iterator[Parts]:
+def open_keras(src: Path) -> Iterator[Foreign]:
     """The weights of Keras' VGG16 or VGG19, full or without the top, channels last."""
     try:
         with h5py.File(src, "r") as file:
-            yield _keras_names(src, _datasets(src, file))
+            yield Foreign(_keras_names(src, _datasets(src, file)))
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
         raise WeightsError(f"can't read {src} as Keras weights (HDF5): {error}") from None
 
@@ -152,26 +175,31 @@ def _datasets(src: Path, file: Any) -> dict[str, Any]:
         visited.append(path)
         if len(visited) > MAX_OBJECTS:
             raise WeightsError(f"{src} holds more than {MAX_OBJECTS} objects: it is no VGG of Keras")
-        if isinstance(thing, h5py.Dataset) and not path.startswith("optimizer_weights/"):
-            if thing.external or thing.is_virtual:
-                raise WeightsError(f"{src}: {path} lies in another file, which is not followed")
+        if isinstance(thing, h5py.Dataset) and not path.startswith(("optimizer_weights/", "optimizer/")):
+            refuse_elsewhere(src, thing)
             if thing.dtype.kind != "f":
-                raise WeightsError(f"{src}: {path} holds {thing.dtype}, not floating-point numbers")
+                raise WeightsError(f"{src}: {shown(path)} holds {thing.dtype}, not floating-point numbers")
             found[path] = thing
 
     file.visititems(visit)
     return found
 
 
+def refuse_elsewhere(src: Path, dataset: Any) -> None:
+    """Raise WeightsError for an HDF5 dataset whose values lie in another file."""
+    if dataset.external or dataset.is_virtual:
+        raise WeightsError(f"{src}: {shown(dataset.name.lstrip('/'))} lies in another file, which is not followed")
+
+
 def _keras_names(src: Path, datasets: Mapping[str, Any]) -> Parts:
     layers = {path: _keras_layer(path) for path in datasets}
-    convs = sorted({layer for layer in layers.values() if layer and layer.startswith("block")})
+    convs = sorted({layer for layer in layers.values() if layer and not layer.startswith("fc")})
     parts: Parts = {}
     for path, data in datasets.items():
         layer = layers[path]
         if layer is None:
-            raise WeightsError(f"{src}: holds {path}, which Keras' VGG does not have")
-        ours = f"conv{convs.index(layer)}" if layer in convs else _KERAS_FC[layer]
+            raise WeightsError(f"{src}: holds {shown(path)}, which Keras' VGG does not have")
+        ours = layer if layer.startswith("fc") else f"conv{convs.index(layer)}"
         name = f"{ours}.{'bias' if data.ndim == 1 else 'weight'}"
         if name in parts:
             raise WeightsError(f"{src}: holds {layer} twice")
@@ -180,9 +208,17 @@ def _keras_names(src: Path, datasets: Mapping[str, Any]) -> Parts:
 
 
 def _keras_layer(path: str) -> str | None:
-    """The last group of a path that is named as a layer: block1_conv1/block1_conv1_W_1:0 -> block1_conv1."""
+    """The layer of a path, by the last group that is named as one; convolutions under a name that sorts.
+
+    block1_conv1/block1_conv1_W_1:0 -> block1_conv1, fc1/fc1/kernel:0 -> fc6. Keras 3 counts the layers of a
+    kind, the first without its number: layers/conv2d_1/vars/0 -> conv01, layers/dense/vars/0 -> fc6.
+    """
+    if found := re.fullmatch(r"(?:.+/)?(conv2d|dense)(?:_(\d\d?))?/vars/[01]", path):
+        place = int(found[2] or 0)
+        return f"conv{place:02}" if found[1] == "conv2d" else f"fc{6 + place}"
     groups = path.split("/")[-2::-1]
-    return next((g for g in groups if g in _KERAS_FC or re.fullmatch(r"block\d_conv\d", g)), None)
+    layer = next((g for g in groups if g in _KERAS_FC or re.fullmatch(r"block\d_conv\d", g)), None)
+    return _KERAS_FC.get(layer, layer) if layer else None
 
 
 def _keras_part(name: str, data: Any) -> Part:

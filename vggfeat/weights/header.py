@@ -41,7 +41,8 @@ class Weights:
     """A native weights file, read up to its header.
 
     `name` is what a store records: the registry's name, or the file's. `sha256` is that of the whole file.
-    `top` is the last layer in the file. `classes` are the names of fc8's outputs, where the file has them.
+    `top` is the last layer in the file, `outputs` the number of fc8's, 0 without it; `classes` are their names,
+    where the file has them.
     """
 
     path: Path
@@ -55,6 +56,7 @@ class Weights:
     sha256: str
     name: str
     top: Top
+    outputs: int = 0
 
 
 class TensorInfo(NamedTuple):
@@ -62,6 +64,11 @@ class TensorInfo(NamedTuple):
 
     dtype: str
     shape: tuple[int, ...]
+
+
+def shown(text: str) -> str:
+    """Words of a file as a message may show them: on one line, and not without end."""
+    return text[:200] if text.isprintable() else ascii(text[:200])
 
 
 def compose(
@@ -110,12 +117,12 @@ def interpret(file: Path, metadata: Mapping[str, str], infos: Mapping[str, Tenso
         raise WeightsError(f"{file}: its metadata can't be meant: {error}") from None
     for name, info in infos.items():
         if info.dtype not in DTYPES:
-            raise WeightsError(f"{file}: {name} is {info.dtype}, not one of {', '.join(DTYPES)}")
+            raise WeightsError(f"{file}: {shown(name)} is {info.dtype}, not one of {', '.join(DTYPES)}")
     top = check_tensors(file, {name: info.shape for name, info in infos.items()}, net, width)
     outputs = infos["fc8.bias"].shape[0] if top == "fc8" else 0
     if classes is not None and len(classes) != outputs:
         raise WeightsError(f"{file}: {len(classes)} class names for {outputs} outputs of fc8")
-    return Weights(file, net, width, lineage, preprocessing, source, licence, classes, "", file.name, top)
+    return Weights(file, net, width, lineage, preprocessing, source, licence, classes, "", file.name, top, outputs)
 
 
 def check_tensors(file: Path, shapes: Mapping[str, tuple[int, ...]], net: str, width: float) -> Top:
@@ -126,7 +133,7 @@ def check_tensors(file: Path, shapes: Mapping[str, tuple[int, ...]], net: str, w
     full = _expected(file, shapes, net, width)
     for name, shape in shapes.items():
         if name not in full:
-            raise WeightsError(f"{file}: holds {name}, which net {net} does not have")
+            raise WeightsError(f"{file}: holds {shown(name)}, which net {net} does not have")
         if shape != full[name]:
             wanted = f"net {net} of width {_text(width)} has {full[name]}"
             raise WeightsError(f"{file}: {name} has the shape {shape}, {wanted}")

@@ -92,10 +92,8 @@ def require(weights: Weights, top: Top) -> None:
     """Raise WeightsError if the file ends before the layer `top`."""
     if TOPS.index(weights.top) < TOPS.index(top):
         rest = "the fully connected ones" if weights.top == "pool5" else "those after it"
-        raise WeightsError(
-            f"{weights.path} holds the layers up to {weights.top} only, {top} needs {rest}: "
-            f"use --layer {weights.top}, or weights with them"
-        )
+        remedy = "take weights with them" if top == "fc8" else f"use --layer {weights.top}, or weights with them"
+        raise WeightsError(f"{weights.path} holds the layers up to {weights.top} only, {top} needs {rest}: {remedy}")
 
 
 def save(
@@ -174,7 +172,10 @@ def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> 
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        part.touch()
+        mode = part.stat().st_mode  # what the user's umask leaves; safetensors makes files that no one else can read
         save_file(tensors, part, metadata)
+        part.chmod(mode)
         with part.open("r+b") as file:
             _sort_metadata(file)
             file.flush()

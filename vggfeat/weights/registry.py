@@ -21,8 +21,10 @@ DEFAULT_NET = "D"
 class Available(NamedTuple):
     """A row of `vggfeat weights list`: what the registry has, and what of it is on this machine.
 
-    `size` is in bytes: of the file at `path`, or of a download (to 0.1 %) where `path` is None. `top1` and
-    `top5` are the accuracy in per cent on ILSVRC-2012's validation set, one centre crop an image.
+    `layers` are what a descriptor can be of, and fc8 for classes; `cached` those that a file here holds (of
+    Oxford's nets there is a smaller file that ends at pool5). `size` is in bytes: of the file at `path`, or of
+    a download (to 0.1 %) where `path` is None. `top1` and `top5` are the accuracy in per cent on ILSVRC-2012's
+    validation set, one centre crop an image.
     """
 
     name: str
@@ -34,6 +36,8 @@ class Available(NamedTuple):
     licence: str
     top1: float | None
     top5: float | None
+    layers: tuple[str, ...]
+    cached: tuple[str, ...]
 
 
 def resolve(spec: str | Path = "auto", net: str | None = None, top: Top = "fc7") -> Weights:
@@ -63,11 +67,18 @@ def available() -> list[Available]:
     """Everything in the registry, in its order."""
     rows = []
     for (name, net), entry in REGISTRY.items():
-        paths = (path for path in (_native(name, net, entry), _raw(entry)) if path.is_file())
-        path = next(paths, None)
+        path = _place(name, net, entry)
+        cached: tuple[str, ...] = TOPS if path else ()
+        if path is None and entry.conv and (path := _place(name, net, entry.conv)):
+            cached = ("pool5",)
         size = path.stat().st_size if path else 4 * parameter_count(net) if entry.urls else None
-        rows.append(Available(name, net, entry.file, size, path, entry.lineage, entry.licence, entry.top1, entry.top5))
+        scores = entry.top1, entry.top5
+        rows.append(Available(name, net, entry.file, size, path, entry.lineage, entry.licence, *scores, TOPS, cached))
     return rows
+
+
+def _place(name: str, net: str, entry: Entry) -> Path | None:
+    return next((path for path in (_native(name, net, entry), _raw(entry)) if path.is_file()), None)
 
 
 def _auto(net: str | None, top: Top) -> Weights:

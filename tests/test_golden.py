@@ -1,0 +1,85 @@
+"""The golden descriptor: a fixed image, what a wrong chain would do to it, and what is recorded."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file
+from typer.testing import CliRunner
+
+from vggfeat import cli, golden, weights
+from vggfeat.errors import WeightsError
+from vggfeat.weights import OXFORD, REGISTRY
+
+Shared = Callable[[str], Path]
+CONV_E = "weights/vgg19-oxford-conv-fp16.safetensors"
+
+
+def test_the_image_is_fixed() -> None:
+    image = golden.picture()
+    assert (image.shape, image.dtype) == ((300, 400, 3), np.uint8)
+    # The formula at a few places, worked out by hand: y 0, x 0; then y 299, x 0, blue; then y 0, x 160, red.
+    assert image[0, 0].tolist() == [0, 40, 80]
+    assert image[299, 0, 2] == (299 * 299 // 3 // 16 + 80) % 256
+    assert image[0, 160, 0] == ((160 * 160 // 3 // 16) % 256 + 5 * 3) % 256
+    digest = hashlib.sha256(image.tobytes()).hexdigest()
+    assert digest == "2fa4924e3fe7a9a7be52f53e7569391ed8e43c39be799271016549bbc52e72cc"
+
+
+def test_no_symmetry_hides_a_mistake() -> None:
+    image = golden.picture().astype(int)
+    for other in (image[:, ::-1], image[::-1], image[:, :, ::-1]):
+        assert np.abs(image - other).mean() > 50
+
+
+def test_signatures_estimate_distances() -> None:
+    """16 random signs know a difference of norm 0.01 as 0.01, give or take a half."""
+    signs = golden._signs(4096)
+    assert set(np.unique(signs)) == {-1.0, 1.0}
+    assert np.abs(signs @ signs.T / 4096 - np.eye(16)).max() < 0.1  # as good as orthogonal
+    for seed in range(20):
+        difference = np.random.default_rng(seed).normal(size=4096)
+        difference *= 0.01 / np.linalg.norm(difference)
+        assert 0.005 < np.sqrt(np.mean((signs @ difference) ** 2)) < 0.02
+
+
+@pytest.mark.parametrize("layer", ["pool5", "fc7"])
+def test_the_slim_net_gives_the_recorded_numbers(layer: str) -> None:
+    found = golden.signature(weights.resolve("slim"), layer, "cpu")
+    np.testing.assert_allclose(found, REGISTRY["slim", "A"].golden[layer], atol=2e-5)
+    assert golden.check("slim", "cpu").layer == "fc7"
+
+
+def test_oxfords_net_e_gives_the_recorded_numbers(shared: Shared) -> None:
+    proof = golden.check(shared(CONV_E), "cpu")
+    assert proof.layer == "pool5"
+    assert proof.distance < 2e-5
+
+
+@pytest.mark.parametrize(
+    ("changes", "least"),
+    [({"colour": "RGB"}, 0.1), ({"mean": (123.68, 116.779, 103.939)}, 0.02), ({"mean": (104.0, 117.0, 123.0)}, 6e-4)],
+)
+def test_a_wrong_preprocessing_is_noticed(changes: Any, least: float, shared: Shared, tmp_path: Path) -> None:
+    src = weights.read(shared(CONV_E))
+    facts = {"lineage": "oxford", "source": "", "licence": "", "preprocessing": replace(OXFORD, **changes)}
+    weights.save(tmp_path / "x.safetensors", load_file(src.path), net="E", **facts)  # type: ignore[arg-type]
+    with pytest.raises(WeightsError, match="away from the recorded one") as caught:
+        golden.check(tmp_path / "x.safetensors", "cpu")
+    assert float(str(caught.value).split(" is ")[1].split()[0]) > least
+
+
+def test_weights_without_a_record(tiny_weights: Callable[..., Path]) -> None:
+    with pytest.raises(WeightsError, match=r"no descriptor is recorded .* recorded are oxford E \(pool5\), slim A"):
+        golden.check(tiny_weights("D"))
+
+
+def test_the_command() -> None:
+    file = weights.resolve("slim").path
+    command = ["weights", "verify", str(file), "--golden", "--device", "cpu"]
+    output = CliRunner().invoke(cli.app, command, catch_exceptions=False).output
+    assert output.splitlines()[-1].startswith("golden     fc7 is ")

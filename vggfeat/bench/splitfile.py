@@ -1,0 +1,98 @@
+"""Splits in a file, by the names of the images: to publish them, and to measure on those of others.
+
+    {"benchmark": "caltech101",
+     "splits": [{"seed": 0, "train": ["Faces/image_0001.jpg", ...], "validation": [...], "test": [...]}, ...]}
+
+`validation` names those of `train` that choose C before all of them train; left out, they are drawn.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vggfeat.bench.protocol import Fold, Splits, hold_out
+from vggfeat.data import ImageSet
+from vggfeat.errors import DataError
+
+FILE_BYTES = 2**28
+
+
+def write_splits(splits: Splits, images: ImageSet, benchmark: str, file: Path) -> None:
+    """Write splits with the names of their images; raises DataError where the file can't be written."""
+    listed = [
+        {"seed": seed, **{part: [images.paths[i] for i in rows] for part, rows in fold._asdict().items()}}
+        for seed, fold in splits.by_seed.items()
+    ]
+    try:
+        file.write_text(
+            json.dumps({"benchmark": benchmark, "splits": listed}, indent=0, ensure_ascii=False) + "\n",
+            encoding="utf-8",
+        )
+    except OSError as error:
+        raise DataError(f"{file}: can't be written ({error.strerror})") from error
+
+
+def read_splits(file: Path, images: ImageSet, benchmark: str) -> Splits:
+    """The splits of a file, as rows of an image set.
+
+    Raises DataError, one line, for a file that can't be read, is of another benchmark, names what the set doesn't
+    hold, names an image twice, or has a training image in its test.
+    """
+    given = _read(file)
+    if given.get("benchmark") != benchmark:
+        raise DataError(f"{file}: has the splits of {given.get('benchmark')!r}, not of {benchmark}")
+    place = {path: i for i, path in enumerate(images.paths)}
+    listed = given.get("splits")
+    if not isinstance(listed, list) or not listed:
+        raise DataError(f'{file}: has no splits; it takes {{"benchmark": ..., "splits": [{{"train": [...], ...}}]}}')
+    by_seed: dict[int, Fold] = {}
+    for number, one in enumerate(listed):
+        seed = one.get("seed", number) if isinstance(one, dict) else None
+        if not isinstance(seed, int) or seed < 0 or seed in by_seed:
+            raise DataError(f"{file}: split {number} has no seed, a whole number of its own")
+        by_seed[seed] = _fold(f"{file}: split {seed}", one, images, place, seed)
+    return Splits(by_seed, {"splits": f"given, sha256 {_digest(by_seed, images)}"})
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        if file.stat().st_size > FILE_BYTES:
+            raise DataError(f"{file}: larger than {FILE_BYTES:,} bytes, which is no file of splits")
+        given = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{file}: can't be read as splits ({getattr(error, 'strerror', None) or error})") from error
+    if not isinstance(given, dict):
+        raise DataError(f"{file}: can't be read as splits (it is no JSON object)")
+    return given
+
+
+def _fold(where: str, one: dict[str, Any], images: ImageSet, place: dict[str, int], seed: int) -> Fold:
+    train, test = (_rows(where, part, one.get(part), images, place) for part in ("train", "test"))
+    if common := np.intersect1d(train, test).tolist():
+        raise DataError(f"{where} has {len(common)} images in train and test, such as {images.paths[common[0]]}")
+    if "validation" not in one:
+        return Fold(train, hold_out(images, train, seed), test)
+    validation = _rows(where, "validation", one["validation"], images, place)
+    if strange := np.setdiff1d(validation, train).tolist():
+        raise DataError(f"{where}: {images.paths[strange[0]]} is in validation but not in train, of which it is a part")
+    return Fold(train, validation, test)
+
+
+def _rows(where: str, part: str, names: Any, images: ImageSet, place: dict[str, int]) -> np.ndarray:
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise DataError(f"{where} has no {part}, a list of names as in {images.paths[0]!r}")
+    unknown = [name for name in names if name not in place]
+    if unknown:
+        raise DataError(f"{where} names {len(unknown)} images that {images.name} doesn't hold, such as {unknown[0]!r}")
+    rows = np.unique([place[name] for name in names])
+    if len(rows) < len(names):
+        raise DataError(f"{where} names an image twice in {part}")
+    return rows
+
+
+def _digest(by_seed: dict[int, Fold], images: ImageSet) -> str:
+    names = [[seed, *([images.paths[i] for i in rows] for rows in fold)] for seed, fold in sorted(by_seed.items())]
+    return hashlib.sha256(json.dumps(names).encode()).hexdigest()[:12]
