@@ -265,7 +265,7 @@ def list_weights() -> None:
     for row in available():
         size = f"{row.size / 1e6:.0f} MB" if row.size else "-"
         top1, top5 = (f"{value:.1f}" if value else "-" for value in (row.top1, row.top5))
-        facts = (row.name, row.net, row.lineage, ','.join(row.layers), size, top1, top5, row.licence)
+        facts = (row.name, row.net, row.lineage, ",".join(row.layers), size, top1, top5, row.licence)
         cached = {0: "no", len(row.layers): "yes"}.get(len(row.cached), f"{','.join(row.cached)} only")
         rows.append((*facts, cached, str(row.path or row.file)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
