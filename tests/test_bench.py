@@ -194,7 +194,7 @@ def test_caltech101_is_the_papers_protocol(shared):
 
 
 def test_the_command_names_every_benchmark():
-    assert ", ".join(BENCHMARKS) == cli.BENCHMARKS
+    assert ", ".join(BENCHMARKS) == cli.bench.BENCHMARKS
     assert doctest.testmod(bench).attempted > 0 == doctest.testmod(bench).failed
 
 

@@ -163,23 +163,23 @@ def test_the_command_has_the_defaults_of_the_library():
     """Where the two name the same option they have the same default; `None` in bench is the benchmark's own."""
     describer = inspect.signature(Describer).parameters
     for command, function in (
-        (cli.extract, extract),
-        (cli.describe, None),
-        (cli.classify, Classifier),
-        (cli.bench, run),
-        (cli.export, export),
-        (cli.convert_weights, weights.convert),
+        (cli.describing.extract, extract),
+        (cli.describing.describe, None),
+        (cli.describing.classify, Classifier),
+        (cli.bench.bench, run),
+        (cli.describing.export, export),
+        (cli.weights.convert_weights, weights.convert),
     ):
         known = {**describer, **(inspect.signature(function).parameters if function else {})}
         for name, option in inspect.signature(command).parameters.items():
             if name in ("images", "source", "store", "name", "file", "json") or name not in known:
                 continue
             default = option.default
-            if default == cli.DEFAULT_SCALES:
+            if default == cli.options.DEFAULT_SCALES:
                 default = tuple(map(int, default.split(",")))
             expected = known[name].default
             if default is inspect.Parameter.empty or expected is inspect.Parameter.empty:
                 continue
             assert default == expected, f"{command.__name__} --{name}"
-    assert inspect.signature(cli.extract).parameters["part_size"].default == PART_SIZE
-    assert inspect.signature(cli.classify).parameters["top"].default == TOP
+    assert inspect.signature(cli.describing.extract).parameters["part_size"].default == PART_SIZE
+    assert inspect.signature(cli.describing.classify).parameters["top"].default == TOP

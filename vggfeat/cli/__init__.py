@@ -1,0 +1,67 @@
+"""The command. Each body forwards to the library function of the same name, with the same defaults.
+
+Nothing heavy is imported here: `--help` answers at once.
+"""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from vggfeat import __version__
+from vggfeat.cli import bench, describing, weights
+from vggfeat.errors import UsageError, VggfeatError
+
+app = typer.Typer(
+    help="VGG descriptors of images, as Simonyan & Zisserman describe them, and what they are worth.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for command in (
+    describing.extract,
+    describing.describe,
+    describing.classify,
+    bench.bench,
+    describing.nets,
+    describing.export,
+):
+    app.command()(command)
+app.add_typer(weights.app, name="weights")
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"vggfeat {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """The entry point: errors become one line on stderr and an exit status (1 failed, 2 wrong usage)."""
+    try:
+        app()
+    except UsageError as error:
+        _fail(str(error), 2)
+    except VggfeatError as error:
+        _fail(str(error), 1)
+    except KeyboardInterrupt:
+        _fail("interrupted; what is done is kept, the same command continues it", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        _fail(f"{error.filename or ''}: {error.strerror or error}".lstrip(": "), 1)
+
+
+def _fail(message: str, status: int) -> None:
+    print(f"vggfeat: {message}", file=sys.stderr)
+    sys.exit(status)

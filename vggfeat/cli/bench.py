@@ -1,0 +1,88 @@
+"""What descriptors are worth: bench."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vggfeat.cli.options import Ceil, Device, LayerOption, Mirror, Net, Normalize, PrecisionOption, whole_numbers
+from vggfeat.errors import UsageError
+
+BENCHMARKS = "voc2007, voc2012, voc2012-actions, caltech101, caltech256, folder, digits"
+
+
+def bench(
+    name: Annotated[str, typer.Argument(help=f"One of {BENCHMARKS}.")],
+    root: Annotated[Path | None, typer.Option(help="The data set's folder. Default: $VGGFEAT_DATA/NAME.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="paper: its scales and aggregation, where none are given.")] = None,
+    net: Net = None,
+    scales: Annotated[
+        Any, typer.Option(parser=whole_numbers, metavar="Q,...", help="Default: the benchmark's own.")
+    ] = None,
+    agg: Annotated[str | None, typer.Option(help="mean, max or stack. Default: the benchmark's own.")] = None,
+    layer: LayerOption = "fc7",
+    weights: Annotated[str | None, typer.Option(help="As for extract; slim for digits.")] = None,
+    mirror: Mirror = True,
+    normalize: Normalize = "l2",
+    device: Device = "auto",
+    precision: PrecisionOption = "auto",
+    ceil: Ceil = False,
+    seeds: Annotated[int | None, typer.Option(help="Random splits. Default: the benchmark's own, 3.")] = None,
+    train_per_class: Annotated[int | None, typer.Option(help="Training images a class.")] = None,
+    test_per_class: Annotated[int | None, typer.Option(help="Test images a class, at most.")] = None,
+    background: Annotated[bool, typer.Option("--background/--no-background", help="Count it as a class.")] = True,
+    box: Annotated[bool, typer.Option("--box/--no-box", help="Actions: image and box stacked, or image only.")] = True,
+    splits: Annotated[Path | None, typer.Option(help="Take the splits of this file.")] = None,
+    save_splits: Annotated[Path | None, typer.Option(help="Write the splits to this file.")] = None,
+    submission: Annotated[Path | None, typer.Option(help="Write the VOC server's files to this folder.")] = None,
+    comp: Annotated[int | None, typer.Option(help="Their competition. Default: 2, actions 10.")] = None,
+    stores: Annotated[Path | None, typer.Option(help="Folder of the stores. Default: in the cache.")] = None,
+    jobs: Annotated[int, typer.Option(help="Processes that train SVMs; -1: all processors.")] = -1,
+    json: Annotated[Path | None, typer.Option(help="Write the result for machines.")] = None,
+    download: Annotated[bool, typer.Option("--download", help="Fetch what is missing of the data set first.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Compare with the record of the same settings.")] = False,
+    record: Annotated[
+        Path | None, typer.Option(help="That record. Default: benchmarks/NAME/expected.json, here.")
+    ] = None,
+) -> None:
+    """Measure descriptors as the paper does: extract once, train linear SVMs, print the score beside the paper's."""
+    from vggfeat import bench
+
+    if name not in bench.BENCHMARKS:
+        raise UsageError(f"no benchmark {name!r}; take one of {', '.join(bench.BENCHMARKS)}")
+    for file in (json, save_splits, submission):
+        if file is not None and not file.parent.is_dir():
+            raise UsageError(f"{file.parent}: no such folder for {file.name}")
+    if download:
+        bench.download(name, root)
+    result = bench.run(
+        bench.BENCHMARKS[name],
+        root=root,
+        recipe=recipe,  # type: ignore[arg-type]
+        net=net,
+        scales=scales,
+        agg=agg,  # type: ignore[arg-type]
+        layer=layer,
+        weights=weights,
+        mirror=mirror,
+        normalize=normalize,
+        device=device,
+        precision=precision,
+        ceil=ceil,
+        seeds=seeds,
+        train_per_class=train_per_class,
+        test_per_class=test_per_class,
+        background=background,
+        box=box,
+        splits=splits,
+        save_splits=save_splits,
+        submission=submission,
+        comp=comp,
+        stores=stores,
+        jobs=jobs,
+    )
+    typer.echo(result.table())
+    if json is not None:
+        json.write_text(result.json(), encoding="utf-8")
+    if check:
+        typer.echo(bench.check(result, record))

@@ -1,0 +1,65 @@
+"""vggfeat weights: list, fetch, convert, verify."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vggfeat.cli.options import Device, Net
+
+app = typer.Typer(help="List, fetch, convert and verify weights.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command("list")
+def list_weights() -> None:
+    """The weights that are known by name, and which of them are on this machine."""
+    from vggfeat.weights import available
+
+    rows = [("NAME", "NET", "LINEAGE", "LAYERS", "SIZE", "TOP-1", "TOP-5", "LICENCE", "CACHED", "FILE")]
+    for row in available():
+        size = f"{row.size / 1e6:.0f} MB" if row.size else "-"
+        top1, top5 = (f"{value:.1f}" if value else "-" for value in (row.top1, row.top5))
+        facts = (row.name, row.net, row.lineage, ",".join(row.layers), size, top1, top5, row.licence)
+        cached = {0: "no", len(row.layers): "yes"}.get(len(row.cached), f"{','.join(row.cached)} only")
+        rows.append((*facts, cached, str(row.path or row.file)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for line in rows:
+        typer.echo("  ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)).rstrip())
+
+
+@app.command("fetch")
+def fetch_weights(name: Annotated[str, typer.Argument(help="oxford or torchvision.")], net: Net = None) -> None:
+    """Download weights into the cache, whole and verified."""
+    from vggfeat.weights import resolve
+
+    typer.echo(resolve(name, net, "fc8").path)
+
+
+@app.command("convert")
+def convert_weights(
+    file: Annotated[Path, typer.Argument(help="PyTorch .pth, timm .safetensors, Keras .h5, .caffemodel, .mat.")],
+    out: Annotated[Path, typer.Argument(help="The native file, .safetensors.")],
+    net: Net = None,
+) -> None:
+    """Convert a file of another framework to the native format."""
+    from vggfeat.weights import convert
+
+    weights = convert(file, out, net=net)
+    typer.echo(f"{weights.path}: net {weights.net} up to {weights.top}, {weights.lineage} preprocessing")
+
+
+@app.command("verify")
+def verify_weights(
+    file: Annotated[Path, typer.Argument(help="A native file, or one that can be converted.")],
+    golden: Annotated[bool, typer.Option("--golden", help="Compare a descriptor with the recorded one.")] = False,
+    device: Device = "auto",
+) -> None:
+    """Read a file from end to end, and say what it is and what can be done with it."""
+    from vggfeat.weights import verify
+
+    typer.echo(verify(file))
+    if golden:
+        from vggfeat.golden import check
+
+        proof = check(file, device)
+        typer.echo(f"golden     {proof.layer} is {proof.distance:.1g} from the recorded descriptor: the same numbers")
