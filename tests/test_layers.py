@@ -21,7 +21,8 @@ STOREYS = [
     {"descriptors"},
     {"transformer", "store", "classify", "golden"},
     {"extract", "export"},
-    {"train", "evaluate", "localise", "bench", "index", "report"},
+    {"report"},
+    {"train", "evaluate", "localise", "bench", "index"},
     {"cli"},
     {"__main__"},
 ]

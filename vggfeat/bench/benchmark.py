@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from vggfeat.aggregate import Aggregation
+from vggfeat.bench.probe import Evaluation
 from vggfeat.bench.protocol import Protocol
 from vggfeat.bench.submission import Submission
 from vggfeat.data import ImageSet
@@ -50,9 +51,17 @@ class Benchmark:
 
 
 @dataclass(frozen=True)
+class Evidence:
+    """What a result was computed from, for whoever looks into it: the samples and the scores of each."""
+
+    images: ImageSet
+    evaluation: Evaluation
+
+
+@dataclass(frozen=True)
 class Result:
     """The outcome of a benchmark. Values in per cent; `std` is the sample standard deviation over the splits,
-    None where there is one split. `metrics`: what is reported beside the metric.
+    None where there is one split. `metrics`: what is reported beside the metric. `evidence` is not in the JSON.
     """
 
     benchmark: str
@@ -68,10 +77,13 @@ class Result:
     timing: dict[str, float]
     notes: list[str]
     version: str
+    evidence: Evidence | None = field(default=None, repr=False, compare=False)
 
     def json(self) -> str:
         """The result for machines."""
-        return json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
+        values = asdict(replace(self, evidence=None))
+        del values["evidence"]
+        return json.dumps(values, indent=1, ensure_ascii=False) + "\n"
 
     def table(self) -> str:
         """The result for people: ours beside the paper's rows."""

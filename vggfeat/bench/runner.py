@@ -9,7 +9,7 @@ import numpy as np
 
 from vggfeat import __version__
 from vggfeat.aggregate import Aggregation
-from vggfeat.bench.benchmark import Benchmark, Recipe, Result
+from vggfeat.bench.benchmark import Benchmark, Evidence, Recipe, Result
 from vggfeat.bench.precision import test_fold
 from vggfeat.bench.probe import Evaluation, Scores, evaluate_splits, score_fold
 from vggfeat.bench.protocol import Splits, used_rows
@@ -195,6 +195,7 @@ def _result(
         timing=timing,
         notes=notes,
         version=__version__,
+        evidence=Evidence(images, evaluation),
     )
 
 
