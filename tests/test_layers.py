@@ -16,7 +16,7 @@ STOREYS = [
     {"__init__", "errors", "_version"},
     {"images", "metrics", "svm", "data", "aggregate", "progress", "fetch"},
     {"nets"},
-    {"weights", "winograd", "tables"},
+    {"weights", "winograd", "windows", "tables"},
     {"dense"},
     {"descriptors"},
     {"transformer", "store", "classify", "golden"},

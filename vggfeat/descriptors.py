@@ -25,6 +25,7 @@ from vggfeat.errors import ImageError, UsageError
 from vggfeat.images import Source
 from vggfeat.nets import Top, layers
 from vggfeat.weights.native import require
+from vggfeat.windows import use_windows
 from vggfeat.winograd import use_winograd
 
 Layer = Literal["fc7", "fc6", "pool5"]
@@ -102,7 +103,7 @@ class DenseNet:
         """The net itself, loaded when the first image needs it: a finished store is read without it."""
         net = dense(weights_of.load(self.weights, self.layer, ceil=self.ceil), self.layer)
         net = net.to(self.device, self.dtype).to(memory_format=torch.channels_last)
-        return use_winograd(net) if (self.device.type, self.dtype) == ("cpu", torch.float32) else net
+        return use_windows(use_winograd(net)) if (self.device.type, self.dtype) == ("cpu", torch.float32) else net
 
     @torch.inference_mode()
     def __call__(self, pixels: Tensor) -> Tensor:
