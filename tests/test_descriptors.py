@@ -19,7 +19,7 @@ from torch.nn import functional
 import vggfeat
 from vggfeat import descriptors, weights
 from vggfeat.descriptors import PRECISIONS, DenseNet, Describer
-from vggfeat.errors import ImageError, UsageError, WeightsError
+from vggfeat.errors import ImageError, UsageError, VggfeatError, WeightsError
 from vggfeat.weights import OXFORD, TORCHVISION, Preprocessing
 
 Weights = Callable[..., Path]
@@ -151,6 +151,49 @@ def test_same_size_images_share_a_pass(make: Make, monkeypatch: pytest.MonkeyPat
     describer.describe([photo(224, 224), photo(448, 448), photo(224, 300), photo(100, 100)])
     assert sum(n for n, _, h, w in sizes if (h, w) == (224, 224)) == 3
     assert (2, 3, 224, 224) in sizes  # 2 * 2 * 224 * 224 pixels with the mirror images: what a pass on a CPU takes
+
+
+@pytest.fixture
+def small_device(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[int]]:
+    """After small_device(k) a pass of more than k images runs out of memory; the list gets the size of each pass."""
+    net = DenseNet.__call__
+
+    def shrink(most: int) -> list[int]:
+        sizes: list[int] = []
+
+        def limited(self: DenseNet, pixels: Tensor) -> Tensor:
+            sizes.append(len(pixels))
+            if len(pixels) > most:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return net(self, pixels)
+
+        monkeypatch.setattr(DenseNet, "__call__", limited)
+        return sizes
+
+    return shrink
+
+
+def test_a_batch_that_does_not_fit_is_halved(make: Make, small_device: Any) -> None:
+    images = [photo(32, 32, seed) for seed in range(5)]
+    describer = make(scales=(32,), layer="pool5")
+    expected = describer.describe(images)
+    sizes = small_device(2)
+    assert_close(describer.describe(images), expected)
+    assert sizes == [5, 3, 2, 1, 2]  # five don't fit, nor do the first three of them
+
+
+def test_later_batches_are_smaller_once_one_did_not_fit(make: Make, small_device: Any) -> None:
+    describer = make(scales=(32,), layer="pool5")
+    sizes = small_device(64)
+    describer.describe([photo(32, 32)] * 600)  # passes of 2^17 pixels are 128 such images
+    assert sizes[0] == 128
+    assert max(sizes[-3:]) <= 64
+
+
+def test_an_image_that_does_not_fit_by_itself_is_an_error(make: Make, small_device: Any) -> None:
+    small_device(0)
+    with pytest.raises(VggfeatError, match="not enough memory for an image of 341x256"):
+        make(scales=(256,), layer="pool5").describe(photo(300, 400))
 
 
 def test_a_bounded_number_of_images_waits(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

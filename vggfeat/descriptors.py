@@ -21,7 +21,7 @@ from vggfeat import images
 from vggfeat import weights as weights_of
 from vggfeat.aggregate import Aggregation, Normalisation, aggregate, fuse
 from vggfeat.dense import check_scales, dense, spatial_mean
-from vggfeat.errors import ImageError, UsageError
+from vggfeat.errors import ImageError, UsageError, VggfeatError
 from vggfeat.images import Source
 from vggfeat.nets import Top, layers
 from vggfeat.weights.native import require
@@ -231,8 +231,23 @@ class Passes:
 
     def _pass(self, bucket: _Bucket[K]) -> list[np.ndarray]:
         """float32 (N, C) of each net for the N pieces of a bucket."""
-        pixels = torch.stack([piece for _, _, piece in bucket.pieces])
-        return [net(pixels).cpu().numpy() for net in self.nets]
+        return self._values(torch.stack([piece for _, _, piece in bucket.pieces]))
+
+    def _values(self, pixels: Tensor) -> list[np.ndarray]:
+        """The same for the pieces as a batch, in halves where the device's memory doesn't hold it whole."""
+        try:
+            return [net(pixels).cpu().numpy() for net in self.nets]
+        except torch.OutOfMemoryError as error:
+            if len(pixels) == 1:
+                height, width = pixels.shape[2:]
+                raise VggfeatError(
+                    f"{self.device} has not enough memory for an image of {width}x{height}: "
+                    "take smaller scales, another precision or --device cpu"
+                ) from error
+        # here, not in the handler, where the traceback still holds the maps that did not fit
+        self._batch_pixels = max(self._batch_pixels // 2, 1)
+        halves = [self._values(half) for half in pixels.split((len(pixels) + 1) // 2)]
+        return [np.concatenate(values) for values in zip(*halves, strict=True)]
 
 
 class Describer(Passes):

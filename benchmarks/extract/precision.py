@@ -1,0 +1,105 @@
+"""What each precision costs in accuracy: cosine to float64, and the change of a benchmark's score.
+
+    python benchmarks/extract/precision.py --photos FOLDER --weights vgg19.safetensors --out results/precision-cpu.json
+
+Cosine: net E to pool5, the photos with their mirrors at one Q, against the same net in float64 by torch's own
+convolutions. Score: `vggfeat bench` on the folder DATA (classes as folders) with the same settings in each
+precision; the splits are the same, so only the descriptors differ.
+"""
+
+import argparse
+import json
+import os
+import platform
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from vggfeat import bench, weights
+from vggfeat.dense import dense
+from vggfeat.descriptors import PRECISIONS, Describer
+from vggfeat.images import rescale
+
+
+def reference(found: weights.Weights, describer: Describer, files: list[Path], q: int) -> np.ndarray:
+    """float64 (N, 512), each step in float64 but for the rescaled pixels."""
+    net = dense(weights.load(found, "pool5"), "pool5").double().to(describer.device)
+    prep = found.preprocessing
+    mean, std = (torch.tensor(v, dtype=torch.float64).view(3, 1, 1).to(describer.device) for v in (prep.mean, prep.std))
+    rows = []
+    with torch.inference_mode():
+        for file in files:
+            pixels = rescale(describer.prepare(file).to(describer.device), q).double()
+            pixels = pixels.flip(0) if prep.colour == "BGR" else pixels
+            x = (pixels * prep.range / 255 - mean) / std
+            maps = net(torch.stack([x, x.flip(2)]))
+            rows.append(maps.mean(dim=(0, 2, 3)).cpu().numpy())
+    return np.stack(rows)
+
+
+def cosine_gap(a: np.ndarray, b: np.ndarray) -> float:
+    """The largest 1 - cosine over the rows, of unit vectors as |a - b|^2 / 2, which keeps its digits near 0."""
+    a, b = (x.astype(np.float64) / np.linalg.norm(x.astype(np.float64), axis=1, keepdims=True) for x in (a, b))
+    return float(((a - b) ** 2).sum(axis=1).max() / 2)
+
+
+def score(data: Path, options: argparse.Namespace, precision: str) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as stores:
+        result = bench.run(
+            bench.BENCHMARKS["folder"],
+            root=data,
+            weights=options.score_weights,
+            layer="pool5",
+            scales=(options.q,),
+            seeds=3,
+            train_per_class=options.train_per_class,
+            test_per_class=options.test_per_class,
+            stores=stores,
+            device=options.device,
+            precision=precision,
+        )
+    return {"metric": result.metric, "value": round(result.value, 2), "std": round(result.std or 0, 2)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photos", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--data", type=Path, help="folder of classes for the score; none: cosines only")
+    parser.add_argument("--score-weights", default="slim")
+    parser.add_argument("--train-per-class", type=int, default=20)
+    parser.add_argument("--test-per-class", type=int, default=30)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--q", type=int, default=256)
+    parser.add_argument("--images", type=int, default=8)
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+
+    files = sorted(options.photos.rglob("*.jpg"))
+    files = files[:: max(1, len(files) // options.images)][: options.images]
+    found = weights.read(options.weights)
+    exact, table = None, {}
+    for precision in PRECISIONS:
+        if precision == "tf32" and options.device == "cpu":
+            continue
+        describer = Describer(
+            weights=options.weights, layer="pool5", scales=(options.q,), device=options.device, precision=precision
+        )
+        exact = reference(found, describer, files, options.q) if exact is None else exact
+        table[precision] = {"one_minus_cosine": float(f"{cosine_gap(describer.describe(files), exact):.1e}")}
+        if options.data:
+            table[precision] |= score(options.data, options, precision)
+        print(precision, table[precision])
+    where = torch.cuda.get_device_name(options.device) if options.device != "cpu" else "CPU"
+    machine = {"device": where, "cores": len(os.sched_getaffinity(0)), "python": platform.python_version()}
+    settings = {"net": found.net, "layer": "pool5", "q": options.q, "images": len(files)}
+    settings |= {"score_weights": options.score_weights, "data": options.data.name if options.data else None}
+    machine["torch"] = torch.__version__
+    options.out.write_text(json.dumps({"settings": settings, "machine": machine, "rows": table}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
