@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from vggfeat import bench, cli
-from vggfeat.bench import BENCHMARKS, run, runner
+from vggfeat.bench import BENCHMARKS, run, trial
 from vggfeat.bench.probe import Evaluation, evaluate_splits
 from vggfeat.bench.recall import RECALL, class_splits
-from vggfeat.bench.stored import descriptors
+from vggfeat.bench.stored import descriptors, fill
 from vggfeat.data import READERS
 from vggfeat.data.base import Sample, single_label
 from vggfeat.descriptors import Describer
@@ -106,6 +106,7 @@ def test_fusion_of_two_nets(tmp_path, options, tiny_weights):
 def test_rows_of_the_matrix_are_those_of_the_image_set(tmp_path, options):
     images = READERS["folder"](colour_photos(tmp_path / "p", 4))
     describer = Describer(weights=options["weights"], layer="pool5", scales=(64,))
+    fill(images, np.array([7, 2, 11]), describer, tmp_path / "stores")
     X, found = descriptors(images, np.array([7, 2, 11]), describer, tmp_path / "stores")
     assert np.flatnonzero(found).tolist() == [2, 7, 11]
     for i in (2, 7, 11):
@@ -172,7 +173,7 @@ def test_a_val_folder_chooses_C_and_then_trains():
 def test_the_standard_deviation_is_that_of_a_sample(tmp_path, options, monkeypatch):
     rows = [{"seed": 0, "value": 90.0, "C": 1.0}, {"seed": 1, "value": 94.0, "C": 1.0}]
     evaluation = Evaluation("mean class recall", rows, [1.0, 1.0, 1.0], {}, [], {})
-    monkeypatch.setattr(runner, "evaluate_splits", lambda *_, **__: evaluation)
+    monkeypatch.setattr(trial, "evaluate_splits", lambda *_, **__: evaluation)
     result = run(BENCHMARKS["folder"], root=colour_photos(tmp_path / "p", 4), **options)
     assert result.value == 92
     assert math.isclose(result.std, 8**0.5)  # (2^2 + 2^2) / (2 - 1)

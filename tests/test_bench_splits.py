@@ -15,6 +15,7 @@ from vggfeat.bench.protocol import hold_out
 from vggfeat.bench.recall import class_splits
 from vggfeat.bench.record import read_record, record_of
 from vggfeat.bench.splitfile import read_splits, write_splits
+from vggfeat.data import ImageSet
 from vggfeat.data.base import Sample, single_label
 from vggfeat.errors import DataError, UsageError
 
@@ -91,6 +92,22 @@ def test_a_file_that_can_not_serve_is_one_line(text, message, images, tmp_path):
     with pytest.raises(DataError, match=message) as caught:
         read_splits(file, images, "folder")
     assert "\n" not in str(caught.value) and str(file) in str(caught.value)
+
+
+def test_people_of_an_image_are_on_one_side(tmp_path):
+    """They share its descriptor: to train on one and test on another would be to test on what was trained on."""
+    pixels = [np.zeros((1, 1, 3), np.uint8)] * 3
+    labels = np.array([[1, 0], [0, 1], [1, 0]], bool)
+    names = ("a.jpg#1", "a.jpg#2", "b.jpg#1")
+    boxes = np.tile([0, 0, 1, 1], (3, 1))
+    people = ImageSet("people", ("run", "ride"), names, pixels, labels, np.zeros_like(labels), boxes=boxes)
+    file = tmp_path / "s.json"
+    file.write_text(json.dumps({"benchmark": "people", "splits": [{"train": [names[0]], "test": list(names[1:])}]}))
+    with pytest.raises(DataError, match=r"1 images in train and test, such as a\.jpg"):
+        read_splits(file, people, "people")
+    given = {"train": list(names[:2]), "validation": [names[1]], "test": [names[2]]}
+    file.write_text(json.dumps({"benchmark": "people", "splits": [given]}))
+    assert read_splits(file, people, "people").by_seed[0].train.tolist() == [0, 1]
 
 
 def test_a_file_that_is_not_there(images, splits, tmp_path):

@@ -35,6 +35,7 @@ VOC2012_ACTIONS = Benchmark(
     read=read,
     protocol=MAP_2012,
     paper={"D & E, image only": 79.2, "D & E, image and box": 84.0, "Hoai": 76.3, "Gkioxari et al.": 73.6},
+    claims={"image only": "below image and box"},
     paper_on="trainval -> test, by the evaluation server",
     recipe=Recipe(RECIPE.scales, RECIPE.agg, net="D,E"),
     reported="val",

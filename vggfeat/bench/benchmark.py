@@ -1,7 +1,7 @@
 """What a benchmark is, and what it gives."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
@@ -25,9 +25,10 @@ class Recipe:
 class Benchmark:
     """A data set, a protocol and the numbers to compare with.
 
-    Values in `paper` are per cent; `paper_on` says what they were measured on where ours can't be. None for
-    train_per_class: `train_share` of each class; for test_per_class: all the rest. reported: the subset of an
-    official split that the result is of.
+    Values in `paper` are per cent; `paper_on` says what they were measured on where ours can't be. `claims`: what the
+    paper says of an aggregation ("stack"), a net ("E", "D & E"), three scales of more ("three") or "image only".
+    None for train_per_class: `train_share` of each class; for test_per_class: all the rest. reported: the subset of
+    an official split that the result is of.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Benchmark:
     read: Callable[..., ImageSet]
     protocol: Protocol
     paper: dict[str, float] = field(default_factory=dict)
+    claims: Mapping[str, str] = field(default_factory=dict)
     paper_on: str | None = None
     recipe: Recipe | None = None
     train_per_class: int | None = None
@@ -61,7 +63,9 @@ class Evidence:
 @dataclass(frozen=True)
 class Result:
     """The outcome of a benchmark. Values in per cent; `std` is the sample standard deviation over the splits,
-    None where there is one split. `metrics`: what is reported beside the metric. `evidence` is not in the JSON.
+    None where there is one split. `metrics`: what is reported beside the metric. `ablation`: of each rung its row
+    (text), net, layer, scales, agg, mirror, box (where there are boxes), value, std, C (of each split) and what the
+    paper says of it, if anything. `evidence` is not in the JSON.
     """
 
     benchmark: str
@@ -77,6 +81,7 @@ class Result:
     timing: dict[str, float]
     notes: list[str]
     version: str
+    ablation: list[dict[str, Any]] = field(default_factory=list)
     evidence: Evidence | None = field(default=None, repr=False, compare=False)
 
     def json(self) -> str:
@@ -94,8 +99,19 @@ class Result:
         lines += [f"  {row:{width}}  {value}" for row, value in rows]
         lines += [f"  split {s['seed']}: {s['value']:.2f} with C={s['C']:g}" for s in self.splits]
         lines += [f"  beside it, {name}: {value:.2f}" for name, value in self.metrics.items()]
+        lines += _ladder(self.ablation)
         lines += [f"  {note}" for note in self.notes]
         return "\n".join(lines)
+
+
+def _ladder(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The ablation as aligned lines, what the paper says beside it."""
+    if not rows:
+        return []
+    cells = [(f"  {one['row']}", _plus_minus(one["value"], one["std"]), one["paper"] or "") for one in rows]
+    cells.insert(0, ("ablation", "", "paper" if any(paper for *_, paper in cells) else ""))
+    first, second = (max(len(row[i]) for row in cells) for i in range(2))
+    return [f"  {row:{first}}  {value:{second}}  {paper}".rstrip() for row, value, paper in cells]
 
 
 def settings(config: dict[str, Any]) -> str:

@@ -8,12 +8,15 @@ from vggfeat.bench.benchmark import Benchmark, Recipe
 from vggfeat.bench.recall import RECALL
 from vggfeat.data import READERS
 
+CLAIMS = {"stack": "above mean and max", "E": "above D", "D & E": "above D and E"}
+
 CALTECH101 = Benchmark(
     name="caltech101",
     title="Caltech-101",
     read=READERS["caltech101"],
     protocol=RECALL,
     paper={"D": 91.8, "E": 92.3, "D & E": 92.7, "Chatfield et al.": 88.4, "He et al.": 93.4},
+    claims=CLAIMS,
     recipe=Recipe((256, 384, 512), "stack"),
     train_per_class=30,
     test_per_class=50,
@@ -25,6 +28,7 @@ CALTECH256 = Benchmark(
     read=READERS["caltech256"],
     protocol=RECALL,
     paper={"D": 85.0, "E": 85.1, "D & E": 86.2, "Chatfield et al.": 77.6, "Zeiler & Fergus": 74.2},
+    claims=CLAIMS,
     recipe=Recipe((256, 384, 512), "stack"),
     train_per_class=60,
     background="257.clutter",

@@ -10,9 +10,20 @@ from vggfeat.bench.protocol import Fold, Protocol, Splits
 from vggfeat.data import ImageSet
 from vggfeat.errors import DataError
 from vggfeat.progress import progress
-from vggfeat.svm import CS, LinearSVM, choose_C
+from vggfeat.svm import CS, LinearSVM, Progress, choose_C
 
-Tick = Callable[[int, int], Any]
+DEFAULT_SOLVER: str = LinearSVM().solver
+
+
+class _Tick:
+    """Moves a bar from what a fit says of its progress: SVMs done and to do, whether it tells of each or of many."""
+
+    def __init__(self, move: Callable[[int], Any]) -> None:
+        self._move, self._done = move, 0
+
+    def __call__(self, done: int, total: int) -> None:
+        self._move(done - self._done)
+        self._done = 0 if done == total else done
 
 
 @dataclass(frozen=True)
@@ -40,15 +51,36 @@ class Evaluation:
     notes: list[str]
     scores: dict[int, Scores]
 
+    @property
+    def value(self) -> float:
+        """The mean over the splits."""
+        return float(np.mean([split["value"] for split in self.splits]))
+
+    @property
+    def std(self) -> float | None:
+        """The sample standard deviation over the splits; None of one split."""
+        return float(np.std([split["value"] for split in self.splits], ddof=1)) if len(self.splits) > 1 else None
+
 
 def evaluate_splits(
-    X: np.ndarray, found: np.ndarray, images: ImageSet, splits: Splits, protocol: Protocol, *, jobs: int = -1
+    X: np.ndarray,
+    found: np.ndarray,
+    images: ImageSet,
+    splits: Splits,
+    protocol: Protocol,
+    *,
+    jobs: int = -1,
+    solver: str | None = None,
+    what: str = "training SVMs",
 ) -> Evaluation:
-    """Train and test on each split, from descriptors X (N, dim) of the rows in `found`, bool (N,)."""
+    """Train and test on each split, from descriptors X (N, dim) of the rows in `found`, bool (N,).
+
+    jobs, solver : see `score_fold`. what : for the progress bar.
+    """
     fits = len(splits.by_seed) * len(images.classes) * (len(CS) + 1)
-    with progress(fits, "training SVMs", "SVM") as bar:
+    with progress(fits, what, "SVM") as bar:
         scores = {
-            seed: score_fold(X, found, images, fold, protocol, jobs=jobs, tick=lambda *_: bar.update())
+            seed: score_fold(X, found, images, fold, protocol, jobs=jobs, solver=solver, tick=_Tick(bar.update))
             for seed, fold in splits.by_seed.items()
         }
     measured = {name: 100 * _measured(measure, images, scores) for name, measure in protocol.also.items()}
@@ -78,10 +110,12 @@ def score_fold(
     protocol: Protocol,
     *,
     jobs: int = -1,
-    tick: Tick | None = None,
+    solver: str | None = None,
+    tick: Progress | None = None,
 ) -> Scores:
     """Choose C on the fold's validation samples, train on all of its training samples, score those of its test.
 
+    jobs, tick : see `svm.LinearSVM`. solver : a key of `svm.SOLVERS`, None for its default.
     Raises DataError where a class lacks training images and the protocol wants all, or nothing can choose C.
     """
     train, test = (rows[found[rows]] for rows in (fold.train, fold.test))
@@ -94,6 +128,7 @@ def score_fold(
     searched = _two_sided(labels[~held], ignore[~held])
     if not labels[held][:, searched].any():
         raise DataError(f"{images.name}: too few images to choose C; is the copy whole?")
+    how: dict[str, Any] = {"jobs": jobs, "progress": tick, "solver": solver or DEFAULT_SOLVER}
     search = choose_C(
         X[train],
         labels[:, searched],
@@ -101,11 +136,10 @@ def score_fold(
         metric=lambda *values: _mean_of_known(protocol.per_class(*values)),
         validation=held,
         ignore=ignore[:, searched],
-        jobs=jobs,
-        progress=tick,
+        **how,
     )
     trained = _two_sided(labels, ignore)
-    svm = LinearSVM(search.C, jobs=jobs, progress=tick).fit(X[train], labels[:, trained], ignore[:, trained])
+    svm = LinearSVM(search.C, **how).fit(X[train], labels[:, trained], ignore[:, trained])
     values = np.full((len(test), len(images.classes)), np.nan, np.float32)
     values[:, trained] = svm.decision_function(X[test])
     return Scores(test, values, search.C, search.at_edge)

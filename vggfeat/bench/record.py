@@ -1,6 +1,7 @@
 """Records of measured results, and whether a new one agrees: benchmarks/<name>/expected.json.
 
-A record is a list of results as `--json` writes them; of each, `value`, `config` and `weights` are compared.
+A record is a list of results as `--json` writes them; of each, `value`, `config` and `weights` are compared, and the
+rows of `ablation` that both have.
 """
 
 import json
@@ -11,7 +12,7 @@ from vggfeat.bench.benchmark import Result, settings
 from vggfeat.errors import DataError
 
 # What a run may change without changing what is measured.
-INCIDENTAL = {"device", "precision"}
+INCIDENTAL = {"device", "precision", "solver"}
 SETTINGS = {"net", "layer", "scales", "agg"}
 # Other processors round otherwise, and an image near the border of two classes may change sides.
 TOLERANCE = 0.2  # points
@@ -40,7 +41,18 @@ def check(result: Result, file: str | Path | None = None) -> str:
         chosen, before = ([split["C"] for split in splits] for splits in (result.splits, same[-1].get("splits", [])))
         because = f" (C was {before}, is {chosen})" if chosen != before else ""
         raise DataError(f"{said}: they differ by more than {TOLERANCE} points{because}")
-    return f"{said}: they agree"
+    rows, apart = _rungs(result.ablation, same[-1].get("ablation") or [])
+    if apart:
+        raise DataError(f"{said}; of its ablation {len(apart)} rows differ by more than {TOLERANCE} points: {apart[0]}")
+    return f"{said}: they agree" + (f", and so do {rows} rows of the ablation" if rows else "")
+
+
+def _rungs(ours: list[dict[str, Any]], recorded: list[dict[str, Any]]) -> tuple[int, list[str]]:
+    """How many rows both have, and those that differ."""
+    values = {one["row"]: float(one["value"]) for one in recorded}
+    common = [(one["row"], one["value"], values[one["row"]]) for one in ours if one["row"] in values]
+    said = [f"{row}: {now:.2f}, recorded {then:.2f}" for row, now, then in common if abs(now - then) > TOLERANCE]
+    return len(common), said
 
 
 def read_record(file: Path) -> list[dict[str, Any]]:
@@ -56,6 +68,10 @@ def read_record(file: Path) -> list[dict[str, Any]]:
         raise DataError(f"{file}: a record is a list of results as --json writes them")
     if not all(isinstance(one["config"], dict) and one["config"].keys() >= SETTINGS for one in recorded):
         raise DataError(f"{file}: a result lacks net, layer, scales or agg in its config")
+    ladders = [one.get("ablation") or [] for one in recorded]
+    wanted = {"row", "value"}
+    if not all(isinstance(rows, list) and all(wanted <= set(row) for row in rows) for rows in ladders):
+        raise DataError(f"{file}: a row of an ablation lacks its row or value")
     return recorded
 
 

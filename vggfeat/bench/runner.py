@@ -2,25 +2,27 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from vggfeat import __version__
 from vggfeat.aggregate import Aggregation
+from vggfeat.bench.ablation import Measured, Rung, climb, ladder, middle
 from vggfeat.bench.benchmark import Benchmark, Evidence, Recipe, Result
 from vggfeat.bench.precision import test_fold
-from vggfeat.bench.probe import Evaluation, Scores, evaluate_splits, score_fold
-from vggfeat.bench.protocol import Splits, used_rows
+from vggfeat.bench.probe import DEFAULT_SOLVER, Evaluation
+from vggfeat.bench.protocol import Fold, Splits, used_rows
 from vggfeat.bench.splitfile import read_splits, write_splits
-from vggfeat.bench.stored import descriptors, store_name
+from vggfeat.bench.stored import variant
+from vggfeat.bench.trial import Trial
 from vggfeat.data import ImageSet
 from vggfeat.descriptors import Describer
 from vggfeat.errors import DataError, UsageError
 from vggfeat.fetch import cache_dir
-
-__all__ = ["descriptors", "run", "store_name"]
+from vggfeat.svm import SOLVERS
 
 
 def run(
@@ -43,6 +45,8 @@ def run(
     comp: int | None = None,
     stores: str | Path | None = None,
     jobs: int = -1,
+    solver: str | None = None,
+    ablate: bool = False,
     **options: Any,
 ) -> Result:
     """Run a benchmark by its protocol; None takes the benchmark's own value.
@@ -54,37 +58,100 @@ def run(
     background : False leaves the background class out. box : False describes the image without the sample's box.
     splits : a file of splits to take instead. save_splits : write those that were taken to this file.
     submission : folder for the files of the VOC server, from SVMs trained on trainval. comp : their competition.
-    stores : folder of the descriptor stores; None: in the cache. They are made once, an image at a time, and
-        used again by every run with the same net and images; a killed run continues.
-    jobs : processes for the SVMs.
+    stores : folder of the descriptor stores; None: in the cache. They are made once, one a net and scale, and used
+        again by every run with the same net, scale and images; a killed run continues.
+    jobs : processes for the SVMs. solver : a key of `vggfeat.svm.SOLVERS`, None for its default.
+    ablate : measure the ladder of `bench.ablation` as well; the result itself stays as it is.
     net, scales, agg, weights, and options : see Describer.
 
     Raises DataError for data that is missing or too small, WeightsError, StoreError, UsageError.
     """
-    _check(benchmark, seeds, background, box, submission, comp)
+    _check(benchmark, seeds, background, box, submission, comp, solver)
     began = time.perf_counter()
-    describer = _describer(benchmark, recipe, net, scales, agg, weights, options)
+    choices = Choices(recipe, net, scales, agg, weights, options)
+    describer = choices.describer(benchmark)
     images = _images(benchmark, root, background)
     folds = _folds(benchmark, images, splits, (seeds, train_per_class, test_per_class))
     if save_splits is not None:
         write_splits(folds, images, benchmark.name, Path(save_splits))
-    sent = test_fold(images) if submission is not None else None
-    used = used_rows(*folds.by_seed.values(), *([sent] if sent else []))
-    folder = Path(stores) if stores else cache_dir() / "stores"
-    X, found = descriptors(images, used, describer, folder, box=box and benchmark.boxes)
+    sent = Sent(test_fold(images), Path(submission), comp) if submission is not None else None
+    used = used_rows(*folds.by_seed.values(), *([sent.fold] if sent else []))
+    trial = Trial(benchmark, images, folds, used, Path(stores) if stores else cache_dir() / "stores", jobs, solver)
+    asked = Rung("", describer, box and benchmark.boxes)
+    trial.fill(describer, asked.box)
+    rungs = _rungs(trial, choices, asked) if ablate else []
     extracted = time.perf_counter()
-    evaluation = evaluate_splits(X, found, images, folds, benchmark.protocol, jobs=jobs)
-    notes = [*images.notes, *_missing_note(used, found), *evaluation.notes]
-    if benchmark.paper_on:
-        notes.append(f"the paper's figures are of {benchmark.paper_on}; ours of {benchmark.reported}")
-    if sent and submission is not None:
-        same = [seed for seed, one in folds.by_seed.items() if all(map(np.array_equal, one, sent))]
-        protocol = benchmark.protocol
-        scores = evaluation.scores[same[0]] if same else score_fold(X, found, images, sent, protocol, jobs=jobs)
-        notes.append(_submit(benchmark, images, scores, Path(submission), comp))
-    config = _config(benchmark, describer, background, box) | folds.config
+    measured, notes = _measured(trial, asked, sent)
+    ablation, of_rungs = climb(trial, rungs, asked, measured)
     timing = {"extract_s": round(extracted - began, 1), "svm_s": round(time.perf_counter() - extracted, 1)}
-    return _result(benchmark, images, describer, evaluation, config, notes, timing)
+    config = _config(trial, describer, background, box) | folds.config
+    return _result(trial, describer, measured.evaluation, ablation, config, notes + of_rungs, timing)
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What was asked for of the descriptors; None for the benchmark's own, or the recipe's."""
+
+    recipe: str | None
+    net: str | None
+    scales: Sequence[int] | None
+    agg: Aggregation | None
+    weights: str | Path | None
+    options: dict[str, Any]
+
+    def describer(self, benchmark: Benchmark, **changes: Any) -> Describer:
+        """The describer of a benchmark, with other options where `changes` has them."""
+        own = Recipe(benchmark.scales, benchmark.agg)
+        if self.recipe is not None:
+            if self.recipe != "paper":
+                raise UsageError(f"no recipe {self.recipe!r}; there is one, paper")
+            if benchmark.recipe is None:
+                raise UsageError(f"{benchmark.name} is not in the paper, so there is no recipe for it")
+            own = benchmark.recipe
+        return Describer(
+            self.net or (own.net if self.weights is None else None),
+            scales=self.scales or own.scales,
+            agg=self.agg or own.agg,
+            weights=self.weights or benchmark.weights,
+            **self.options | changes,
+        )
+
+
+class Sent(NamedTuple):
+    """A submission: what trains and is scored for it, where its files go, and the competition."""
+
+    fold: Fold
+    out: Path
+    comp: int | None
+
+
+def _rungs(trial: Trial, choices: Choices, asked: Rung) -> list[Rung]:
+    """The rungs of the ablation, with the stores that they are read from filled."""
+    mirrored, bare = (
+        asked.describer if asked.describer.mirror == mirror else choices.describer(trial.benchmark, mirror=mirror)
+        for mirror in (True, False)
+    )
+    bare = variant(bare, scales=[middle(bare.scales)])
+    for one in (mirrored, bare):
+        trial.fill(one, asked.box)
+    return list(ladder(trial.benchmark, mirrored, bare, asked.box))
+
+
+def _measured(trial: Trial, asked: Rung, sent: Sent | None) -> tuple[Measured, list[str]]:
+    """The result that was asked for, with its submission, and notes."""
+    X, found = trial.descriptors(asked.describer, asked.box)
+    notes = [*trial.images.notes, *_missing_note(trial.rows, found)]
+    evaluation = trial.evaluate(X, found)
+    notes += evaluation.notes
+    if trial.benchmark.paper_on:
+        notes.append(f"the paper's figures are of {trial.benchmark.paper_on}; ours: {trial.splits.config['splits']}")
+    if sent:
+        same = [seed for seed, one in trial.splits.by_seed.items() if all(map(np.array_equal, one, sent.fold))]
+        scores = evaluation.scores[same[0]] if same else trial.score(X, found, sent.fold)
+        assert trial.benchmark.submission is not None  # _check has seen to it
+        packed = trial.benchmark.submission.write(trial.images, scores, sent.out, sent.comp)
+        notes.append(f"submission: {packed}, of {len(scores.rows):,} samples, trained on trainval with C={scores.C:g}")
+    return Measured(found, evaluation), notes
 
 
 def _check(
@@ -94,8 +161,11 @@ def _check(
     box: bool,
     submission: str | Path | None,
     comp: int | None,
+    solver: str | None,
 ) -> None:
     """Refuse what the benchmark has no use for, before any work is done."""
+    if solver is not None and solver not in SOLVERS:
+        raise UsageError(f"unknown SVM solver {solver!r}: choose from {', '.join(SOLVERS)}")
     if seeds is not None and seeds < 1:
         raise UsageError(f"seeds must be at least 1, not {seeds}")
     if not background and benchmark.background is None:
@@ -108,31 +178,6 @@ def _check(
         raise UsageError(f"{benchmark.name} has no server to submit to")
     if comp is not None and submission is None:
         raise UsageError("a competition is for a submission; name its folder")
-
-
-def _describer(
-    benchmark: Benchmark,
-    recipe: str | None,
-    net: str | None,
-    scales: Sequence[int] | None,
-    agg: Aggregation | None,
-    weights: str | Path | None,
-    options: dict[str, Any],
-) -> Describer:
-    own = Recipe(benchmark.scales, benchmark.agg)
-    if recipe is not None:
-        if recipe != "paper":
-            raise UsageError(f"no recipe {recipe!r}; there is one, paper")
-        if benchmark.recipe is None:
-            raise UsageError(f"{benchmark.name} is not in the paper, so there is no recipe for it")
-        own = benchmark.recipe
-    return Describer(
-        net or (own.net if weights is None else None),
-        scales=scales or own.scales,
-        agg=agg or own.agg,
-        weights=weights or benchmark.weights,
-        **options,
-    )
 
 
 def _images(benchmark: Benchmark, root: str | Path | None, background: bool) -> ImageSet:
@@ -148,14 +193,7 @@ def _folds(benchmark: Benchmark, images: ImageSet, file: str | Path | None, numb
     return read_splits(Path(file), images, benchmark.name)
 
 
-def _submit(benchmark: Benchmark, images: ImageSet, scores: Scores, out: Path, comp: int | None) -> str:
-    """Write the files of a submission; returns a note on them."""
-    assert benchmark.submission is not None  # _check has seen to it
-    packed = benchmark.submission.write(images, scores, out, comp)
-    return f"submission: {packed}, of {len(scores.rows):,} samples, trained on trainval with C={scores.C:g}"
-
-
-def _config(benchmark: Benchmark, describer: Describer, background: bool, box: bool) -> dict[str, Any]:
+def _config(trial: Trial, describer: Describer, background: bool, box: bool) -> dict[str, Any]:
     return {
         "net": "&".join(n.weights.net for n in describer.nets),
         "layer": describer.layer,
@@ -166,36 +204,37 @@ def _config(benchmark: Benchmark, describer: Describer, background: bool, box: b
         "pooling": "ceil" if describer.ceil else "floor",
         "precision": describer.precision,
         "device": str(describer.device),
-        **({"background": background} if benchmark.background else {}),
-        **({"box": box} if benchmark.boxes else {}),
+        "solver": trial.solver or DEFAULT_SOLVER,
+        **({"background": background} if trial.benchmark.background else {}),
+        **({"box": box} if trial.benchmark.boxes else {}),
     }
 
 
 def _result(
-    benchmark: Benchmark,
-    images: ImageSet,
+    trial: Trial,
     describer: Describer,
     evaluation: Evaluation,
+    ablation: list[dict[str, Any]],
     config: dict[str, Any],
     notes: list[str],
     timing: dict[str, float],
 ) -> Result:
-    values = [split["value"] for split in evaluation.splits]
     return Result(
-        benchmark=benchmark.name,
+        benchmark=trial.benchmark.name,
         metric=evaluation.metric,
-        value=float(np.mean(values)),
-        std=float(np.std(values, ddof=1)) if len(values) > 1 else None,
+        value=evaluation.value,
+        std=evaluation.std,
         splits=evaluation.splits,
-        per_class=dict(zip(images.classes, evaluation.per_class, strict=True)),
+        per_class=dict(zip(trial.images.classes, evaluation.per_class, strict=True)),
         metrics=evaluation.metrics,
-        paper=benchmark.paper,
+        paper=trial.benchmark.paper,
         config=config,
         weights=[{"name": n.weights.name, "sha256": n.weights.sha256} for n in describer.nets],
         timing=timing,
         notes=notes,
         version=__version__,
-        evidence=Evidence(images, evaluation),
+        ablation=ablation,
+        evidence=Evidence(trial.images, evaluation),
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from vggfeat.bench.protocol import Fold, Splits, hold_out
+from vggfeat.bench.protocol import Fold, Splits, hold_out, shared_image
 from vggfeat.data import ImageSet
 from vggfeat.errors import DataError
 
@@ -71,8 +71,10 @@ def _read(file: Path) -> dict[str, Any]:
 
 def _fold(where: str, one: dict[str, Any], images: ImageSet, place: dict[str, int], seed: int) -> Fold:
     train, test = (_rows(where, part, one.get(part), images, place) for part in ("train", "test"))
-    if common := np.intersect1d(train, test).tolist():
-        raise DataError(f"{where} has {len(common)} images in train and test, such as {images.paths[common[0]]}")
+    # Samples that share an image share its descriptor: they stay on the same side.
+    seen = {shared_image(images, i) for i in train}
+    if common := sorted(seen & {shared_image(images, i) for i in test}):
+        raise DataError(f"{where} has {len(common)} images in train and test, such as {common[0]}")
     if "validation" not in one:
         return Fold(train, hold_out(images, train, seed), test)
     validation = _rows(where, "validation", one["validation"], images, place)

@@ -1,8 +1,15 @@
-"""Descriptors of an image set, from stores that are made once: one a net, and one more for boxes."""
+"""Descriptors of an image set, from stores that are made once: one for each net and scale, and the same for boxes.
+
+A store of several scales would serve only runs with those very scales. With one a scale every run finds what any
+other has made: a further scale computes nothing but itself, and any choice of scales is joined when it is read. In
+return an image is decoded once for each scale, in threads beside the net, which takes far longer.
+"""
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import copy
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,38 +17,61 @@ import numpy as np
 from torch import Tensor
 
 from vggfeat import images as reading
-from vggfeat.aggregate import fuse
+from vggfeat.aggregate import Aggregation, aggregate, fuse
 from vggfeat.bench.protocol import shared_image
 from vggfeat.data import ImageSet
-from vggfeat.descriptors import Describer
+from vggfeat.descriptors import DenseNet, Describer
 from vggfeat.errors import DataError, ImageError
 from vggfeat.extract import Item, extract
 from vggfeat.store import load
 
 
+def fill(images: ImageSet, rows: np.ndarray, describer: Describer, stores: Path, *, box: bool = False) -> None:
+    """Describe what the stores of a describer's nets and scales lack of the given rows of an image set."""
+    for columns in _parts(images, rows, describer, stores, box):
+        for column in columns:
+            named = {item.path: item for item in column.items}  # samples that share an image share a row
+            extract(list(named.values()), column.store, describer=column.describer)
+
+
 def descriptors(
     images: ImageSet, rows: np.ndarray, describer: Describer, stores: Path, *, box: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """X float32 (N, dim) with the given rows of an image set filled in, and bool (N,): which of them are.
+    """X float32 (N, dim) with the given rows of an image set, from stores that `fill` has filled, and bool (N,):
+    which of them are.
 
     A row that isn't is one that was not asked for, or could not be read. Samples that share an image share its
-    descriptor, made once. box: stack the descriptor of the image and that of the sample's box (Appendix B, setting
-    (ii) of the actions), each of norm 1, the whole scaled to norm 1; dim is twice as long then.
+    descriptor. box: stack the descriptor of the image and that of the sample's box (Appendix B, setting (ii) of the
+    actions), each of norm 1, the whole scaled to norm 1; dim is twice as long then.
     """
     parts, found = [], np.zeros(len(images), bool)
     found[rows] = True
-    for one in describer.apart():
-        for wanted, of_part in ((_images(images, rows), one), *([(_boxes(images, rows), Boxes(one))] if box else [])):
-            X, there = _from_store(wanted, of_part, stores / store_name(images, of_part))
-            parts.append(X)
-            found[rows] &= there
+    for columns in _parts(images, rows, describer, stores, box):
+        scales, there = zip(*map(_read, columns), strict=True)
+        parts.append(aggregate(scales, describer.agg, describer.normalize))
+        found[rows] &= np.all(there, axis=0)
     X = np.zeros((len(images), sum(part.shape[1] for part in parts)), np.float32)
     X[rows] = fuse(parts, describer.normalize)
     return X, found
 
 
+def variant(
+    describer: Describer,
+    *,
+    nets: Sequence[DenseNet] | None = None,
+    scales: Sequence[int] | None = None,
+    agg: Aggregation | None = None,
+) -> Describer:
+    """A describer of the same settings but these; the two share their nets."""
+    other = copy(describer)
+    other.nets = list(nets or describer.nets)
+    other.scales = tuple(scales or describer.scales)
+    other.agg = agg or describer.agg
+    return other
+
+
 def store_name(images: ImageSet, describer: Describer) -> str:
-    """The same for the same images and settings, and only for them."""
+    """Of a describer of one net and one scale: the same for the same images and settings, and only for them."""
     first = images.images[0]
     folder = str(first).removesuffix(shared_image(images, 0)) if isinstance(first, Path) else ""
     decides = json.dumps([folder, describer.fingerprint()], sort_keys=True)
@@ -50,12 +80,31 @@ def store_name(images: ImageSet, describer: Describer) -> str:
     return f"{name}-{describer.nets[0].weights.net}-{describer.layer}-{digest}.vggfeat"
 
 
-def _from_store(wanted: list[Item], describer: Describer, path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """(M, dim) and bool (M,), for M items that may repeat; rows that could not be read hold nothing of use."""
-    store = extract(list({item.path: item for item in wanted}.values()), path, describer=describer)
-    data = load(store.path, agg=describer.agg, normalize=describer.normalize)
+class _Column(NamedTuple):
+    """One scale of one net: the M samples to describe, which may share an image, and the store that has them."""
+
+    items: list[Item]
+    describer: Describer
+    store: Path
+
+
+def _parts(
+    images: ImageSet, rows: np.ndarray, describer: Describer, stores: Path, box: bool
+) -> Iterator[list[_Column]]:
+    """The columns of all scales, for each net and, with `box`, for the boxes as well."""
+    sources: list[tuple[list[Item], Callable[[Describer], Describer]]] = [(_images(images, rows), variant)]
+    if box:
+        sources.append((_boxes(images, rows), Boxes))
+    for net, (items, seen_by) in product(describer.nets, sources):
+        singles = [seen_by(variant(describer, nets=[net], scales=[q])) for q in describer.scales]
+        yield [_Column(items, one, stores / store_name(images, one)) for one in singles]
+
+
+def _read(column: _Column) -> tuple[np.ndarray, np.ndarray]:
+    """(M, C) and bool (M,); rows that could not be read hold nothing of use."""
+    data = load(column.store, normalize="none")
     place = {name: i for i, name in enumerate(data.paths)}
-    at = np.array([place.get(item.path, -1) for item in wanted])
+    at = np.array([place.get(item.path, -1) for item in column.items])
     return data.X[at], at >= 0
 
 

@@ -8,6 +8,8 @@ import typer
 from vggfeat.cli.options import Ceil, Device, LayerOption, Mirror, Net, Normalize, PrecisionOption, whole_numbers
 from vggfeat.errors import UsageError
 
+OWN = {"name", "json", "download", "check", "record"}  # of the command; all others are the library's
+SOLVERS = "newton or liblinear"
 BENCHMARKS = "voc2007, voc2012, voc2012-actions, caltech101, caltech256, folder, digits"
 
 
@@ -38,6 +40,8 @@ def bench(
     comp: Annotated[int | None, typer.Option(help="Their competition. Default: 2, actions 10.")] = None,
     stores: Annotated[Path | None, typer.Option(help="Folder of the stores. Default: in the cache.")] = None,
     jobs: Annotated[int, typer.Option(help="Processes that train SVMs; -1: all processors.")] = -1,
+    solver: Annotated[str | None, typer.Option(help=f"Of the SVMs: {SOLVERS}. Default: the library's.")] = None,
+    ablate: Annotated[bool, typer.Option("--ablate", help="Measure each of the paper's choices as well.")] = False,
     json: Annotated[Path | None, typer.Option(help="Write the result for machines.")] = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch what is missing of the data set first.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Compare with the record of the same settings.")] = False,
@@ -46,6 +50,7 @@ def bench(
     ] = None,
 ) -> None:
     """Measure descriptors as the paper does: extract once, train linear SVMs, print the score beside the paper's."""
+    asked = {option: value for option, value in locals().items() if option not in OWN}
     from vggfeat import bench
 
     if name not in bench.BENCHMARKS:
@@ -55,32 +60,7 @@ def bench(
             raise UsageError(f"{file.parent}: no such folder for {file.name}")
     if download:
         bench.download(name, root)
-    result = bench.run(
-        bench.BENCHMARKS[name],
-        root=root,
-        recipe=recipe,  # type: ignore[arg-type]
-        net=net,
-        scales=scales,
-        agg=agg,  # type: ignore[arg-type]
-        layer=layer,
-        weights=weights,
-        mirror=mirror,
-        normalize=normalize,
-        device=device,
-        precision=precision,
-        ceil=ceil,
-        seeds=seeds,
-        train_per_class=train_per_class,
-        test_per_class=test_per_class,
-        background=background,
-        box=box,
-        splits=splits,
-        save_splits=save_splits,
-        submission=submission,
-        comp=comp,
-        stores=stores,
-        jobs=jobs,
-    )
+    result = bench.run(bench.BENCHMARKS[name], **asked)
     typer.echo(result.table())
     if json is not None:
         json.write_text(result.json(), encoding="utf-8")
