@@ -3,9 +3,9 @@
 import inspect
 import json
 import os
+import resource
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -46,14 +46,18 @@ def photos(tmp_path):
 
 
 def test_help_in_half_a_second():
-    fastest = min(_timed("--help") for _ in range(3))
-    assert fastest < 0.5
+    """Of processor time, which other work on the machine doesn't lengthen."""
+    assert min(_timed("--help") for _ in range(3)) < 0.5
 
 
 def _timed(*arguments):
-    began = time.perf_counter()
+    def spent():
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return usage.ru_utime + usage.ru_stime
+
+    began = spent()
     assert vggfeat(*arguments).returncode == 0
-    return time.perf_counter() - began
+    return spent() - began
 
 
 def test_extract_describe_export(photos, tmp_path, tiny_weights, monkeypatch):

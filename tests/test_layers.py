@@ -20,6 +20,7 @@ STOREYS = [
     {"dense"},
     {"descriptors"},
     {"transformer", "store", "classify", "golden"},
+    {"sources"},
     {"extract", "export"},
     {"report"},
     {"train", "evaluate", "localise", "bench", "index"},
@@ -68,7 +69,7 @@ def test_light_without_torch_and_numpy(code):
     assert not loaded_by(code) & {"torch", "numpy", "sklearn", "pandas", "pyarrow"}
 
 
-@pytest.mark.parametrize("module", ["data", "metrics", "store", "export", "fetch"])
+@pytest.mark.parametrize("module", ["data", "metrics", "report", "store", "export", "fetch", "svm"])
 def test_torch_free(module):
     assert "torch" not in loaded_by(f"import vggfeat.{module}")
 

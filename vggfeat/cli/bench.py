@@ -1,5 +1,6 @@
 """What descriptors are worth: bench."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,7 +9,7 @@ import typer
 from vggfeat.cli.options import Ceil, Device, LayerOption, Mirror, Net, Normalize, PrecisionOption, whole_numbers
 from vggfeat.errors import UsageError
 
-OWN = {"name", "json", "download", "check", "record"}  # of the command; all others are the library's
+OWN = {"name", "json", "report", "download", "check", "record"}  # of the command; all others are the library's
 SOLVERS = "newton or liblinear"
 BENCHMARKS = "voc2007, voc2012, voc2012-actions, caltech101, caltech256, folder, digits"
 
@@ -43,6 +44,7 @@ def bench(
     solver: Annotated[str | None, typer.Option(help=f"Of the SVMs: {SOLVERS}. Default: the library's.")] = None,
     ablate: Annotated[bool, typer.Option("--ablate", help="Measure each of the paper's choices as well.")] = False,
     json: Annotated[Path | None, typer.Option(help="Write the result for machines.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write the result as one HTML page.")] = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch what is missing of the data set first.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Compare with the record of the same settings.")] = False,
     record: Annotated[
@@ -58,11 +60,15 @@ def bench(
     for file in (json, save_splits, submission):
         if file is not None and not file.parent.is_dir():
             raise UsageError(f"{file.parent}: no such folder for {file.name}")
+    if report is not None:
+        bench.check_target(report)
     if download:
         bench.download(name, root)
     result = bench.run(bench.BENCHMARKS[name], **asked)
     typer.echo(result.table())
     if json is not None:
         json.write_text(result.json(), encoding="utf-8")
+    if report is not None:
+        bench.write_report(result, report, command=sys.argv)
     if check:
         typer.echo(bench.check(result, record))

@@ -1,0 +1,112 @@
+"""A headless chromium, spoken to over a pipe by its DevTools protocol: what a page really does in a browser."""
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+BINARY = shutil.which("chromium") or shutil.which("google-chrome")
+FLAGS = (
+    *("--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"),
+    "--host-resolver-rules=MAP * ~NOTFOUND",  # there is no network
+)
+# chromium reads commands from descriptor 3 and answers on 4.
+LAUNCH = """
+import os, sys
+commands, answers = map(int, sys.argv[1:3])
+os.dup2(commands, 100), os.dup2(answers, 101), os.dup2(100, 3), os.dup2(101, 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+
+
+@contextmanager
+def chromium(profile: Path) -> Iterator["Tab"]:
+    """A running browser's one tab; skips the test where there is no browser."""
+    if BINARY is None:
+        pytest.skip("needs chromium, which is not installed")
+    commands, out = os.pipe()
+    answers, into = os.pipe()
+    words = [sys.executable, "-c", LAUNCH, str(commands), str(into), BINARY, *FLAGS, f"--user-data-dir={profile}"]
+    process = subprocess.Popen(
+        words, pass_fds=(commands, into), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )  # fmt: skip
+    os.close(commands)
+    os.close(into)
+    with process, os.fdopen(out, "wb", 0) as write, os.fdopen(answers, "rb") as read:
+        try:
+            yield Tab(write, read)
+        finally:
+            write.close()  # chromium ends when its pipe does
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+class Tab:
+    """`events` holds what the browser told unasked."""
+
+    def __init__(self, out: Any, into: Any) -> None:
+        self._out, self._answers = out, into
+        self.events: list[dict[str, Any]] = []
+        self._number = 0
+        self._session: str | None = None
+        target = self("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self(f"{domain}.enable")
+
+    def __call__(self, method: str, **params: Any) -> dict[str, Any]:
+        """Send a command and return its result."""
+        self._number += 1
+        message = {"id": self._number, "method": method, "params": params}
+        message |= {"sessionId": self._session} if self._session else {}
+        self._out.write(json.dumps(message).encode() + b"\0")
+        while (answer := self._read()).get("id") != self._number:
+            self.events.append(answer)
+        assert "error" not in answer, f"{method}: {answer['error']}"
+        return answer["result"]
+
+    def _read(self) -> dict[str, Any]:
+        """The next message; each ends with a NUL."""
+        data = bytearray()
+        while (byte := self._answers.read(1)) != b"\0":
+            assert byte, "chromium has ended"
+            data += byte
+        return json.loads(data)
+
+    def open(self, page: Path, width: int, *, dark: bool = False, media: str = "screen") -> None:
+        """Show a file in a window of that width, and wait until it is loaded."""
+        self("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self("Emulation.setEmulatedMedia", media=media, features=[scheme])
+        self.events.clear()
+        self("Page.navigate", url=page.as_uri())
+        while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
+            self.events.append(self._read())
+
+    def value(self, expression: str) -> Any:
+        """What an expression (or a promise) is in the page; a page's own policy doesn't apply to it."""
+        answer = self("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        assert "exceptionDetails" not in answer, answer["exceptionDetails"]
+        return answer["result"].get("value")
+
+    def told(self, *methods: str) -> list[dict[str, Any]]:
+        """The parameters of the events since the page was opened."""
+        return [event["params"] for event in self.events if event.get("method") in methods]
+
+    def screenshot(self, file: Path) -> None:
+        """The whole page as PNG."""
+        size = self("Page.getLayoutMetrics")["cssContentSize"]
+        clip = {**size, "scale": 1}
+        image = self("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)["data"]
+        file.write_bytes(base64.b64decode(image))

@@ -1,0 +1,106 @@
+"""Sections of a benchmark's page that look into the scores: curves, confusions, and the photos behind them."""
+
+import numpy as np
+
+from vggfeat.bench.benchmark import Evidence, Result
+from vggfeat.errors import ImageError
+from vggfeat.images import read
+from vggfeat.report import Block, Figure, Figures, Gallery, Picture, Section, Table, Text, cases, plots, thumbnail
+from vggfeat.report.text import Cell, number
+
+MOST = 12  # hits and mistakes, each
+
+
+def ranks(result: Result) -> bool:
+    """Whether the measure ranks samples, class by class (mAP), rather than gives each sample one class."""
+    return result.metric.startswith("mAP")
+
+
+def best_first(result: Result) -> list[tuple[str, float | None]]:
+    """Classes by value; those without one come last."""
+    return sorted(result.per_class.items(), key=lambda item: (item[1] is None, -(item[1] or 0), item[0]))
+
+
+def looked_into(result: Result, evidence: Evidence) -> list[Section]:
+    """Curves or confusions, whichever the measure has, the most confident mistakes and the best hits."""
+    images = evidence.images
+    splits = [
+        cases.Scored(one.rows, one.values, images.labels[one.rows], images.ignore[one.rows])
+        for one in evidence.evaluation.scores.values()
+    ]
+    if not splits:
+        return []
+    if ranks(result):
+        return [Section("Precision and recall", _curves(result, splits)), *_photos(evidence, splits, True)]
+    sections = [Section("Confusions", _confusions(evidence, splits))]
+    return sections + _photos(evidence, [cases.decided(split) for split in splits], False)
+
+
+def _curves(result: Result, splits: list[cases.Scored]) -> list[Block]:
+    place = {name: k for k, name in enumerate(result.per_class)}
+    classes = best_first(result)
+    drawn = [(name, value, _curve(name, value, place[name], splits)) for name, value in classes if value is not None]
+    without = [name for name, value in classes if value is None]
+    text = (
+        f"Precision (upwards) over recall (to the right), best class first, with its average precision "
+        f"({result.metric}). The dotted line is the precision of a random order."
+    )
+    return [Text(text), Figures(drawn), *([Text(f"No value: {', '.join(without)}.")] if without else [])]
+
+
+def _curve(name: str, value: float, k: int, splits: list[cases.Scored]) -> str:
+    lines = []
+    for split in splits:
+        asked = ~split.ignore[:, k]
+        if np.isnan(split.values[:, k]).any() or not split.labels[asked, k].any():
+            continue
+        lines.append(plots.Line(*cases.curve(split.values[:, k], split.labels[:, k], split.ignore[:, k]), filled=True))
+        lines.append(plots.Line([0, 1], [split.labels[asked, k].mean()] * 2, soft=True))
+    return plots.lines(lines, alt=f"Precision over recall of {name}, average precision {value:.1f}")
+
+
+def _confusions(evidence: Evidence, splits: list[cases.Scored]) -> list[Block]:
+    names = evidence.images.classes
+    counts = cases.confusion(splits)
+    worst = cases.worst_confusions(counts)
+    over = f"{counts.sum():,} decisions over {len(splits)} splits" if len(splits) > 1 else f"{counts.sum():,} decisions"
+    alt = f"Confusion matrix of {len(names)} classes, {over}, {np.trace(counts):,} of them right"
+    caption = (
+        f"{over}; each row by its share. Blue, on the diagonal: right. Vermilion: wrong, drawn stronger (by the "
+        "square root), so that few are seen."
+    )
+    blocks: list[Block] = [Figure(plots.confusion(counts, names, alt=alt), caption, wide=len(names) > 12)]
+    if worst:
+        rows: list[list[Cell]] = [[names[c.true], names[c.said], c.images, c.of, 100 * c.images / c.of] for c in worst]
+        header = ["True class", "Taken for", "Images", "of", "Per cent"]
+        blocks.append(Table("Taken for one another most often", header, rows, decimals=1, bar=4))
+    return blocks
+
+
+def _photos(evidence: Evidence, splits: list[cases.Scored], ranked: bool) -> list[Section]:
+    wrong, right = cases.mistakes(splits, MOST), cases.hits(splits, MOST)
+    what = "Test samples without the class that they score highest for" if ranked else "Test images given a wrong class"
+    shown = [
+        ("Most confident mistakes", f"{what}, highest score first.", _gallery(evidence, wrong, ranked, "wrong")),
+        ("Best hits", "The highest score of a class, one a class.", _gallery(evidence, right, ranked, "right")),
+    ]
+    return [Section(title, [Text(text), gallery]) for title, text, gallery in shown if gallery.pictures]
+
+
+def _gallery(evidence: Evidence, chosen: list[cases.Case], ranked: bool, mood: str) -> Gallery:
+    return Gallery([_picture(evidence, case, ranked, mood == "right") for case in chosen], mood)
+
+
+def _picture(evidence: Evidence, case: cases.Case, ranked: bool, right: bool) -> Picture:
+    images = evidence.images
+    said = images.classes[case.said]
+    truth = ", ".join(images.classes[k] for k in np.flatnonzero(images.labels[case.row])) or "none of the classes"
+    title = said if right else f"{'ranked high for' if ranked else 'taken for'} {said}"
+    lines = [] if right and not ranked else [f"{'shows' if ranked else 'is'} {truth}"]
+    box = None if images.boxes is None else images.boxes[case.row].tolist()
+    try:
+        uri = thumbnail(read(images.images[case.row]), box=box)
+    except ImageError:
+        uri = None
+    alt = f"Test sample of {truth}" + ("" if right else f", {title}")
+    return Picture(uri, alt, title, [*lines, f"score {number(case.score, 2)}"], images.paths[case.row])
