@@ -1,0 +1,56 @@
+"""Runs of posteriors that are made up, as the evaluation stores them."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vggfeat.data.imagenet import Classified
+from vggfeat.evaluate.runs import write_facts
+from vggfeat.store import Record, Writer
+
+
+def make_run(
+    path: Path,
+    posteriors: Mapping[int, Any],
+    truth: Sequence[int] | None,
+    *,
+    net: str = "D",
+    width: float = 1.0,
+    sha256: str = "",
+    method: str = "dense",
+    train_scale: tuple[int, ...] | None = None,
+    classes: Sequence[str] = ("a", "b", "c"),
+    failures: Mapping[str, str] | None = None,
+    data: str = "set val",
+    order: Sequence[int] | None = None,
+    first: int = 0,
+    facts: bool = True,
+) -> Path:
+    """A run of N images, from Q -> (N, K); they are 0.jpg, 1.jpg, ..., counted from `first`, and stored in `order`."""
+    matrices = {q: np.asarray(matrix, np.float32) for q, matrix in posteriors.items()}
+    count = len(next(iter(matrices.values())))
+    made = {
+        "net": net,
+        "width": width,
+        "weights_sha256": sha256 or f"{net}-{width}-{train_scale}",
+        "layer": "fc8",
+        "scales": list(matrices),
+        "method": method,
+    }
+    labels = None if truth is None else [classes[i] for i in truth]
+    with Writer(path, made, weights="made up") as writer:
+        writer.failures.update(failures or {})
+        rows = [
+            Record(f"{first + i}.jpg", labels[i] if labels else None, 10, 10, {q: m[i] for q, m in matrices.items()})
+            for i in order or range(count)
+        ]
+        writer.commit(rows[: count // 2])  # two parts
+        writer.commit(rows[count // 2 :])
+    paths = sorted([f"{i}.jpg" for i in range(count)] + list(failures or {}))
+    numbers = None if truth is None else np.zeros(len(paths), np.int64)
+    if facts:
+        images = Classified(data, tuple(classes), paths, [Path(name) for name in paths], numbers)
+        write_facts(path, images, classes, {name: i for i, name in enumerate(classes)}, train_scale)
+    return path

@@ -1,0 +1,176 @@
+"""The page of an evaluation: errors, class by class, calibration, confusions, and the surest mistakes."""
+
+import os
+import platform
+import shlex
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from vggfeat.data.imagenet import Classified, synset_names
+from vggfeat.errors import ImageError
+from vggfeat.evaluate.result import Evaluation, Evidence, commas
+from vggfeat.evaluate.scores import TOP
+from vggfeat.images import read
+from vggfeat.report import (
+    Bars,
+    Block,
+    Figure,
+    Gallery,
+    Headline,
+    Notes,
+    Page,
+    Picture,
+    Section,
+    Table,
+    Text,
+    plots,
+    thumbnail,
+)
+from vggfeat.report.text import Cell, number
+
+DRAWN = 100  # classes at most in a confusion matrix
+BARS = 100  # classes at most that get a bar each; of more, the worst
+MOST = 12  # photos
+
+
+def write_report(
+    result: Evaluation, file: str | Path, *, images: Classified | None = None, command: Sequence[str] | None = None
+) -> Path:
+    """Write the page of an evaluation to `file`, whole or not at all; returns `file`.
+
+    images : what was evaluated, for thumbnails; they are read again. command : the words of the command line.
+    Raises UsageError where the file can't be written there, OSError where the disk fails.
+    """
+    return page(result, images=images, command=command).write(file)
+
+
+def page(result: Evaluation, *, images: Classified | None = None, command: Sequence[str] | None = None) -> Page:
+    """The page; of a test set, which has no labels, the notes alone."""
+    last = result.rows[-1] if result.rows else None
+    remark = f"{last.net}, {' & '.join(last.methods)}, Q={commas(last.scales)}" if last else ""
+    return Page(
+        title=result.data,
+        kicker="vggfeat evaluation",
+        headline=Headline(last.top1, "top-1 error, per cent", None, remark) if last else None,
+        sections=[
+            Section("What was measured", _measured(result)),
+            *(_looked_into(result, result.evidence, images) if result.evidence else []),
+        ],
+        foot=_provenance(result, command),
+    )
+
+
+def _errors(result: Evaluation) -> Table:
+    rows = [
+        (row.net, " & ".join(row.methods), commas(row.scales), row.top1, row.top5, number(row.images, 0))
+        for row in result.rows
+    ]
+    header = ["Net", "Method", "Q", "Top-1 error", f"Top-{TOP} error", "Images"]
+    return Table("Errors, per cent", header, rows, strong=len(rows) - 1)
+
+
+def _measured(result: Evaluation) -> list[Block]:
+    blocks: list[Block] = [
+        Text(
+            "Posteriors are averaged over the places of the score map (dense) or over crops, with those of the mirror "
+            "image, then over scales, methods and nets. Among classes that are equally likely the true one counts as "
+            "the last. What follows is of the last row."
+        )
+    ]
+    blocks += [_errors(result)] if result.rows else []
+    blocks += [Notes(result.notes)] if result.notes else []
+    if result.failures:
+        rows = sorted(result.failures.items())
+        blocks.append(Table("Images that count nowhere", ["Image", "Why"], rows))
+    return blocks
+
+
+def _looked_into(result: Evaluation, evidence: Evidence, images: Classified | None) -> list[Section]:
+    sections = [
+        Section("Per class", _per_class(result)),
+        Section("Calibration", _calibration(result)),
+        Section("Confusions", _confusions(result, evidence)),
+    ]
+    return sections + (_mistakes(result, evidence, images) if images is not None else [])
+
+
+def _per_class(result: Evaluation) -> list[Block]:
+    worst = sorted(result.per_class.items(), key=lambda item: (-item[1]["top1"], item[0]))
+    shown = worst[:BARS]
+    what = f"the {BARS} worst of {len(worst)} classes" if len(worst) > BARS else "worst first"
+    mean = float(np.mean([values["top1"] for _, values in worst]))
+    text = f"Top-1 error in per cent, {what}; the mark on each bar is the mean over the classes."
+    return [Text(text), Bars([(synset_names().get(name, name), values["top1"]) for name, values in shown], mean)]
+
+
+def _calibration(result: Evaluation) -> list[Block]:
+    bins = result.calibration
+    curve = plots.Line([one.confidence for one in bins], [one.accuracy for one in bins])
+    alt = (
+        f"Accuracy over confidence in {len(bins)} bins, expected calibration error {100 * (result.ece or 0):.1f} points"
+    )
+    figure = plots.lines(
+        [curve, plots.Line([0, 1], [0, 1], soft=True)], alt=alt, xlabel="confidence", ylabel="accuracy", size=(320, 280)
+    )
+    rows: list[Sequence[Cell]] = [
+        [f"{one.low:.2f} – {one.high:.2f}", number(one.images, 0), 100 * one.confidence, 100 * one.accuracy]
+        for one in bins
+    ]
+    text = (
+        "The confidence is the posterior of the likeliest class. On the dotted line it equals the share of right "
+        f"answers; below, the net is too sure; above, not sure enough. "
+        f"Expected calibration error: {100 * (result.ece or 0):.1f} points."
+    )
+    header = ["Confidence", "Images", "Mean confidence, %", "Right, %"]
+    return [Text(text), Figure(figure), Table("By confidence", header, rows, decimals=1)]
+
+
+def _confusions(result: Evaluation, evidence: Evidence) -> list[Block]:
+    scores = evidence.scores
+    blocks: list[Block] = []
+    if len(evidence.outputs) <= DRAWN:
+        pairs = scores.truth * scores.classes + scores.predicted
+        counts = np.bincount(pairs, minlength=scores.classes**2).reshape(scores.classes, scores.classes)
+        alt = (
+            f"Confusion matrix of {scores.classes} classes, {len(scores):,} images, {np.trace(counts):,} of them right"
+        )
+        caption = "Each row by its share. Blue, on the diagonal: right. Vermilion: wrong, drawn stronger than it is."
+        blocks.append(Figure(plots.confusion(counts, evidence.outputs, alt=alt), caption, wide=scores.classes > 12))
+    if result.confusions:
+        rows = [[one["true"], one["predicted"], one["images"], one["share"]] for one in result.confusions]
+        header = ["True class", "Taken for", "Images", "Per cent of the class"]
+        blocks.append(Table("Taken for one another most often", header, rows, decimals=1, bar=3))
+    return blocks or [Text("None: all images are right.")]
+
+
+def _mistakes(result: Evaluation, evidence: Evidence, images: Classified) -> list[Section]:
+    scores = evidence.scores
+    wrong = np.flatnonzero(scores.predicted != scores.truth)
+    surest = wrong[np.argsort(-scores.confidence[wrong], kind="stable")][:MOST].tolist()
+    place = {path: i for i, path in enumerate(images.paths)}
+    pictures = []
+    for i in surest:
+        path = evidence.posteriors.paths[i]
+        said, truth = (evidence.outputs[int(which[i])] for which in (scores.predicted, scores.truth))
+        try:
+            uri = thumbnail(read(images.images[place[path]])) if path in place else None
+        except ImageError:
+            uri = None
+        lines = [f"is {truth}", f"confidence {number(float(scores.confidence[i]), 2)}"]
+        pictures.append(Picture(uri, f"Image of {truth}, taken for {said}", f"taken for {said}", lines, path))
+    return [Section("Surest mistakes", [Gallery(pictures, "wrong")])] if pictures else []
+
+
+def _provenance(result: Evaluation, command: Sequence[str] | None) -> list[tuple[str, str]]:
+    weights = [(f"Weights of net {one['net']}", f"{one['name']}, sha256 {one['sha256']}") for one in result.weights]
+    return [
+        ("vggfeat", result.version),
+        *weights,
+        ("Stores", ", ".join(result.stores)),
+        ("Date (UTC)", datetime.now(UTC).strftime("%Y-%m-%d %H:%M")),
+        ("Machine", f"{platform.machine()}, {os.cpu_count()} processors, {platform.system()}"),
+        *([("Command", shlex.join([Path(command[0]).name, *command[1:]]))] if command else []),
+    ]
