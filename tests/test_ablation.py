@@ -16,8 +16,9 @@ from vggfeat.bench import BENCHMARKS, ablation, check, run
 from vggfeat.bench.probe import _Tick
 from vggfeat.bench.stored import store_name, variant
 from vggfeat.data.base import Sample, single_label
-from vggfeat.descriptors import Describer, Passes
+from vggfeat.descriptors import Describer
 from vggfeat.errors import DataError, UsageError
+from vggfeat.passes import Passes
 
 TWO = ("A", "B")
 

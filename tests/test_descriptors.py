@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import vggfeat
-from vggfeat import descriptors, weights
-from vggfeat.descriptors import PRECISIONS, DenseNet, Describer
+from vggfeat import passes, weights
+from vggfeat.descriptors import Describer
 from vggfeat.errors import ImageError, UsageError, VggfeatError, WeightsError
+from vggfeat.passes import PRECISIONS, DenseNet
 from vggfeat.weights import OXFORD, TORCHVISION, Preprocessing
 
 Weights = Callable[..., Path]
@@ -198,7 +199,7 @@ def test_an_image_that_does_not_fit_by_itself_is_an_error(make: Make, small_devi
 
 def test_a_bounded_number_of_images_waits(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """Descriptors come while images are still being read, even if no two have the same size."""
-    monkeypatch.setattr(descriptors, "WINDOW", 1)  # 2^17 pixels: eight images of 32x500
+    monkeypatch.setattr(passes, "WINDOW", 1)  # 2^17 pixels: eight images of 32x500
     describer = make(scales=(32,), layer="pool5")
     taken = 0
 

@@ -18,6 +18,7 @@ STOREYS = [
     {"nets"},
     {"weights", "winograd", "windows", "tables"},
     {"dense"},
+    {"passes"},
     {"descriptors"},
     {"transformer", "store", "classify", "golden"},
     {"sources"},

@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vggfeat.descriptors import SCALES, Passes, Precision, is_image
+from vggfeat.descriptors import SCALES, is_image
 from vggfeat.errors import UsageError, WeightsError
 from vggfeat.images import Source
+from vggfeat.passes import Passes, Precision
 from vggfeat.weights import class_names
 
 TOP = 5

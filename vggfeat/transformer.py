@@ -8,8 +8,9 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from vggfeat.aggregate import Aggregation, Normalisation
-from vggfeat.descriptors import SCALES, Describer, Layer, Precision
+from vggfeat.descriptors import SCALES, Describer, Layer
 from vggfeat.images import Source
+from vggfeat.passes import Precision
 
 
 class VGGDescriptor(TransformerMixin, BaseEstimator):

@@ -26,7 +26,7 @@ import torch
 from PIL import Image
 from torchvision.transforms.v2 import functional as transforms
 
-from vggfeat import descriptors, nets, weights
+from vggfeat import nets, passes, weights
 from vggfeat.descriptors import Describer
 from vggfeat.images import rescaled_size
 from vggfeat.weights import native
@@ -92,15 +92,15 @@ def ours(
     at_once: int = 1,
 ) -> Callable[[list[Path]], Rows]:
     """vggfeat's engine without the store; the three switches are internals, for this comparison."""
-    kept = descriptors.use_winograd, descriptors.use_windows
-    descriptors.use_winograd = kept[0] if winograd else lambda net: net
-    descriptors.use_windows = kept[1] if windows else lambda net: net
+    kept = passes.use_winograd, passes.use_windows
+    passes.use_winograd = kept[0] if winograd else lambda net: net
+    passes.use_windows = kept[1] if windows else lambda net: net
     describer = Describer(weights=found.path, layer=layer, scales=scales)  # type: ignore[arg-type]
     describer.nets[0].net  # noqa: B018  (loads now)
-    descriptors.use_winograd, descriptors.use_windows = kept
+    passes.use_winograd, passes.use_windows = kept
 
     def run(files: list[Path]) -> Rows:
-        descriptors.PASSES_AT_ONCE = at_once
+        passes.PASSES_AT_ONCE = at_once
         rows = dict(describer.stream((i, describer.prepare(file)) for i, file in enumerate(files)))
         return [rows[i][0] for i in range(len(files))]
 
@@ -115,7 +115,7 @@ def contenders(found: weights.Weights, layer: str, scales: list[int]) -> dict[st
     }
     if layer != "pool5":
         rows["+ windows and products"] = ours(found, layer, scales)
-    rows["+ passes side by side"] = ours(found, layer, scales, at_once=descriptors.PASSES_AT_ONCE)
+    rows["+ passes side by side"] = ours(found, layer, scales, at_once=passes.PASSES_AT_ONCE)
     return rows
 
 

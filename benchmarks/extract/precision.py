@@ -20,8 +20,9 @@ import torch
 
 from vggfeat import bench, weights
 from vggfeat.dense import dense
-from vggfeat.descriptors import PRECISIONS, Describer
+from vggfeat.descriptors import Describer
 from vggfeat.images import rescale
+from vggfeat.passes import PRECISIONS
 
 
 def reference(found: weights.Weights, describer: Describer, files: list[Path], q: int) -> np.ndarray:

@@ -15,7 +15,8 @@ from vggfeat.bench.benchmark import Benchmark
 from vggfeat.bench.probe import Evaluation
 from vggfeat.bench.stored import variant
 from vggfeat.bench.trial import Trial
-from vggfeat.descriptors import SCALES, DenseNet, Describer
+from vggfeat.descriptors import SCALES, Describer
+from vggfeat.passes import DenseNet
 
 AGGREGATED: tuple[Aggregation, ...] = ("mean", "max", "stack")
 

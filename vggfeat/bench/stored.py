@@ -20,9 +20,10 @@ from vggfeat import images as reading
 from vggfeat.aggregate import Aggregation, aggregate, fuse
 from vggfeat.bench.protocol import shared_image
 from vggfeat.data import ImageSet
-from vggfeat.descriptors import DenseNet, Describer
+from vggfeat.descriptors import Describer
 from vggfeat.errors import DataError, ImageError
 from vggfeat.extract import Item, extract
+from vggfeat.passes import DenseNet
 from vggfeat.store import load
 
 

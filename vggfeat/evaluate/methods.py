@@ -13,9 +13,10 @@ from torch import Tensor
 from vggfeat import images
 from vggfeat.data.imagenet import Classified
 from vggfeat.dense import check_scales
-from vggfeat.descriptors import SCALES, Describer, Passes, Precision, _Bucket, _Row
+from vggfeat.descriptors import SCALES, Describer
 from vggfeat.errors import UsageError
 from vggfeat.nets import CROP
+from vggfeat.passes import Bucket, Passes, Precision, Row
 
 Method = Literal["dense", "multi-crop", "centre"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -95,12 +96,12 @@ class MultiCrop(Dense):
                 if row.missing == 0:
                     yield row.key, row.scales
 
-    def _buckets(self, prepared: Iterable[tuple[K, Tensor]]) -> Iterator[_Bucket[K]]:
+    def _buckets(self, prepared: Iterable[tuple[K, Tensor]]) -> Iterator[Bucket[K]]:
         """Crops have one size: they fill each pass, whichever image and scale they are of."""
-        bucket: _Bucket[K] = _Bucket()
+        bucket: Bucket[K] = Bucket()
         for key, image in prepared:
             empty = [np.zeros((len(self.scales), net.dim), np.float32) for net in self.nets]
-            row = _Row(key, empty, len(self.scales) * self.grid**2)
+            row = Row(key, empty, len(self.scales) * self.grid**2)
             on_device = image.to(self.device)
             for s, q in enumerate(self.scales):
                 rescaled = images.rescale(on_device, q)
@@ -108,7 +109,7 @@ class MultiCrop(Dense):
                     bucket.pieces.append((row, s, rescaled[:, y : y + CROP, x : x + CROP]))
                     if bucket.pixels + CROP**2 > self._batch_pixels:
                         yield bucket
-                        bucket = _Bucket()
+                        bucket = Bucket()
         if bucket.pieces:
             yield bucket
 

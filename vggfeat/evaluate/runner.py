@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vggfeat.data.imagenet import Classified, Subset, read
-from vggfeat.descriptors import SCALES, Precision
+from vggfeat.descriptors import SCALES
 from vggfeat.errors import DataError, UsageError
 from vggfeat.evaluate.classes import match, output_names, read_classes
 from vggfeat.evaluate.methods import GRID, Dense, describers
@@ -16,6 +16,7 @@ from vggfeat.evaluate.result import Evaluation, summarise
 from vggfeat.evaluate.runs import open_runs, write_facts
 from vggfeat.extract import Item, extract
 from vggfeat.fetch import cache_dir
+from vggfeat.passes import Precision
 from vggfeat.weights import Weights
 
 # S of the published nets: the training scale was drawn from [256, 512] for each image.
