@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from vggfeat import __version__
-from vggfeat.cli import bench, describing, evaluate, weights
+from vggfeat.cli import bench, describing, evaluate, train, weights
 from vggfeat.errors import UsageError, VggfeatError
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ for command in (
     bench.bench,
     describing.nets,
     describing.export,
+    train.train,
     evaluate.evaluate,
 ):
     app.command()(command)

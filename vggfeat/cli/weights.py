@@ -1,4 +1,4 @@
-"""vggfeat weights: list, fetch, convert, verify."""
+"""vggfeat weights: list, fetch, convert, verify, publish."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,7 +7,7 @@ import typer
 
 from vggfeat.cli.options import Device, Net
 
-app = typer.Typer(help="List, fetch, convert and verify weights.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="List, fetch, convert, verify and publish weights.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("list")
@@ -63,3 +63,18 @@ def verify_weights(
 
         proof = check(file, device)
         typer.echo(f"golden     {proof.layer} is {proof.distance:.1g} from the recorded descriptor: the same numbers")
+
+
+@app.command("publish")
+def publish_weights(
+    run: Annotated[Path, typer.Argument(help="The folder of a run of `vggfeat train`.")],
+    out: Annotated[Path, typer.Argument(help="The native file, .safetensors; its card gets the suffix .md.")],
+    licence: Annotated[str, typer.Option(help="Of the weights, such as CC-BY-4.0.")],
+    dtype: Annotated[str, typer.Option(help="float32, float16 or bfloat16.")] = "float32",
+    name: Annotated[str, typer.Option(help="Title of the card. Default: the file's name.")] = "",
+) -> None:
+    """Make the best weights of a training run a file for others, with a model card: data, recipe, scores."""
+    from vggfeat.weights.publish import publish
+
+    published = publish(run, out, licence=licence, dtype=dtype, name=name)  # type: ignore[arg-type]
+    typer.echo(f"{published.weights.path}: sha256 {published.weights.sha256}; its card is {published.card}")

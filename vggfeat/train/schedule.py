@@ -1,0 +1,37 @@
+"""The learning rate: divided by 10 when the validation error stops improving (Sect. 3.1)."""
+
+import math
+from dataclasses import dataclass, replace
+
+FACTOR = 10
+
+
+@dataclass(frozen=True)
+class Plateau:
+    """Where a run stands: its lowest validation error so far (per cent), the epoch of it, the epochs without an
+    improvement, and how often the rate was divided. `over` once another division would be due after the last.
+    """
+
+    best: float = math.inf
+    best_epoch: int = -1
+    waited: int = 0
+    drops: int = 0
+    over: bool = False
+
+    def after(self, epoch: int, error: float, *, patience: int, gain: float, drops: int) -> "Plateau":
+        """The state after an epoch with this validation error. A NaN is no improvement.
+
+        Any lower error is the best net so far; only one that is lower by `gain` points starts the wait anew.
+        """
+        if error < self.best - gain:
+            return replace(self, best=error, best_epoch=epoch, waited=0)
+        now = replace(self, best=error, best_epoch=epoch) if error < self.best else self
+        if self.waited + 1 < patience:
+            return replace(now, waited=self.waited + 1)
+        if self.drops == drops:
+            return replace(now, waited=self.waited + 1, over=True)
+        return replace(now, waited=0, drops=self.drops + 1)
+
+    def rate(self, initial: float) -> float:
+        """The learning rate now."""
+        return initial / FACTOR**self.drops
