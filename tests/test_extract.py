@@ -1,11 +1,6 @@
 """Extraction: every file is described or listed, and a killed run ends as an unbroken one."""
 
 import os
-import random
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +9,10 @@ import pytest
 from PIL import Image
 
 import vggfeat
+from vggfeat import sources
 from vggfeat.descriptors import Describer
 from vggfeat.errors import DataError, ImageError, StoreError, UsageError
-from vggfeat.extract import Item, default_out, extract, list_items
+from vggfeat.extract import Item, default_out, extract
 from vggfeat.store import Store, load
 
 SCALES = (64, 96)
@@ -51,7 +47,7 @@ def same_rows(one: Path, two: Path) -> bool:
 def test_each_row_is_the_descriptor_of_its_image(photos, tmp_path, describer):
     store = extract(photos, tmp_path / "s.vggfeat", describer=describer)
     data = load(store.path)
-    assert data.paths == [item.path for item in list_items(photos)]
+    assert data.paths == [item.path for item in sources.items(photos)]
     assert sorted(data.paths) == sorted(p.relative_to(photos).as_posix() for p in photos.rglob("*.png"))
     for path, row in zip(data.paths, data.X, strict=True):
         np.testing.assert_allclose(row, describer.describe(photos / path), rtol=1e-5, atol=1e-6)
@@ -72,7 +68,9 @@ def test_a_second_run_reads_only_what_is_new(photos, tmp_path, describer, monkey
     photo(photos / "birds" / "new.png", seed=99)
     read = []
     prepare = Describer.prepare
-    monkeypatch.setattr(Describer, "prepare", lambda self, image: read.append(image) or prepare(self, image))
+    monkeypatch.setattr(
+        Describer, "prepare", lambda self, image, pixels: read.append(image) or prepare(self, image, pixels)
+    )
     store = extract(photos, tmp_path / "s", describer=describer)
     assert [file.name for file in read] == ["new.png"]
     assert len(store) == 24
@@ -83,54 +81,6 @@ def test_a_store_made_with_other_options_is_not_added_to(photos, tmp_path, descr
     other = Describer(weights=describer.nets[0].weights.path, layer="pool5", scales=SCALES, mirror=False)
     with pytest.raises(StoreError, match="made with mirror True, not False"):
         extract(photos, tmp_path / "s", describer=other)
-
-
-RUN = """
-import sys
-from vggfeat.extract import extract
-extract(sys.argv[1], sys.argv[2], weights=sys.argv[3], layer="pool5", scales=(64, 96), part_size=8)
-"""
-
-
-def test_killed_at_random_moments_it_ends_as_an_unbroken_run(tmp_path, describer):
-    """SIGKILL after each of five random delays; the store at the end is equal to the bit."""
-    for i in range(160):
-        photo(tmp_path / "photos" / f"{i:03}.png", [(200, 150), (150, 200)][i % 2], seed=i)
-    (tmp_path / "photos" / "broken.jpg").write_bytes(b"\xff\xd8\xff not a photo")
-    unbroken = extract(tmp_path / "photos", tmp_path / "unbroken", describer=describer, part_size=8)
-    broken = tmp_path / "broken.vggfeat"
-    command = [sys.executable, "-c", RUN, tmp_path / "photos", broken, describer.nets[0].weights.path]
-    rng, killed = random.Random(4), 0
-    for _ in range(5):
-        rows = len(list(broken.glob("part-*.parquet")))
-        run = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-        while len(list(broken.glob("part-*.parquet"))) == rows and run.poll() is None:
-            time.sleep(0.005)  # until the run writes: the kill then falls into its work, not its start
-        time.sleep(rng.uniform(0, 0.25))
-        killed += run.poll() is None
-        run.kill()
-        run.wait()
-    assert killed >= 3, "the runs ended before they could be killed: give them more images"
-    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
-    assert same_rows(broken, unbroken.path)
-    assert Store(broken).failures == unbroken.failures
-    assert not list(broken.glob("*.tmp"))
-
-
-def test_an_interrupt_keeps_what_is_done(photos, tmp_path, describer, monkeypatch):
-    def interrupted(self, prepared):
-        for n, pair in enumerate(stream(self, prepared)):
-            if n == 10:
-                raise KeyboardInterrupt
-            yield pair
-
-    stream = Describer.stream
-    monkeypatch.setattr(Describer, "stream", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        extract(photos, tmp_path / "s", describer=describer)
-    assert len(Store(tmp_path / "s")) == 10
-    monkeypatch.setattr(Describer, "stream", stream)
-    assert len(extract(photos, tmp_path / "s", describer=describer)) == 23
 
 
 def make_trouble(folder: Path) -> None:
@@ -221,7 +171,7 @@ def test_lists_of_paths(photos, tmp_path, describer):
     data = load(extract(photos / "list.csv", tmp_path / "c", describer=describer).path)
     assert (data.paths, data.labels) == (["cats/03.png", "dogs/01.png"], ["tabby", None])
     with pytest.raises(DataError, match="no column 'path'"):
-        list_items(photos / "other.csv")
+        next(sources.items(photos / "other.csv"))
 
 
 def test_one_image_and_images_in_memory(photos, tmp_path, describer):
@@ -278,19 +228,3 @@ def test_wrong_options(photos, tmp_path, describer):
     for options in ({"on_error": "ignore"}, {"part_size": 0}, {"dtype": "int8"}):
         with pytest.raises(UsageError):
             extract(photos, tmp_path / "s", describer=describer, **options)
-
-
-def test_two_runs_at_once_are_refused(photos, tmp_path, describer):
-    run = subprocess.Popen(
-        [sys.executable, "-c", f"import fcntl,sys,time; f=open({str(tmp_path / 'lock')!r},'w'); "
-         "fcntl.flock(f, fcntl.LOCK_EX); print('held', flush=True); time.sleep(60)"], stdout=subprocess.PIPE
-    )  # fmt: skip
-    try:
-        assert run.stdout and run.stdout.readline() == b"held\n"
-        (tmp_path / "s").mkdir()
-        (tmp_path / "s" / ".lock").symlink_to(tmp_path / "lock")
-        with pytest.raises(StoreError, match="another process"):
-            extract(photos, tmp_path / "s", describer=describer)
-    finally:
-        run.send_signal(signal.SIGKILL)
-        run.communicate()

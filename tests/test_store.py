@@ -1,13 +1,14 @@
 """The store: whole parts, a fingerprint that guards, aggregation when it is read."""
 
 import json
+import tracemalloc
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from vggfeat.errors import StoreError, UsageError
-from vggfeat.store import Record, Store, Writer, load
+from vggfeat.store import Names, Record, Store, Writer, load, names
 
 FINGERPRINT = {"net": "D", "layer": "fc7", "scales": [256, 384], "mean": (1.0, 2.0)}
 
@@ -77,7 +78,8 @@ def test_failures_survive_commas_and_newlines_in_names(store):
 
 def test_an_image_that_succeeds_later_leaves_the_failures(store):
     with Writer(store, FINGERPRINT) as writer:
-        assert writer.done == {"a.jpg", "b/ü 1.jpg", "c.jpg"}
+        assert all(name in writer.names for name in ("a.jpg", "b/ü 1.jpg", "c.jpg"))
+        assert len(writer.names) == 3
         writer.commit([record("x,\ny.jpg", [1, 1], [1, 1])])
     assert Store(store).failures == {}
     assert load(store).paths[-1] == "x,\ny.jpg"
@@ -133,7 +135,7 @@ def test_a_part_without_its_columns_is_refused(store):
     table = pq.read_table(store / "part-00000.parquet")
     for part in store.glob("part-*"):
         pq.write_table(table.drop_columns(["q384"]), part)
-    with pytest.raises(StoreError, match="lack the column q384"):
+    with pytest.raises(StoreError, match="lacks the column q384"):
         load(store)
 
 
@@ -174,3 +176,151 @@ def test_fusion_of_different_images_is_refused(tmp_path):
     two = write(tmp_path / "E", [record("b", [7, 0], [7, 0])])
     with pytest.raises(StoreError, match="same images"):
         load([one, two])
+
+
+@pytest.mark.parametrize("step", [23, pytest.param(1, marks=pytest.mark.slow)])
+def test_no_bit_of_a_part_changes_unnoticed(store, step):
+    """Single bits of a part flipped, one at a time: reading it gives the same rows, or says that it can't."""
+    part = store / "part-00000.parquet"
+    good, rows = part.read_bytes(), Store(store).read()
+    noticed = 0
+    for bit in range(0, 8 * len(good), step):
+        data = bytearray(good)
+        data[bit // 8] ^= 1 << bit % 8
+        part.write_bytes(bytes(data))
+        try:
+            assert Store(store).read(rows.column_names).equals(rows), f"bit {bit}"
+        except StoreError:
+            noticed += 1
+    assert noticed > 3 * len(good) / step
+
+
+def test_parts_are_named_by_place_and_never_overwritten(tmp_path):
+    with Writer(tmp_path / "s", FINGERPRINT) as writer:
+        for number, name in ((70, "d"), (5, "a"), (5, "b"), (None, "e"), (5, "c")):
+            writer.commit([record(name, [1, 1], [1, 1])], number)
+    names = [part.name for part in Store(tmp_path / "s").parts]
+    assert names == [f"part-{n}.parquet" for n in ("00005", "00005-2", "00005-3", "00070", "00071")]
+    assert load(tmp_path / "s").paths == ["a", "b", "c", "d", "e"]
+
+
+def test_rows_that_stand_twice_are_dropped_by_the_next_writer(tmp_path):
+    rows = {name: record(name, [i, 1], [1, i]) for i, name in enumerate("abcd")}
+    path = write(tmp_path / "s", [rows["a"], rows["b"]], [rows["b"], rows["c"]], [rows["c"]], [rows["d"]])
+    assert load(path).paths == ["a", "b", "b", "c", "c", "d"]
+    before = load(path).X
+    write(path)
+    assert load(path).paths == ["a", "b", "c", "d"]
+    np.testing.assert_array_equal(load(path).X, before[[0, 1, 3, 5]])
+    assert len(Store(path).parts) == 3
+
+
+def test_failures_of_several_processes_become_one_list(tmp_path):
+    path = write(tmp_path / "s", failures={"old": "gone", "mended": "was broken"})
+    for rank in range(3):
+        with Writer(path, FINGERPRINT, share=(rank, 3)) as writer:
+            writer.failures[f"bad {rank}"] = "broken"
+            writer.commit([record("mended" if rank else "a", [1, 1], [1, 1])] if rank < 2 else [])
+        assert Store(path).failures.keys() >= {"old", *(f"bad {r}" for r in range(rank + 1))}  # at any time
+        assert writer.settled == Store(path).settled == (rank == 2)
+    assert Store(path).failures.keys() == {"old", "bad 0", "bad 1", "bad 2"}
+    assert sorted(p.name for p in path.glob("*.csv")) == ["failures.csv"]
+
+
+def test_failures_that_are_damaged_are_named(store):
+    (store / "failures.csv").write_bytes(b"path,reason\n\xff,x\n")
+    with pytest.raises(StoreError, match=r"failures\.csv: is damaged .* tried again"):
+        write(store)
+
+
+def test_names_are_a_set(monkeypatch):
+    """Also across packing: against Python's own set, with digests that end in zeros among them."""
+    monkeypatch.setattr(names, "FRESH", 50)
+    rng, packed, known = np.random.default_rng(0), Names(), set()
+    for name in map(str, rng.integers(0, 3000, 6000)):
+        assert (name in packed) == (name in known)
+        assert packed.add(name) == (name not in known)
+        known.add(name)
+    assert len(packed) == len(known)
+    assert sum(len(names._digest(name)) < 16 for name in known) > 3
+    assert all(name in packed for name in known)
+    assert "3000" not in packed
+
+
+def many(path, n=500, dim=64, seed=0, order=None):
+    """A store of n rows in parts of 60."""
+    X = np.random.default_rng(seed).random((n, 2, dim), np.float32)
+    records = [record(f"{i:04}.jpg", X[i, 0], X[i, 1], str(i % 7)) for i in (range(n) if order is None else order)]
+    return write(path, *(records[start : start + 60] for start in range(0, n, 60)))
+
+
+SOME = [slice(3, 400, 7), slice(None, None, -1), [499, 0, 61, 61, -2], np.arange(500) % 3 == 0, [], np.array([59, 60])]
+
+
+@pytest.mark.parametrize("rows", SOME)
+def test_some_rows(tmp_path, rows):
+    path = many(tmp_path / "s")
+    whole, some = load(path, agg="stack"), load(path, agg="stack", rows=rows)
+    chosen = np.arange(500)[np.array(rows, int) if isinstance(rows, list) else rows]
+    np.testing.assert_array_equal(some.X, whole.X[chosen])
+    assert some.paths == [whole.paths[i] for i in chosen]
+    assert some.labels == [whole.labels[i] for i in chosen]
+
+
+def test_rows_that_are_not_there(tmp_path):
+    path = many(tmp_path / "s", 20)
+    for rows in ([20], [0.5], np.ones(3, bool), ["a"]):
+        with pytest.raises(UsageError, match="rows of a store of 20"):
+            load(path, rows=rows)
+
+
+def test_parts_without_wanted_rows_are_not_read(tmp_path):
+    path = many(tmp_path / "s")
+    part = path / "part-00000.parquet"
+    data = bytearray(part.read_bytes())
+    data[len(data) // 2] ^= 1
+    part.write_bytes(data)
+    with pytest.raises(StoreError, match="damaged"):
+        load(path, rows=[0])
+    assert load(path, rows=[60, 499]).X.shape == (2, 64)
+
+
+@pytest.mark.parametrize("normalize", ["l2", "per-scale", "none"])
+@pytest.mark.parametrize("n", [500, 0])
+def test_a_mapped_matrix_is_the_same_and_a_npy_file(tmp_path, normalize, n):
+    other = np.random.default_rng(1).permutation(500)
+    stores = [many(tmp_path / "D"), many(tmp_path / "E", seed=1, order=other)]
+    whole = load(stores, agg="max", normalize=normalize, rows=slice(n))
+    mapped = load(stores, agg="max", normalize=normalize, rows=slice(n), mmap=tmp_path / "x.npy")
+    assert isinstance(mapped.X, np.memmap) == (n > 0)
+    np.testing.assert_array_equal(mapped.X, whole.X)
+    np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), whole.X)
+    assert not list(tmp_path.glob("*.tmp"))
+    if n:
+        E = load(stores[1], agg="max", normalize=normalize)
+        row = load(stores[0], agg="max", normalize=normalize).X[17], E.X[E.paths.index("0017.jpg")]
+        fused = np.concatenate(row) / (1 if normalize == "none" else 2**0.5)
+        np.testing.assert_allclose(whole.X[17], fused, rtol=1e-6)
+
+
+def test_batches_are_the_rows_in_order(tmp_path):
+    path = many(tmp_path / "s")
+    batches = list(Store(path).batches(["path"], size=25))
+    assert max(map(len, batches)) <= 25
+    assert [name for batch in batches for name in batch["path"].to_pylist()] == Store(path).paths
+
+
+def test_a_store_is_mapped_and_walked_in_little_memory(tmp_path):
+    """A matrix of 16 MB in a small fraction of that; numpy and Arrow count what they hold."""
+    import pyarrow as pa
+
+    path = many(tmp_path / "s", 4000, 1024)
+    held = pa.total_allocated_bytes()
+    tracemalloc.start()
+    load(path, mmap=tmp_path / "x.npy")
+    for _ in Store(path).batches(size=64):
+        assert pa.total_allocated_bytes() - held < 4e6
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert np.load(tmp_path / "x.npy", mmap_mode="r").nbytes == 4000 * 1024 * 4
+    assert peak < 7e6

@@ -103,14 +103,14 @@ class Describer(Passes):
             part.nets = [net]
         return parts
 
-    def describe(self, image: Source | Iterable[Source]) -> np.ndarray:
+    def describe(self, image: Source | Iterable[Source], max_pixels: int = images.MAX_PIXELS) -> np.ndarray:
         """float32 (dim,) for one image, (N, dim) for a list of N (or a uint8 array (N, H, W, 3)).
 
-        Raises ImageError, naming the file, for the first image that can't be described.
+        Raises ImageError, naming the file, for the first image that can't be described or has more pixels.
         """
         if is_image(image):
-            return self.describe([image])[0]
-        rows = dict(self.stream((i, self.prepare(one)) for i, one in enumerate(image)))
+            return self.describe([image], max_pixels)[0]
+        rows = dict(self.stream((i, self.prepare(one, max_pixels)) for i, one in enumerate(image)))
         if not rows:
             return np.zeros((0, self.dim), np.float32)
         ordered = [rows[i] for i in range(len(rows))]

@@ -1,7 +1,9 @@
 """Images to descriptors: extract, describe, classify, export, nets."""
 
+import os
+import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -20,9 +22,16 @@ from vggfeat.cli.options import (
     whole_numbers,
 )
 
+if TYPE_CHECKING:
+    from vggfeat.store import Store
+
+MaxPixels = Annotated[int, typer.Option(help="An image that has more is not read.")]
+
 
 def extract(
-    source: Annotated[Path, typer.Argument(help="A folder, a .txt or .csv list, or an image.")] = Path(),
+    source: Annotated[
+        str, typer.Argument(help="A folder, list (.txt, .csv, .parquet), tar, glob or image; or its address, s3://...")
+    ] = ".",
     out: Annotated[Path | None, typer.Option(help="The store. Default: SOURCE.vggfeat, here.")] = None,
     net: Net = None,
     scales: Scales = DEFAULT_SCALES,
@@ -34,32 +43,61 @@ def extract(
     precision: PrecisionOption = "auto",
     ceil: Ceil = False,
     on_error: Annotated[str, typer.Option(help="An image that can't be read: skip or fail.")] = "skip",
-    part_size: Annotated[int, typer.Option(help="Images in a Parquet part.")] = 1000,
+    part_size: Annotated[int, typer.Option(help="Images in a Parquet part, and in what one process takes.")] = 1000,
     dtype: Annotated[str, typer.Option(help="Of the stored vectors: float32 or float16.")] = "float32",
+    max_pixels: MaxPixels = 89_478_485,
     workers: Annotated[int | None, typer.Option(help="Threads that decode. Default: all processors.")] = None,
+    deterministic: Annotated[bool, typer.Option("--deterministic", help="The same bits in each run.")] = False,
 ) -> None:
-    """Describe all images of a folder into a store; the same command continues a run that was killed."""
-    from vggfeat.extract import extract
+    """Describe all images of a folder into a store; the same command continues a run that was killed.
 
-    store = extract(
-        source,
-        out,
-        net=net,
-        scales=scales,
-        agg=agg,
-        layer=layer,
-        weights=weights,
-        mirror=mirror,
-        device=device,
-        precision=precision,
-        ceil=ceil,
-        on_error=on_error,  # type: ignore[arg-type]
-        part_size=part_size,
-        dtype=dtype,  # type: ignore[arg-type]
-        workers=workers,
-    )
+    Under torchrun the processes share the work, each with the CUDA device of its own.
+    """
+    from vggfeat.extract import default_out, extract
+    from vggfeat.extract.settings import local_device, share_of_environment
+
+    out = out or default_out(source)
+    share = share_of_environment()
+    try:
+        store = extract(
+            source,
+            out,
+            net=net,
+            scales=scales,
+            agg=agg,
+            layer=layer,
+            weights=weights,
+            mirror=mirror,
+            device=local_device(device, share),
+            precision=precision,
+            ceil=ceil,
+            on_error=on_error,  # type: ignore[arg-type]
+            part_size=part_size,
+            dtype=dtype,  # type: ignore[arg-type]
+            max_pixels=max_pixels,
+            workers=workers,
+            deterministic=deterministic,
+            share=share,
+        )
+    except KeyboardInterrupt:
+        _end_now(f"interrupted; what is described is in {out}, the same command continues it")
+    _say_what_is_done(store, share)
+
+
+def _say_what_is_done(store: "Store", share: tuple[int, int]) -> None:
+    if share[1] > 1:
+        typer.echo(f"{store.path}: process {share[0]} of {share[1]} has ended")
+        if not store.settled:  # the last says it for all
+            return
     failed = len(store.failures)
     typer.echo(f"{store.path}: {len(store)} images described" + (f", {failed} failed (failures.csv)" if failed else ""))
+
+
+def _end_now(message: str) -> NoReturn:
+    """Python would wait for the threads: a pass of the net takes seconds."""
+    typer.echo(f"vggfeat: {message}", err=True)
+    sys.stdout.flush()
+    os._exit(130)
 
 
 def describe(
@@ -75,6 +113,7 @@ def describe(
     device: Device = "auto",
     precision: PrecisionOption = "auto",
     ceil: Ceil = False,
+    max_pixels: MaxPixels = 89_478_485,
 ) -> None:
     """Print the descriptors of images, a line each: the name, then its values, with tabs; or save them."""
     import numpy as np
@@ -93,7 +132,7 @@ def describe(
         precision=precision,  # type: ignore[arg-type]
         ceil=ceil,
     )
-    matrix = describer.describe(list(images))
+    matrix = describer.describe(list(images), max_pixels)
     if out is not None:
         np.save(out, matrix)
         return

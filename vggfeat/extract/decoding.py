@@ -1,0 +1,102 @@
+"""Reading and decoding images in threads, a bounded number of them, and of bytes, ahead of the net."""
+
+import os
+import re
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from torch import Tensor
+
+from vggfeat.descriptors import Describer
+from vggfeat.errors import ImageError
+from vggfeat.sources import Fetched, Item
+
+AHEAD = 4  # images a worker
+BYTES_AHEAD = 2**30  # of decoded images that wait
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """An item at its place in the source: uint8 (3, H, W), or why it can't be had."""
+
+    place: int
+    item: Item
+    image: "Tensor | ImageError"
+
+    @property
+    def reason(self) -> str:
+        """Why, without the name that stands beside it."""
+        return re.sub(r"^image of \d+ bytes: ", "", str(self.image).removeprefix(f"{self.item.image}: "))
+
+    @property
+    def error(self) -> ImageError:
+        """Why, with the name."""
+        named = isinstance(self.image, ImageError) and self.image is not self.item.image
+        return self.image if named else ImageError(f"{self.item.path}: {self.image}")  # type: ignore[return-value]
+
+
+class Decoder:
+    """Threads that prepare images for a describer."""
+
+    def __init__(self, describer: Describer, max_pixels: int, workers: int | None = None) -> None:
+        local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))  # processes of torchrun on this machine
+        workers = workers or max(1, (os.cpu_count() or 1) // local)
+        self._describer, self._max_pixels = describer, max_pixels
+        self._ahead = AHEAD * workers
+        self._bytes, self._lock = 0, Lock()
+        self._pool = ThreadPoolExecutor(workers, "decode")
+
+    def __enter__(self) -> "Decoder":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def decode(self, items: Iterable[tuple[int, Item]]) -> Iterator[Decoded]:
+        """In the order of the items."""
+        pending: deque[tuple[int, Item, Future[Tensor]]] = deque()
+        for place, item in items:
+            pending.append((place, item, self._pool.submit(self._read, item)))
+            while len(pending) > self._ahead or (pending and self._bytes > BYTES_AHEAD):
+                yield self._result(*pending.popleft())
+        while pending:
+            yield self._result(*pending.popleft())
+
+    def _read(self, item: Item) -> Tensor:
+        if isinstance(item.image, ImageError):
+            raise item.image
+        image = item.image.fetch() if isinstance(item.image, Fetched) else item.image
+        before = _state(image)
+        tensor = self._describer.prepare(image, self._max_pixels)
+        if _state(image) != before:
+            raise ImageError(f"{item.image}: changed while it was read; run the extraction again")
+        self._count(tensor.nbytes)
+        return tensor
+
+    def _result(self, place: int, item: Item, future: Future[Tensor]) -> Decoded:
+        try:
+            tensor = future.result()
+        except ImageError as error:
+            return Decoded(place, item, error)
+        self._count(-tensor.nbytes)
+        return Decoded(place, item, tensor)
+
+    def _count(self, number: int) -> None:
+        with self._lock:
+            self._bytes += number
+
+
+def _state(image: Any) -> tuple[int, int, int] | None:
+    """What changes when a file does."""
+    if not isinstance(image, Path):
+        return None
+    try:
+        found = image.stat()
+    except (OSError, ValueError):
+        return None  # reading it says why
+    return found.st_ino, found.st_size, found.st_mtime_ns

@@ -1,0 +1,69 @@
+"""Globs and braces: shards/{000..099}.tar, photos/*/img_*.jpg"""
+
+import glob
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from vggfeat.errors import DataError
+from vggfeat.sources import shards
+from vggfeat.sources.item import Item, utf8
+
+_BRACE = re.compile(r"\{([^{}]*)\}")
+_RANGE = re.compile(r"(\d+)\.\.(\d+)")
+
+
+def is_pattern(text: str) -> bool:
+    return bool(glob.has_magic(text) or _BRACE.search(text))
+
+
+def fixed_part(text: str) -> str:
+    """The folders before the first that has a brace or a glob in it; all of a text that has none."""
+    folders = text.split("/")
+    for n, folder in enumerate(folders):
+        if is_pattern(folder):
+            return "/".join(folders[:n])
+    return text
+
+
+def expand(text: str) -> Iterator[str]:
+    """{000..099} counts, with leading zeros as in its first number; {a,b} lists; one after another."""
+    found = _BRACE.search(text)
+    if not found:
+        yield text
+        return
+    for word in _words(found[1]):
+        for rest in expand(text[found.end() :]):
+            yield text[: found.start()] + word + rest
+
+
+def _words(inside: str) -> Iterator[str]:
+    if numbers := _RANGE.fullmatch(inside):
+        first, last = numbers.groups()
+        for number in range(int(first), int(last) + 1):
+            yield f"{number:0{len(first)}d}"
+    else:
+        yield from inside.split(",")
+
+
+def items(text: str) -> Iterator[Item]:
+    """The images and tars that a pattern names, relative to the part of it that is fixed. Raises DataError."""
+    base = Path(fixed_part(text) or ("/" if text.startswith("/") else "."))
+    found = False
+    for pattern in expand(text):
+        for file in _matches(pattern):
+            found = True
+            name = "/".join(map(utf8, file.relative_to(base).parts))
+            if shards.is_shard(name):
+                yield from shards.members(file, name)
+            elif not file.is_dir():
+                yield Item(name, file, name.split("/")[0] if "/" in name else None)
+    if not found:
+        raise DataError(f"{text}: matches no file")
+
+
+def _matches(pattern: str) -> list[Path]:
+    """Sorted. A brace alone names files that are to be there: one that isn't becomes a failure."""
+    if not glob.has_magic(pattern):
+        return [Path(pattern)]
+    return sorted(map(Path, glob.glob(pattern)))  # noqa: PTH207  (a pattern may be absolute)
