@@ -9,6 +9,9 @@ from zlib import crc32
 
 import pytest
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # the cores are shared among the workers; torch reads it when it is loaded
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 SHARED = Path(os.environ.get("VGGFEAT_TEST_SHARED", Path(__file__).parents[2] / "shared"))
 
 
