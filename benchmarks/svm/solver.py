@@ -143,8 +143,8 @@ def objectives(problem: Problem, solution: Solution) -> np.ndarray:
 def losses(problem: Problem, solution: Solution, i: int) -> np.ndarray:
     """Of each sample in each class's problem (N, K) at the i-th C, in float64."""
     coef, intercept = solution.coef[i].astype(float), solution.intercept[i].astype(float)
-    strips = [problem.X[start : start + 1024].astype(float) for start in range(0, len(problem.X), 1024)]
-    scores = np.vstack([strip @ coef.T for strip in strips]) + intercept
+    strips = (problem.X[start : start + 1024] for start in range(0, len(problem.X), 1024))
+    scores = np.vstack([strip.astype(float) @ coef.T for strip in strips]) + intercept
     return np.maximum(0, 1 - np.where(problem.positive, 1, -1) * scores)
 
 
@@ -186,6 +186,7 @@ def caltech256(options: argparse.Namespace) -> dict[str, Any]:
     problem = one_vs_rest(X, labels)
     solution, seconds = timed("newton", problem, options.jobs)
     peak = peak_gb()
+    print("peak", peak, "GB", flush=True)
     test_labels = np.arange(10 * classes) % classes
     test = mixture(test_labels, dim, seed=1)
     recalls = [

@@ -70,8 +70,7 @@ def _oxford(
 
 def _torchvision(file: str, top1: float, top5: float, golden: Mapping[str, tuple[float, ...]] | None = None) -> Entry:
     url, check = f"{_TORCH}/{file}", Check(sha256_prefix=Path(file).stem.rpartition("-")[2])
-    about = ("torchvision", "torchvision", "BSD-3-Clause")
-    return Entry(file, (url,), *about, check, top1, top5, golden=golden or {})
+    return Entry(file, (url,), "torchvision", "torchvision", "BSD-3-Clause", check, top1, top5, golden=golden or {})
 
 
 # As `vggfeat.golden` compares them. Oxford's E: from its convolutional layers, rounded to float16. torchvision's D:
