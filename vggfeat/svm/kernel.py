@@ -1,6 +1,7 @@
 """The kernel G = X X' + 1 of N samples X (N, D), the 1 being the bias: as a matrix, or by its factors."""
 
 import warnings
+from abc import ABC, abstractmethod
 from functools import cached_property
 
 import torch
@@ -13,19 +14,19 @@ COLUMNS = 4096  # of X at a time, on their way to another type or device
 ROWS = 2048  # of the Gram matrix at a time
 
 
-class Kernel:
+class Kernel(ABC):
     """What solving asks of G, in one floating point type on one device. X: float32 (N, D) on the CPU."""
 
     def __init__(self, X: Tensor, dtype: torch.dtype, device: torch.device) -> None:
         self.X, self.dtype, self.device = X, dtype, device
 
+    @abstractmethod
     def product(self, V: Tensor) -> Tensor:
         """V G, (m, N) -> (m, N)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def block(self, rows: Tensor) -> Tensor:
         """G of some samples, rows int (m,) -> a new (m, m)."""
-        raise NotImplementedError
 
     def weights(self, V: Tensor) -> tuple[Tensor, Tensor]:
         """V X and the sums of V's rows, (m, N) -> float32 (m, D) and (m,) on the CPU."""
