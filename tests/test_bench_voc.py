@@ -338,6 +338,7 @@ def test_the_papers_recipe_and_what_wins_over_it(monkeypatch):
         asked.append((net, settings["scales"], settings["agg"]))
         raise DataError("enough")
 
+    monkeypatch.setattr(runner, "_images", lambda *_: None)
     monkeypatch.setattr(runner, "Describer", stop)
 
     def describer(name, **more):

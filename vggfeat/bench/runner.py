@@ -69,8 +69,8 @@ def run(
     _check(benchmark, seeds, background, box, submission, comp, solver)
     began = time.perf_counter()
     choices = Choices(recipe, net, scales, agg, weights, options)
+    images = _images(benchmark, root, background)  # first: for data that aren't there no weights need be fetched
     describer = choices.describer(benchmark)
-    images = _images(benchmark, root, background)
     folds = _folds(benchmark, images, splits, (seeds, train_per_class, test_per_class))
     if save_splits is not None:
         write_splits(folds, images, benchmark.name, Path(save_splits))
