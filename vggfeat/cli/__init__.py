@@ -10,8 +10,11 @@ from typing import Annotated
 import typer
 
 from vggfeat import __version__
+from vggfeat.allocator import keep_freed_memory
 from vggfeat.cli import bench, describing, evaluate, train, weights
 from vggfeat.errors import UsageError, VggfeatError
+
+INTERRUPTED = 130  # the exit status that typer makes of a KeyboardInterrupt
 
 app = typer.Typer(
     help="VGG descriptors of images, as Simonyan & Zisserman describe them, and what they are worth.",
@@ -49,14 +52,17 @@ def _options(
 
 def main() -> None:
     """The entry point: errors become one line on stderr and an exit status (1 failed, 2 wrong usage)."""
+    keep_freed_memory()
     try:
         app()
     except UsageError as error:
         _fail(str(error), 2)
     except VggfeatError as error:
         _fail(str(error), 1)
-    except KeyboardInterrupt:
-        _fail("interrupted; what is done is kept, the same command continues it", 130)
+    except (KeyboardInterrupt, SystemExit) as error:
+        if isinstance(error, SystemExit) and error.code != INTERRUPTED:
+            raise
+        _fail("interrupted; what is done is kept, the same command continues it", INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
