@@ -7,6 +7,8 @@ import math
 import numpy as np
 import pytest
 from PIL import Image
+from report_kit import deciding
+from typer.testing import CliRunner
 
 from vggfeat import bench, cli
 from vggfeat.bench import BENCHMARKS, run, trial
@@ -62,6 +64,17 @@ def test_a_folder_of_ones_own(tmp_path, options):
     assert result.config["train_per_class"] == 5  # half of the smallest class
 
 
+def test_a_class_too_small_for_what_is_asked_is_named():
+    images = numbered_set(per_class=8)
+    assert class_splits(BENCHMARKS["folder"], images, None, 7, None).notes == ()
+    few = class_splits(BENCHMARKS["folder"], images, None, 8, None)
+    with pytest.raises(
+        DataError, match="numbered: can't hold out samples to choose C: no class has two training images"
+    ):
+        class_splits(BENCHMARKS["folder"], images, None, 1, None)
+    assert few.notes == ("fewer than 8 training images: 2 of 2 classes; a has 7",)
+
+
 def test_its_own_train_and_test_are_one_split_without_deviation(tmp_path, options):
     colour_photos(tmp_path / "photos" / "train", 5)
     colour_photos(tmp_path / "photos" / "test", 3, seed=1)
@@ -90,7 +103,7 @@ def test_broken_images_are_left_out_and_said(tmp_path, options):
     photos = colour_photos(tmp_path / "photos", 8)
     (photos / "red" / "00.png").write_bytes(b"")
     result = run(BENCHMARKS["folder"], root=photos, seeds=1, **options)
-    assert "1 of 24 images could not be read and were left out" in result.notes
+    assert any(note.startswith("1 of 24 images could not be read and were left out, such as ") for note in result.notes)
 
 
 def test_fusion_of_two_nets(tmp_path, options, tiny_weights):
@@ -223,5 +236,32 @@ def test_wrong_numbers_and_missing_data(tmp_path, options):
     colour_photos(tmp_path / "p" / "train", 2)
     with pytest.raises(DataError, match="no test folder"):
         run(BENCHMARKS["folder"], root=tmp_path / "p", **options)
-    with pytest.raises(UsageError, match="at least 1 image"):
-        run(BENCHMARKS["folder"], root=colour_photos(tmp_path / "q", 3), train_per_class=-1, **options)
+    photos = colour_photos(tmp_path / "q", 3)
+    for wrong in ({"train_per_class": -1}, {"train_per_class": 0}, {"test_per_class": 0}):
+        with pytest.raises(UsageError, match="at least 1 image"):
+            run(BENCHMARKS["folder"], root=photos, **wrong, **options)
+    with pytest.raises(UsageError, match="jobs must be"):
+        run(BENCHMARKS["folder"], root=photos, **{**options, "jobs": 0})
+
+
+def test_what_can_not_be_written_or_compared_is_said_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(bench, "run", lambda *_, **__: pytest.fail("the work was begun"))
+    (tmp_path / "record.json").write_text("[1]")
+    for words, error, said in [
+        (["--json", tmp_path], UsageError, "is a folder; name a file"),
+        (["--json", tmp_path / "none/r.json"], UsageError, "no such folder for r.json"),
+        (["--save-splits", tmp_path], UsageError, "is a folder; name a file"),
+        (["--check", "--record", tmp_path / "none.json"], DataError, "no such record"),
+        (["--check", "--record", tmp_path / "record.json"], DataError, "a record is a list of results"),
+        (["--record", tmp_path / "record.json"], UsageError, "a record is for --check"),
+    ]:
+        ran = CliRunner().invoke(cli.app, ["bench", "digits", *map(str, words)])
+        assert isinstance(ran.exception, error) and said in str(ran.exception)
+
+
+def test_the_papers_deviations_stand_beside_its_figures():
+    result = deciding(("ant", "bee"), paper_std=dict(BENCHMARKS["caltech101"].paper_std))
+    lines = [line.split() for line in result.table().splitlines()]
+    assert ["paper:", "E", "92.3", "±", "0.5"] in lines
+    assert BENCHMARKS["caltech101"].paper_std.keys() == BENCHMARKS["caltech101"].paper.keys()
+    assert BENCHMARKS["caltech256"].paper_std.keys() == BENCHMARKS["caltech256"].paper.keys()

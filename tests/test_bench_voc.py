@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from voc_kit import action_kit, classification_kit
 
 from vggfeat import cli
-from vggfeat.bench import BENCHMARKS, run, runner
+from vggfeat.bench import BENCHMARKS, run, runner, trial
 from vggfeat.bench.precision import MAP_2007, MAP_2012, official_splits
 from vggfeat.bench.precision import test_fold as fold_of_test
 from vggfeat.bench.probe import evaluate_splits, score_fold
@@ -317,6 +317,14 @@ def test_the_splits_of_people_go_to_a_file_and_come_back(kits, options, tmp_path
 def test_wrong_usage(name, more, message, kits, options):
     with pytest.raises(UsageError, match=message):
         run(BENCHMARKS[name], root=kits.get(name), **{**options, **more})
+
+
+@pytest.mark.parametrize("name", ["voc2007", "voc2012-actions"])
+def test_a_submission_that_can_not_be_written_is_said_before_the_work(name, kits, options, tmp_path, monkeypatch):
+    monkeypatch.setattr(trial.Trial, "fill", lambda *_: pytest.fail("the work was begun"))
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(DataError, match=r"taken.*can't be written"):
+        run(BENCHMARKS[name], root=kits[name], submission=tmp_path / "taken", **options)
 
 
 def test_real_photos_from_the_kit_to_the_table(shared, options, tmp_path):

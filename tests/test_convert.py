@@ -28,8 +28,8 @@ from foreign_files import (
 from safetensors.torch import save_file
 from torch import Tensor
 
-from vggfeat.errors import WeightsError
-from vggfeat.nets import VGG
+from vggfeat.errors import UsageError, WeightsError
+from vggfeat.nets import VGG, tensor_shapes
 from vggfeat.weights import OXFORD, TORCHVISION, convert, load, read
 from vggfeat.weights.native import save
 
@@ -309,6 +309,52 @@ def test_truncated_hdf5(share: float, tmp_path: Path) -> None:
     src = write_keras(tmp_path / "x.h5", keras_layers("D"))
     cut(src, share)
     refused(src)
+
+
+def test_a_small_file_does_not_unpack_to_a_large_net(tmp_path: Path) -> None:
+    """Stride 0 in PyTorch's files, datasets that were never written in HDF5: any size from some kilobytes."""
+    shapes = list(tensor_shapes("A", 2.0, 10).values())
+    names = torchvision_net("A").state_dict()
+    one = torch.zeros(1)
+    torch.save({name: one.expand(shape) for name, shape in zip(names, shapes, strict=True)}, tmp_path / "x.pth")
+    refused(tmp_path / "x.pth", "values, in")
+    with h5py.File(tmp_path / "x.h5", "w") as file:
+        for layer, (kernel, bias) in keras_layers("D").items():
+            inputs = 3 if layer == "block1_conv1" else kernel.shape[-2] * 16
+            file.create_dataset(f"{layer}/kernel", (*kernel.shape[:-2], inputs, kernel.shape[-1] * 16), "f4")
+            file.create_dataset(f"{layer}/bias", (len(bias) * 16,), "f4")
+    refused(tmp_path / "x.h5", "values, in")
+
+
+def test_whose_training_it_is_can_be_said(state: State, tmp_path: Path) -> None:
+    """Caffe's nets go about as torchvision's state dicts too, and want BGR in 0..255 all the same."""
+    torch.save(state, tmp_path / "x.pth")
+    said = convert(tmp_path / "x.pth", tmp_path / "x.safetensors", lineage="oxford")
+    assert (said.lineage, said.preprocessing) == ("oxford", OXFORD)
+    with pytest.raises(UsageError, match="no lineage 'caffe'; take one of oxford, torchvision"):
+        convert(tmp_path / "x.pth", tmp_path / "y.safetensors", lineage="caffe")  # type: ignore[arg-type]
+
+
+def test_the_source_is_never_overwritten(state: State, tmp_path: Path) -> None:
+    src, link = tmp_path / "x.safetensors", tmp_path / "link.safetensors"
+    save_file(state, src)
+    link.symlink_to(src)
+    before = src.read_bytes()
+    for out in (src, link):
+        with pytest.raises(WeightsError, match="is the file to convert"):
+            convert(src, out)
+    with pytest.raises(WeightsError, match="is a folder; name a file"):
+        convert(src, tmp_path)
+    assert src.read_bytes() == before
+
+
+def test_files_that_point_elsewhere(tmp_path: Path) -> None:
+    """A whole Keras model holds the weights in a file of its own; a run's checkpoint lies beside its weights."""
+    with zipfile.ZipFile(tmp_path / "x.keras", "w") as archive:
+        archive.writestr("model.weights.h5", b"")
+    refused(tmp_path / "x.keras", "model.weights.h5")
+    save_file({"net/conv1_1.weight": torch.ones(1)}, tmp_path / "x.safetensors", {"format": "vggfeat-train/1"})
+    refused(tmp_path / "x.safetensors", "best.safetensors")
 
 
 @pytest.mark.slow

@@ -75,12 +75,40 @@ def test_a_wrong_preprocessing_is_noticed(changes: Any, least: float, shared: Sh
 
 def test_weights_without_a_record(tiny_weights: Callable[..., Path]) -> None:
     recorded = r"recorded are oxford E \(pool5\), torchvision D \(pool5\), slim A"
-    with pytest.raises(WeightsError, match=f"no descriptor is recorded .* {recorded}"):
-        golden.check(tiny_weights("D"))
+    with pytest.raises(WeightsError, match=f"no descriptor of its training and net is recorded.* {recorded}"):
+        golden.check(tiny_weights("D"), "cpu")
 
 
-def test_the_command() -> None:
-    file = weights.resolve("slim").path
-    command = ["weights", "verify", str(file), "--golden", "--device", "cpu"]
-    output = CliRunner().invoke(cli.app, command, catch_exceptions=False).output
-    assert output.splitlines()[-1].startswith("golden     fc7 is ")
+def verify(file: Path) -> tuple[list[str], BaseException | None]:
+    ran = CliRunner().invoke(cli.app, ["weights", "verify", str(file), "--golden", "--device", "cpu"])
+    return ran.stdout.splitlines(), ran.exception
+
+
+def test_the_command_proves_and_shows_the_numbers() -> None:
+    lines, error = verify(weights.resolve("slim").path)
+    assert error is None or error.args == (0,)
+    assert lines[-1].startswith("golden     fc7 is ")
+    layer, *numbers = lines[-2].split()
+    assert layer == "fc7"
+    np.testing.assert_allclose(np.array(numbers, float), REGISTRY["slim", "A"].golden["fc7"], atol=2e-5)
+
+
+def test_without_a_record_the_command_shows_numbers_to_compare(tiny_weights: Callable[..., Path]) -> None:
+    lines, error = verify(tiny_weights("D", top="fc6"))
+    assert isinstance(error, WeightsError)
+    layer, *numbers = lines[-1].split()
+    assert layer == "fc6"
+    assert np.array(numbers, float) == pytest.approx(
+        golden.signature(weights.read(tiny_weights("D", top="fc6")), "fc6"), abs=1e-5
+    )
+
+
+def test_layers_beyond_the_record_are_not_passed_off_as_proven(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record of pool5 alone, as of the files whose fully connected layers nobody here has seen."""
+    slim = REGISTRY["slim", "A"]
+    monkeypatch.setitem(REGISTRY, ("slim", "A"), replace(slim, golden={"pool5": slim.golden["pool5"]}))
+    lines, error = verify(weights.resolve("slim").path)
+    assert error is None or error.args == (0,)
+    assert [line.split()[0] for line in lines[-4:]] == ["pool5", "fc7", "golden", "fc7"]
+    assert lines[-2].startswith("golden     pool5 is ")
+    assert "fc7 has no record" in lines[-1]

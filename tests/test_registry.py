@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 import torch
 from foreign_files import WIDTH, keras_layers, torchvision_net, without_top, write_keras
+from typer.testing import CliRunner
 
+from vggfeat import cli
 from vggfeat.errors import UsageError, WeightsError
 from vggfeat.nets import VGG, parameter_count
 from vggfeat.weights import OXFORD, REGISTRY, TORCHVISION, available, load, native, read, registry, resolve
@@ -261,6 +263,15 @@ def test_a_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monk
     fails([str(tmp_path / "file"), "VGGFEAT_CACHE"], "oxford", "D")
 
 
+def test_the_command_fetches_several_nets(published: Published, cache: Path) -> None:
+    ran = CliRunner().invoke(cli.app, ["weights", "fetch", "torchvision", "--net", "D,A"], catch_exceptions=False)
+    assert ran.stdout.split() == [str(cache / f"torchvision-{net}.safetensors") for net in "DA"]
+    assert len(published.seen) == 2
+    ran = CliRunner().invoke(cli.app, ["weights", "fetch", "oxfort"])
+    assert isinstance(ran.exception, UsageError)
+    assert "no weights 'oxfort' to fetch; take one of oxford, torchvision, slim" in str(ran.exception)
+
+
 @pytest.mark.parametrize("net", ["C", "A-LRN", "B-5x5"])
 def test_nets_that_nobody_publishes(net: str) -> None:
     fails([f"nobody publishes weights of net {net}"], "auto", net)
@@ -318,7 +329,7 @@ def test_a_foreign_file_is_converted_once(tmp_path: Path, cache: Path) -> None:
     assert weights.path.stat() == written
     torch.save(torchvision_net("B", seed=1).state_dict(), src)
     assert resolve(src).sha256 != weights.sha256
-    fails(["holds net B, not D"], src, "D")
+    fails(["trained.pth (", "holds net B, not D"], src, "D")
 
 
 @pytest.mark.parametrize("content", [b"", b"GIF89a", b"PK\x03\x04", b"\x80\x02", b"\x89HDF\r\n\x1a\n"])

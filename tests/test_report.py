@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
@@ -182,6 +183,17 @@ def test_what_differs_from_the_paper_is_said():
     other = result.config | {"layer": "pool5", "scales": [256], "agg": "mean"}
     text = Parsed(page.page(deciding(("ant", "bee"), config=other)).html()).text
     assert "Not like with like: layer pool5 (paper: fc7); scales Q 256 (paper: 256, 384, 512)." in text
+    other = result.config | {"background": False, "train_per_class": 5}
+    table = deciding(("ant", "bee"), config=other).table()
+    assert table.endswith("not like with like: background class no (paper: yes); training images a class 5 (paper: 30)")
+    assert "not like with like" not in result.table()
+
+
+def test_the_figures_of_the_server_and_partial_data_are_no_likes():
+    result = ranking(("ant", "bee", "cat"))
+    images = replace(result.evidence.images, notes=("found 3 of 20 classes",))
+    text = Parsed(page.page(replace(result, evidence=replace(result.evidence, images=images))).html()).text
+    assert "; found 3 of 20 classes; the paper's figures are of trainval -> test, by the evaluation server." in text
 
 
 def test_the_ablation_is_drawn_and_listed():

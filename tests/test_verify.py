@@ -56,6 +56,14 @@ def test_what_can_be_done_with_it(tmp_path: Path) -> None:
     assert "BGR, 0..255, minus 103.939, 116.779, 123.68, over 1, 1, 1" in str(conv)
 
 
+@pytest.mark.parametrize(("form", "assumed"), [("torchvision", True), ("keras", True), ("matconvnet", False)])
+def test_what_is_taken_for_granted_is_said(form: str, assumed: bool, tmp_path: Path) -> None:
+    """Only MatConvNet's files tell their preprocessing; a native file always does."""
+    src = foreign_file(form, tmp_path)
+    assert ("the file doesn't say" in str(verify(src))) == assumed
+    assert "doesn't say" not in str(verify(convert(src, tmp_path / "out.safetensors").path))
+
+
 def test_a_published_file_is_known_by_its_checksum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Under any name; and under its own name nothing else passes for it."""
     src = write_keras(tmp_path / "x.h5", keras_layers("D"))

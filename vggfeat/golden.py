@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vggfeat.descriptors import Describer
+from vggfeat.descriptors import LAYERS, Describer
 from vggfeat.errors import WeightsError
 from vggfeat.nets import TOPS
 from vggfeat.weights import REGISTRY, Weights, resolve
@@ -21,11 +21,20 @@ SCALES = (256,)
 TOLERANCE = 5e-4
 
 
-class Proof(NamedTuple):
-    """The layer that was compared, and how far its descriptor of norm 1 is from the recorded one (estimated)."""
+class Measured(NamedTuple):
+    """What this machine makes of the generated image at one layer, and what is recorded of it.
+
+    values, recorded : float32 (16,), as `signature` has them; recorded is None where nothing is.
+    """
 
     layer: str
-    distance: float
+    values: np.ndarray
+    recorded: np.ndarray | None
+
+    @property
+    def distance(self) -> float:
+        """How far the descriptor, of norm 1, is from the recorded one (estimated); NaN without a record."""
+        return float("nan") if self.recorded is None else float(np.sqrt(np.mean((self.values - self.recorded) ** 2)))
 
 
 def picture() -> np.ndarray:
@@ -52,30 +61,41 @@ def _signs(dim: int) -> np.ndarray:
     return np.where(mixed >> np.uint64(63), 1, -1).astype(np.float32).reshape(PROJECTIONS, dim)
 
 
-def check(file: str | Path, device: str = "auto") -> Proof:
-    """Compare with what is recorded for these weights, at the last layer for which there is a record.
+def measure(file: str | Path, device: str = "auto") -> list[Measured]:
+    """The last layer for which these weights have a record, if any, and the last that they serve for.
 
-    `file` is a native file, one of another framework, or a name of the registry. Raises WeightsError where
-    nothing is recorded, and where the descriptors differ.
+    `file` is a native file, one of another framework, or a name of the registry.
     """
     weights = resolve(file, top="pool5")
     entry = REGISTRY.get((weights.lineage, weights.net))
     known = entry.golden if entry else {}
-    layers = [top for top in TOPS[: TOPS.index(weights.top) + 1] if top in known]
-    if not layers:
+    served = [layer for layer in TOPS[: TOPS.index(weights.top) + 1] if layer in LAYERS]
+    proven = [layer for layer in served if layer in known][-1:]
+    return [
+        Measured(layer, signature(weights, layer, device), np.array(known[layer]) if layer in known else None)
+        for layer in dict.fromkeys([*proven, served[-1]])
+    ]
+
+
+def check(file: str | Path, device: str = "auto") -> Measured:
+    """The last layer that has a record, proven; raises as `require`."""
+    return require(file, measure(file, device))
+
+
+def require(file: str | Path, measured: list[Measured]) -> Measured:
+    """The layer that is proven. Raises WeightsError where nothing is recorded, and where the descriptors differ."""
+    proof = measured[0]
+    if proof.recorded is None:
         raise WeightsError(
-            f"{file}: no descriptor is recorded for net {weights.net} of lineage {weights.lineage}, "
-            f"nothing proves it; recorded are {_recorded()}"
+            f"{file}: no descriptor of its training and net is recorded, nothing here proves it: compare the numbers "
+            f"above with those of another machine (right ones agree to 0.0001); recorded are {_recorded()}"
         )
-    layer = layers[-1]
-    difference = signature(weights, layer, device) - np.array(known[layer])
-    distance = float(np.sqrt(np.mean(difference**2)))
-    if not distance <= TOLERANCE:
+    if not proof.distance <= TOLERANCE:
         raise WeightsError(
-            f"{file}: its {layer} descriptor is {distance:.2g} away from the recorded one, more than {TOLERANCE:g}: "
-            "other weights, another preprocessing, or a fault of this machine's arithmetic"
+            f"{file}: its {proof.layer} descriptor is {proof.distance:.2g} away from the recorded one, more than "
+            f"{TOLERANCE:g}: other weights, another preprocessing, or a fault of this machine's arithmetic"
         )
-    return Proof(layer, distance)
+    return proof
 
 
 def _recorded() -> str:

@@ -11,7 +11,7 @@ from vggfeat.bench.caltech import CALTECH101, CALTECH256
 from vggfeat.bench.digits import DIGITS
 from vggfeat.bench.folder import FOLDER
 from vggfeat.bench.page import write_report
-from vggfeat.bench.record import check
+from vggfeat.bench.record import check, read_record, record_of
 from vggfeat.bench.runner import run
 from vggfeat.bench.voc import VOC2007, VOC2012
 from vggfeat.report import check_target
@@ -20,4 +20,16 @@ BENCHMARKS: dict[str, Benchmark] = {
     b.name: b for b in (VOC2007, VOC2012, VOC2012_ACTIONS, CALTECH101, CALTECH256, FOLDER, DIGITS)
 }
 
-__all__ = ["BENCHMARKS", "Benchmark", "Recipe", "Result", "check", "check_target", "download", "run", "write_report"]
+__all__ = [
+    "BENCHMARKS",
+    "Benchmark",
+    "Recipe",
+    "Result",
+    "check",
+    "check_target",
+    "download",
+    "read_record",
+    "record_of",
+    "run",
+    "write_report",
+]

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from vggfeat.aggregate import Aggregation
+from vggfeat.bench.likeness import differences
 from vggfeat.bench.probe import Evaluation
 from vggfeat.bench.protocol import Protocol
 from vggfeat.bench.submission import Submission
@@ -25,10 +26,10 @@ class Recipe:
 class Benchmark:
     """A data set, a protocol and the numbers to compare with.
 
-    Values in `paper` are per cent; `paper_on` says what they were measured on where ours can't be. `claims`: what the
-    paper says of an aggregation ("stack"), a net ("E", "D & E"), three scales of more ("three") or "image only".
-    None for train_per_class: `train_share` of each class; for test_per_class: all the rest. reported: the subset of
-    an official split that the result is of.
+    Values in `paper` are per cent, `paper_std` their deviations over splits, where it gives them; `paper_on` says what
+    they were measured on where ours can't be. `claims`: what the paper says of an aggregation ("stack"), a net ("E",
+    "D & E"), three scales of more ("three") or "image only". None for train_per_class: `train_share` of each class;
+    for test_per_class: all the rest. reported: the subset of an official split that the result is of.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Benchmark:
     read: Callable[..., ImageSet]
     protocol: Protocol
     paper: dict[str, float] = field(default_factory=dict)
+    paper_std: Mapping[str, float] = field(default_factory=dict)
     claims: Mapping[str, str] = field(default_factory=dict)
     paper_on: str | None = None
     recipe: Recipe | None = None
@@ -82,6 +84,7 @@ class Result:
     notes: list[str]
     version: str
     ablation: list[dict[str, Any]] = field(default_factory=list)
+    paper_std: dict[str, float] = field(default_factory=dict)
     evidence: Evidence | None = field(default=None, repr=False, compare=False)
 
     def json(self) -> str:
@@ -93,7 +96,10 @@ class Result:
     def table(self) -> str:
         """The result for people: ours beside the paper's rows."""
         rows = [(f"vggfeat: {settings(self.config)}", _plus_minus(self.value, self.std))]
-        rows += [(f"paper: {row}", f"{value:.1f}") for row, value in self.paper.items()]
+        rows += [
+            (f"paper: {row}", _plus_minus(value, self.paper_std.get(row), decimals=1))
+            for row, value in self.paper.items()
+        ]
         width = max(len(row) for row, _ in rows)
         lines = [f"{self.benchmark}: {self.metric}, per cent"]
         lines += [f"  {row:{width}}  {value}" for row, value in rows]
@@ -101,6 +107,8 @@ class Result:
         lines += [f"  beside it, {name}: {value:.2f}" for name, value in self.metrics.items()]
         lines += _ladder(self.ablation)
         lines += [f"  {note}" for note in self.notes]
+        if unlike := differences(self):
+            lines.append(f"  not like with like: {'; '.join(unlike)}")
         return "\n".join(lines)
 
 
@@ -124,5 +132,5 @@ def _commas(values: Sequence[int]) -> str:
     return ",".join(map(str, values))
 
 
-def _plus_minus(value: float, std: float | None) -> str:
-    return f"{value:.2f}" if std is None else f"{value:.2f} ± {std:.2f}"
+def _plus_minus(value: float, std: float | None, decimals: int = 2) -> str:
+    return f"{value:.{decimals}f}" + ("" if std is None else f" ± {std:.{decimals}f}")

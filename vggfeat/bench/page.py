@@ -13,31 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from vggfeat.bench.benchmark import Benchmark, Result, settings
+from vggfeat.bench.benchmark import Result, settings
 from vggfeat.bench.evidence import best_first, looked_into, ranks
+from vggfeat.bench.likeness import LABELS, benchmark_of, differences, words
 from vggfeat.report import Bars, Block, Facts, Figure, Headline, Notes, Page, Section, Table, Text, plots
 from vggfeat.report.text import Cell, number
 
 MANY = 40  # classes whose bars deserve an overview
 
-_LABELS = {
-    "net": "Net",
-    "layer": "Layer",
-    "scales": "Scales Q",
-    "agg": "Over the scales",
-    "mirror": "Mirror image",
-    "normalize": "Normalisation",
-    "pooling": "Pooling sizes",
-    "precision": "Precision",
-    "device": "Device",
-    "solver": "SVM solver",
-    "background": "Background class",
-    "box": "Box of the sample",
-    "train_per_class": "Training images a class",
-    "test_per_class": "Test images a class, at most",
-    "seeds": "Seeds",
-    "splits": "Splits",
-}
 _RANKING = (
     "An SVM a class ranks the test samples; a class is worth the average precision of its ranking, the result is the "
     "mean over the classes. Samples that are ignored for a class (difficult objects only) are left out of its ranking."
@@ -60,12 +43,12 @@ def write_report(result: Result, file: str | Path, *, command: Sequence[str] | N
 
 def page(result: Result, *, command: Sequence[str] | None = None) -> Page:
     """The page of a result; without `evidence` it has no curves, confusions and photos."""
-    benchmark = _benchmark(result)
+    benchmark = benchmark_of(result.benchmark)
     return Page(
         title=benchmark.title if benchmark else result.benchmark,
         kicker="vggfeat benchmark",
         headline=Headline(result.value, f"{result.metric}, per cent", result.std, settings(result.config)),
-        lead=_beside_the_paper(result, benchmark),
+        lead=_beside_the_paper(result),
         sections=[
             Section("Protocol and settings", _protocol(result)),
             Section("Per class", _per_class(result)),
@@ -76,42 +59,26 @@ def page(result: Result, *, command: Sequence[str] | None = None) -> Page:
     )
 
 
-def _benchmark(result: Result) -> Benchmark | None:
-    from vggfeat.bench import BENCHMARKS  # which imports this module
-
-    return BENCHMARKS.get(result.benchmark)
-
-
-def _beside_the_paper(result: Result, benchmark: Benchmark | None) -> list[Block]:
+def _beside_the_paper(result: Result) -> list[Block]:
     if not result.paper:
         return []
-    rows = [("this run", result.value), *((f"paper: {row}", value) for row, value in result.paper.items())]
-    blocks: list[Block] = [
-        Table("Beside the paper, per cent", ["Method", result.metric], rows, decimals=1, bar=1, strong=0)
-    ]
-    if benchmark and (unlike := _unlike(result.config, benchmark)):
+    paper = [(f"paper: {row}", value, result.paper_std.get(row)) for row, value in result.paper.items()]
+    rows = [("this run", result.value, result.std), *paper]
+    shown = 3 if any(deviation is not None for *_, deviation in rows) else 2
+    table, header = [row[:shown] for row in rows], ["Method", result.metric, "±"][:shown]
+    blocks: list[Block] = [Table("Beside the paper, per cent", header, table, decimals=1, bar=1, strong=0)]
+    unlike = differences(result) + (list(result.evidence.images.notes) if result.evidence else [])
+    benchmark = benchmark_of(result.benchmark)
+    if benchmark and benchmark.paper_on:
+        unlike.append(f"the paper's figures are of {benchmark.paper_on}")
+    if unlike:
         blocks.append(Text(f"Not like with like: {'; '.join(unlike)}."))
     return blocks
 
 
-def _unlike(config: dict[str, Any], benchmark: Benchmark) -> list[str]:
-    """How the settings differ from those of the paper, and the protocol from its own."""
-    paper: dict[str, Any] = {"layer": "fc7", "mirror": True}
-    if benchmark.recipe:
-        paper |= {"scales": list(benchmark.recipe.scales), "agg": benchmark.recipe.agg}
-    paper |= {name: getattr(benchmark, name) for name in ("train_per_class", "test_per_class") if name in config}
-    if len(config.get("scales", ())) == 1 and config["scales"] != paper.get("scales"):
-        del paper["agg"]  # there is nothing to aggregate
-    return [
-        f"{_LABELS[name][0].lower()}{_LABELS[name][1:]} {_words(config[name])} (paper: {_words(value)})"
-        for name, value in paper.items()
-        if name in config and config[name] != value
-    ]
-
-
 def _protocol(result: Result) -> list[Block]:
     evidence = result.evidence
-    facts = [(_LABELS.get(name, name), _words(value)) for name, value in result.config.items()]
+    facts = [(LABELS.get(name, name), words(value)) for name, value in result.config.items()]
     facts.insert(0, ("Classes", number(len(result.per_class), 0)))
     if evidence is not None:
         tested = [f"{len(one.rows):,}" for one in evidence.evaluation.scores.values()]
@@ -145,7 +112,7 @@ def _ablation(result: Result) -> list[Section]:
     figure = Figure(plots.dots(named, alt=alt, xlabel=f"{result.metric}, per cent", strong=strong))
     columns: dict[str, list[Cell]] = {
         "Descriptors": [name for name, *_ in named],
-        "C": [_one_or_all([_words(C) for C in row.get("C") or ()]) for row in rows],
+        "C": [_one_or_all([words(C) for C in row.get("C") or ()]) for row in rows],
         result.metric: [value for _, value, _ in named],
         "±": [deviation for *_, deviation in named],
         "The paper": [row.get("paper") or "" for row in rows],
@@ -182,17 +149,6 @@ def _machine(device: str) -> str:
     if device.startswith("cuda") and torch.cuda.is_available():
         return f"{torch.cuda.get_device_name(device)}, {platform.system()}"
     return f"{platform.machine()}, {os.cpu_count()} processors, {platform.system()}"
-
-
-def _words(value: Any) -> str:
-    """A setting as people say it."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_words, value))
-    if isinstance(value, float):
-        return f"{value:g}"
-    return "all" if value is None else str(value)
 
 
 def _one_or_all(words: list[str]) -> str:

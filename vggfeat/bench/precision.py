@@ -31,7 +31,7 @@ def official_splits(
 
     Raises UsageError where random splits are asked for, DataError where the kit lacks the reported subset.
     """
-    if any((seeds, train_per_class, test_per_class)):
+    if any(number is not None for number in (seeds, train_per_class, test_per_class)):
         raise UsageError(f"{benchmark.name} has an official split: no seeds, no numbers of images a class")
     if benchmark.reported == "test":
         fold = test_fold(images)

@@ -83,6 +83,7 @@ def evaluate_splits(
             seed: score_fold(X, found, images, fold, protocol, jobs=jobs, solver=solver, tick=_Tick(bar.update))
             for seed, fold in splits.by_seed.items()
         }
+        bar.total = bar.n  # classes without examples had no SVM
     measured = {name: 100 * _measured(measure, images, scores) for name, measure in protocol.also.items()}
     per_class = 100 * _measured(protocol.per_class, images, scores)
     rows, notes = [], []

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vggfeat.data import ImageSet
+from vggfeat.errors import DataError, UsageError
 from vggfeat.svm import stratified_holdout
 
 VALIDATION = 0.2  # of the training images choose C where the data set has none for it; then all of them train
@@ -25,10 +26,11 @@ class Fold(NamedTuple):
 
 @dataclass(frozen=True)
 class Splits:
-    """Folds by seed, and what was asked for (for the record)."""
+    """Folds by seed, what was asked for (for the record), and in `notes` where that could not be had."""
 
     by_seed: dict[int, Fold]
     config: dict[str, Any]
+    notes: tuple[str, ...] = ()
 
     @property
     def used(self) -> np.ndarray:
@@ -63,7 +65,7 @@ def hold_out(images: ImageSet, rows: np.ndarray, seed: int) -> np.ndarray:
     """The fifth of the (training) rows that chooses C, drawn class by class, an image at a time.
 
     An image with several classes counts as one of the rarest of them, so that no class is left on one side only
-    if that can be helped. Samples that share an image stay on the same side.
+    if that can be helped. Samples that share an image stay on the same side. Raises DataError for too few images.
     """
     names = [shared_image(images, i) for i in rows]
     _, image_of = np.unique(names, return_inverse=True)
@@ -71,7 +73,10 @@ def hold_out(images: ImageSet, rows: np.ndarray, seed: int) -> np.ndarray:
     np.logical_or.at(labels, image_of, images.labels[rows])
     by_rarity = np.argsort(labels.sum(axis=0), kind="stable")
     rarest = np.where(labels.any(axis=1), by_rarity[labels[:, by_rarity].argmax(axis=1)], len(images.classes))
-    return rows[stratified_holdout(rarest, VALIDATION, seed)[image_of]]
+    try:
+        return rows[stratified_holdout(rarest, VALIDATION, seed)[image_of]]
+    except UsageError as error:
+        raise DataError(f"{images.name}: {error} training images; add some") from error
 
 
 def shared_image(images: ImageSet, row: int) -> str:

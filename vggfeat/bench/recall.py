@@ -23,14 +23,27 @@ def class_splits(
     Raises DataError for a data set whose own subsets lack a test, or a class that is too small.
     """
     if images.subset is not None:
-        if any((seeds, train_per_class, test_per_class)):
+        if any(number is not None for number in (seeds, train_per_class, test_per_class)):
             raise UsageError(f"{images.name} has its own train and test: no seeds, no numbers of images a class")
         return Splits({0: _own_fold(images, images.subset)}, {"splits": "the folder's own"})
-    seeds = seeds or benchmark.seeds
-    train = train_per_class or benchmark.train_per_class or _share(images, benchmark.train_share)
-    test_count = test_per_class or benchmark.test_per_class
+    seeds = benchmark.seeds if seeds is None else seeds
+    train = benchmark.train_per_class if train_per_class is None else train_per_class
+    if train is None:
+        train = _share(images, benchmark.train_share)
+    test_count = benchmark.test_per_class if test_per_class is None else test_per_class
     config = {"train_per_class": train, "test_per_class": test_count, "seeds": list(range(seeds))}
-    return Splits({seed: _random_fold(images, train, test_count, seed) for seed in range(seeds)}, config)
+    by_seed = {seed: _random_fold(images, train, test_count, seed) for seed in range(seeds)}
+    return Splits(by_seed, config, _too_few(images, train))
+
+
+def _too_few(images: ImageSet, train_per_class: int) -> tuple[str, ...]:
+    """One image of each class is left for the test, whatever was asked for."""
+    most = images.labels.sum(axis=0) - 1
+    few = int((most < train_per_class).sum())
+    if not few:
+        return ()
+    name = images.classes[int(most.argmin())]
+    return (f"fewer than {train_per_class} training images: {few} of {len(most)} classes; {name} has {most.min()}",)
 
 
 def _random_fold(images: ImageSet, train_per_class: int, test_per_class: int | None, seed: int) -> Fold:

@@ -66,7 +66,7 @@ def run(
 
     Raises DataError for data that is missing or too small, WeightsError, StoreError, UsageError.
     """
-    _check(benchmark, seeds, background, box, submission, comp, solver)
+    _check(benchmark, seeds, background, box, submission, comp, jobs, solver)
     began = time.perf_counter()
     choices = Choices(recipe, net, scales, agg, weights, options)
     images = _images(benchmark, root, background)  # first: for data that aren't there no weights need be fetched
@@ -74,7 +74,7 @@ def run(
     folds = _folds(benchmark, images, splits, (seeds, train_per_class, test_per_class))
     if save_splits is not None:
         write_splits(folds, images, benchmark.name, Path(save_splits))
-    sent = Sent(test_fold(images), Path(submission), comp) if submission is not None else None
+    sent = _sent(benchmark, images, Path(submission), comp) if submission is not None else None
     used = used_rows(*folds.by_seed.values(), *([sent.fold] if sent else []))
     trial = Trial(benchmark, images, folds, used, Path(stores) if stores else cache_dir() / "stores", jobs, solver)
     asked = Rung("", describer, box and benchmark.boxes)
@@ -125,6 +125,14 @@ class Sent(NamedTuple):
     comp: int | None
 
 
+def _sent(benchmark: Benchmark, images: ImageSet, out: Path, comp: int | None) -> Sent:
+    """Raises DataError, before the long work begins, without a test set or where `out` can't be written."""
+    assert benchmark.submission is not None  # _check has seen to it
+    sent = Sent(test_fold(images), out, comp)
+    benchmark.submission.prepare(out)
+    return sent
+
+
 def _rungs(trial: Trial, choices: Choices, asked: Rung) -> list[Rung]:
     """The rungs of the ablation, with the stores that they are read from filled."""
     mirrored, bare = (
@@ -140,7 +148,7 @@ def _rungs(trial: Trial, choices: Choices, asked: Rung) -> list[Rung]:
 def _measured(trial: Trial, asked: Rung, sent: Sent | None) -> tuple[Measured, list[str]]:
     """The result that was asked for, with its submission, and notes."""
     X, found = trial.descriptors(asked.describer, asked.box)
-    notes = [*trial.images.notes, *_missing_note(trial.rows, found)]
+    notes = [*trial.images.notes, *trial.splits.notes, *_missing_note(trial, found)]
     evaluation = trial.evaluate(X, found)
     notes += evaluation.notes
     if trial.benchmark.paper_on:
@@ -161,11 +169,14 @@ def _check(
     box: bool,
     submission: str | Path | None,
     comp: int | None,
+    jobs: int,
     solver: str | None,
 ) -> None:
     """Refuse what the benchmark has no use for, before any work is done."""
     if solver is not None and solver not in SOLVERS:
         raise UsageError(f"unknown SVM solver {solver!r}: choose from {', '.join(SOLVERS)}")
+    if jobs == 0:
+        raise UsageError("jobs must be a number of processes, or -1 for all processors, not 0")
     if seeds is not None and seeds < 1:
         raise UsageError(f"seeds must be at least 1, not {seeds}")
     if not background and benchmark.background is None:
@@ -188,7 +199,7 @@ def _folds(benchmark: Benchmark, images: ImageSet, file: str | Path | None, numb
     """The splits of a file, or those of the protocol; numbers: seeds, train_per_class, test_per_class."""
     if file is None:
         return benchmark.protocol.splits(benchmark, images, *numbers)
-    if any(numbers):
+    if any(number is not None for number in numbers):
         raise UsageError("a file of splits decides them: no seeds, no numbers of images a class beside it")
     return read_splits(Path(file), images, benchmark.name)
 
@@ -228,6 +239,7 @@ def _result(
         per_class=dict(zip(trial.images.classes, evaluation.per_class, strict=True)),
         metrics=evaluation.metrics,
         paper=trial.benchmark.paper,
+        paper_std=dict(trial.benchmark.paper_std),
         config=config,
         weights=[{"name": n.weights.name, "sha256": n.weights.sha256} for n in describer.nets],
         timing=timing,
@@ -238,8 +250,11 @@ def _result(
     )
 
 
-def _missing_note(used: np.ndarray, found: np.ndarray) -> list[str]:
-    missing = int((~found[used]).sum())
-    if missing == len(used):
-        raise DataError("none of the images could be read")
-    return [f"{missing} of {len(used)} images could not be read and were left out"] if missing else []
+def _missing_note(trial: Trial, found: np.ndarray) -> list[str]:
+    missing = trial.rows[~found[trial.rows]]
+    if not len(missing):
+        return []
+    such = f"such as {trial.images.paths[missing[0]]}"
+    if len(missing) == len(trial.rows):
+        raise DataError(f"{trial.images.name}: none of the {len(missing):,} images could be read, {such}")
+    return [f"{len(missing)} of {len(trial.rows)} images could not be read and were left out, {such}"]

@@ -6,6 +6,8 @@
 and results.tgz, the folder `results` packed.
 """
 
+import errno
+import os
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -36,25 +38,37 @@ class Submission:
             raise UsageError(f"no competition comp{comp} for this benchmark; take {' or '.join(map(str, self.comps))}")
         return comp or self.comp
 
+    def prepare(self, out: Path) -> Path:
+        """Make the folder of the files below `out`, and return it; raises DataError where it can't be written."""
+        folder = out / "results" / self.folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if not os.access(folder, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+        except OSError as error:
+            raise _unwritable(out, error) from error
+        return folder
+
     def write(self, images: ImageSet, scores: Scores, out: Path, comp: int | None = None) -> Path:
         """Write the files and the archive below the folder `out`; returns the archive.
 
         A sample is written for the classes whose list names it; who could not be read has no line. A class without
         training examples scores 0 throughout. Raises DataError where `out` can't be written.
         """
-        number = self.number(comp)
-        results = out / "results"
+        number, folder = self.number(comp), self.prepare(out)
         try:
-            folder = results / self.folder
-            folder.mkdir(parents=True, exist_ok=True)
             for k, name in enumerate(images.classes):
                 file = folder / f"comp{number}_{self.task}_test_{name}.txt"
                 file.write_text("".join(f"{line}\n" for line in _lines(images, scores, k)), encoding="utf-8")
             with tarfile.open(out / "results.tgz", "w:gz") as archive:
-                archive.add(results, "results")
+                archive.add(out / "results", "results")
         except OSError as error:
-            raise DataError(f"{error.filename or out}: the submission can't be written ({error.strerror})") from error
+            raise _unwritable(out, error) from error
         return out / "results.tgz"
+
+
+def _unwritable(out: Path, error: OSError) -> DataError:
+    return DataError(f"{error.filename or out}: can't be written ({error.strerror}); name another folder to submit")
 
 
 def _lines(images: ImageSet, scores: Scores, k: int) -> Iterator[str]:

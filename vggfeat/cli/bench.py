@@ -1,5 +1,6 @@
 """What descriptors are worth: bench."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -57,11 +58,12 @@ def bench(
 
     if name not in bench.BENCHMARKS:
         raise UsageError(f"no benchmark {name!r}; take one of {', '.join(bench.BENCHMARKS)}")
-    for file in (json, save_splits, submission):
-        if file is not None and not file.parent.is_dir():
-            raise UsageError(f"{file.parent}: no such folder for {file.name}")
+    for file in (json, save_splits):
+        if file is not None:
+            _refuse_unwritable(file)
     if report is not None:
         bench.check_target(report)
+    _check_record(name, check, record)
     if download:
         bench.download(name, root)
     result = bench.run(bench.BENCHMARKS[name], **asked)
@@ -72,3 +74,23 @@ def bench(
         bench.write_report(result, report, command=sys.argv)
     if check:
         typer.echo(bench.check(result, record))
+
+
+def _check_record(name: str, check: bool, record: Path | None) -> None:
+    """Raise DataError, before the long work begins, for a record that can't be compared with."""
+    from vggfeat.bench import read_record, record_of
+
+    if check:
+        read_record(record or record_of(name))
+    elif record is not None:
+        raise UsageError("a record is for --check; give both")
+
+
+def _refuse_unwritable(file: Path) -> None:
+    """Raise UsageError, before the long work begins, for a file that its result can't be written to."""
+    if file.is_dir():
+        raise UsageError(f"{file}: is a folder; name a file")
+    if not file.parent.is_dir():
+        raise UsageError(f"{file.parent}: no such folder for {file.name}")
+    if not os.access(file if file.exists() else file.parent, os.W_OK):
+        raise UsageError(f"{file}: can't be written to; name another file")

@@ -6,6 +6,9 @@ from typing import Annotated
 import typer
 
 from vggfeat.cli.options import Device, Net
+from vggfeat.errors import UsageError
+
+OneNet = Annotated[str | None, typer.Option(help="A-LRN, which a file can't tell from A; else what the file holds.")]
 
 app = typer.Typer(help="List, fetch, convert, verify and publish weights.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -25,33 +28,44 @@ def list_weights() -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for line in rows:
         typer.echo("  ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)).rstrip())
+    typer.echo("TOP-1 and TOP-5: per cent right on ILSVRC-2012's validation set, one centre crop, as published.")
 
 
 @app.command("fetch")
 def fetch_weights(name: Annotated[str, typer.Argument(help="oxford or torchvision.")], net: Net = None) -> None:
     """Download weights into the cache, whole and verified."""
-    from vggfeat.weights import resolve
+    from vggfeat.weights import NAMES, resolve
 
-    typer.echo(resolve(name, net, "fc8").path)
+    if name not in NAMES:
+        raise UsageError(f"no weights {name!r} to fetch; take one of {', '.join(NAMES)}")
+    for one in net.split(",") if net else [None]:
+        typer.echo(resolve(name, one, "fc8").path)
 
 
 @app.command("convert")
 def convert_weights(
     file: Annotated[Path, typer.Argument(help="PyTorch .pth, timm .safetensors, Keras .h5, .caffemodel, .mat.")],
     out: Annotated[Path, typer.Argument(help="The native file, .safetensors.")],
-    net: Net = None,
+    net: OneNet = None,
+    lineage: Annotated[
+        str | None,
+        typer.Option(help="oxford (BGR, 0..255) or torchvision (RGB, 0..1), where the file doesn't say; by its form."),
+    ] = None,
 ) -> None:
     """Convert a file of another framework to the native format."""
     from vggfeat.weights import convert
 
-    weights = convert(file, out, net=net)
-    typer.echo(f"{weights.path}: net {weights.net} up to {weights.top}, {weights.lineage} preprocessing")
+    weights = convert(file, out, net=net, lineage=lineage)  # type: ignore[arg-type]
+    prep = weights.preprocessing
+    typer.echo(f"{weights.path}: net {weights.net} up to {weights.top}, for {prep.colour} in 0..{prep.range:g}")
 
 
 @app.command("verify")
 def verify_weights(
     file: Annotated[Path, typer.Argument(help="A native file, or one that can be converted.")],
-    golden: Annotated[bool, typer.Option("--golden", help="Compare a descriptor with the recorded one.")] = False,
+    golden: Annotated[
+        bool, typer.Option("--golden", help="Print a descriptor's numbers, compare with the record.")
+    ] = False,
     device: Device = "auto",
 ) -> None:
     """Read a file from end to end, and say what it is and what can be done with it."""
@@ -59,10 +73,15 @@ def verify_weights(
 
     typer.echo(verify(file))
     if golden:
-        from vggfeat.golden import check
+        from vggfeat.golden import measure, require
 
-        proof = check(file, device)
+        measured = measure(file, device)
+        for one in measured:
+            typer.echo(f"{one.layer:<10} {' '.join(f'{value:.5f}' for value in one.values)}")
+        proof = require(file, measured)
         typer.echo(f"golden     {proof.layer} is {proof.distance:.1g} from the recorded descriptor: the same numbers")
+        if measured[-1] is not proof:
+            typer.echo(f"           {measured[-1].layer} has no record: compare its numbers with another machine's")
 
 
 @app.command("publish")

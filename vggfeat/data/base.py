@@ -139,9 +139,10 @@ def locate(origin: Origin, given: str | os.PathLike[str] | None, fits: Callable[
             return (top / place).resolve()
     lacking = f"isn't in {top}" if top.is_dir() else f"can't be found, as there is no folder {top}"
     places = " or ".join(place + sign for place in origin.places)
+    fetch = "; or let --download fetch it there" if origin.archives else ""
     raise DataError(
         f"{origin.title} {lacking}: looked for {places}; {origin.get}, "
-        f"and pass its folder as --root or put it in $VGGFEAT_DATA/{origin.name}"
+        f"and pass its folder as --root or put it in $VGGFEAT_DATA/{origin.name}{fetch}"
     )
 
 

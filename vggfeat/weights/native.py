@@ -93,7 +93,13 @@ def require(weights: Weights, top: Top) -> None:
     if TOPS.index(weights.top) < TOPS.index(top):
         rest = "the fully connected ones" if weights.top == "pool5" else "those after it"
         remedy = "take weights with them" if top == "fc8" else f"use --layer {weights.top}, or weights with them"
-        raise WeightsError(f"{weights.path} holds the layers up to {weights.top} only, {top} needs {rest}: {remedy}")
+        raise WeightsError(f"{called(weights)} holds the layers up to {weights.top} only, {top} needs {rest}: {remedy}")
+
+
+def called(weights: Weights) -> str:
+    """The file as its user knows it: one of another framework lies converted in the cache."""
+    known = weights.name == weights.path.name or "." not in weights.name
+    return str(weights.path) if known else f"{weights.name} ({weights.path})"
 
 
 def save(
@@ -115,6 +121,8 @@ def save(
     be written.
     """
     path = Path(path)
+    if path.is_dir():
+        raise WeightsError(f"can't write {path}: it is a folder; name a file")
     metadata = compose(net, width, lineage, preprocessing, source, licence, classes)
     infos = {
         name: TensorInfo(_DTYPES.get(tensor.dtype, str(tensor.dtype)), tuple(tensor.shape))

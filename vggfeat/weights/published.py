@@ -15,13 +15,15 @@ _CAFFE = "https://www.robots.ox.ac.uk/~vgg/software/very_deep/caffe"
 _MATCONVNET = "https://www.vlfeat.org/matconvnet/models"
 ASSETS = Path(__file__).parents[1] / "assets"
 
-# What a form says of its files: where their training comes from, and what the net wants to see (None: the
-# file itself says so).
-LINEAGES: dict[Form, tuple[str, Preprocessing | None]] = {
-    "torchvision": ("torchvision", TORCHVISION),
-    "keras": ("oxford", OXFORD),
-    "caffe": ("oxford", OXFORD),
-    "matconvnet": ("oxford", None),
+# Whose training the published files of a form are of, and with it what the net wants to see. Only MatConvNet's files
+# say the latter themselves.
+Lineage = Literal["oxford", "torchvision"]
+PREPROCESSING: dict[Lineage, Preprocessing] = {"oxford": OXFORD, "torchvision": TORCHVISION}
+LINEAGES: dict[Form, Lineage] = {
+    "torchvision": "torchvision",
+    "keras": "oxford",
+    "caffe": "oxford",
+    "matconvnet": "oxford",
 }
 
 

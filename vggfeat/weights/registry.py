@@ -10,7 +10,7 @@ from vggfeat.fetch import cache_dir, download, locked
 from vggfeat.nets import CONFIGS, TOPS, Top, parameter_count
 from vggfeat.weights.convert import convert, sniff
 from vggfeat.weights.header import Weights
-from vggfeat.weights.native import digest, inspect, read, require
+from vggfeat.weights.native import called, digest, inspect, read, require
 from vggfeat.weights.published import ASSETS, REGISTRY, Entry
 
 NAMES = tuple(dict.fromkeys(name for name, _ in REGISTRY))
@@ -188,6 +188,6 @@ def _in_folder(folder: Path, net: str | None, top: Top) -> Weights | None:
 def _agreeing(weights: Weights, net: str | None) -> Weights:
     if net is not None and weights.net != net:
         raise WeightsError(
-            f"{weights.path} holds net {weights.net}, not {net}: leave out --net, or give weights of that net"
+            f"{called(weights)} holds net {weights.net}, not {net}: leave out --net, or give weights of that net"
         )
     return weights

@@ -8,8 +8,8 @@ from pathlib import Path
 from torch import Tensor
 
 from vggfeat.nets import TOPS
-from vggfeat.weights.convert import Recognised, recognised, sniff
-from vggfeat.weights.header import Weights, check_tensors, shown
+from vggfeat.weights.convert import recognised, sniff
+from vggfeat.weights.header import Weights, shown
 from vggfeat.weights.names import class_names
 from vggfeat.weights.native import check_finite, digest, opened, read
 from vggfeat.weights.published import Entry, published
@@ -29,7 +29,7 @@ class Report:
 
     `form` is "native" or the other framework's; `weights` is what the file says, or would say converted.
     `dtypes` and `values` are the tensors' kinds, in torch's words, and how many numbers they hold. `published` is
-    the known file whose checksum this one has, if any.
+    the known file whose checksum this one has, if any. `assumed`: as in `convert.Recognised`.
     """
 
     form: str
@@ -37,6 +37,7 @@ class Report:
     dtypes: tuple[str, ...]
     values: int
     published: Entry | None
+    assumed: bool = False
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -48,13 +49,14 @@ class Report:
         mean, std = (", ".join(f"{value:g}" for value in triple) for triple in (prep.mean, prep.std))
         named = "named" if class_names(weights) else "without names"
         classify = f"; classify ({weights.outputs} classes, {named})" if weights.outputs else "; classify can't be done"
+        taken = f" (taken for {weights.lineage}'s: the file doesn't say)" if self.assumed else ""
         lines = {
             "file": f"{weights.path}: {_FORMS[self.form]}",
             "sha256": weights.sha256,
             "published": self.published.urls[0] if self.published else "no file that is known by its checksum",
             "net": f"{weights.net}, width {weights.width:g}, up to {weights.top}",
             "values": f"{self.values:,}, {' and '.join(self.dtypes)}, all finite",
-            "input": f"{prep.colour}, 0..{prep.range:g}, minus {mean}, over {std}",
+            "input": f"{prep.colour}, 0..{prep.range:g}, minus {mean}, over {std}{taken}",
             "training": shown(f"{weights.lineage}, source {weights.source}, licence {weights.licence}"),
             "serves": f"--layer {', '.join(self.layers)}{classify}",
         }
@@ -76,9 +78,10 @@ def verify(path: str | Path) -> Report:
             dtypes, values = _values(path, file.keys(), file.get_tensor)
         return Report(form, weights, dtypes, values, None)
     with recognised(path) as found:
-        dtypes, values = _values(path, found.parts, lambda name: found.read(path, name))
-        weights = replace(_as_native(path, found), sha256=digest(path))
-    return Report(form, weights, dtypes, values, _known(path))
+        dtypes, values = _values(path, found.parts, found.read)
+        weights = replace(found.weights, sha256=digest(path))
+    known = _known(path)
+    return Report(form, weights, dtypes, values, known, found.assumed and known is None)
 
 
 def _values(path: Path, names: Iterable[str], get: Callable[[str], Tensor]) -> tuple[tuple[str, ...], int]:
@@ -90,25 +93,6 @@ def _values(path: Path, names: Iterable[str], get: Callable[[str], Tensor]) -> t
         dtypes.add(str(tensor.dtype).removeprefix("torch."))
         values += tensor.numel()
     return tuple(sorted(dtypes)), values
-
-
-def _as_native(path: Path, found: Recognised) -> Weights:
-    shapes = {name: part.shape for name, part in found.parts.items()}
-    top = check_tensors(path, shapes, found.net, found.width)
-    return Weights(
-        path=path,
-        net=found.net,
-        width=found.width,
-        lineage=found.lineage,
-        preprocessing=found.preprocessing,
-        source=found.source,
-        licence=found.licence,
-        classes=found.classes,
-        sha256="",
-        name=path.name,
-        top=top,
-        outputs=shapes["fc8.bias"][0] if top == "fc8" else 0,
-    )
 
 
 def _known(path: Path) -> Entry | None:
