@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from vggfeat.data.imagenet import Classified
+from vggfeat.evaluate.classes import Outputs, match
 from vggfeat.evaluate.runs import write_facts
 from vggfeat.store import Record, Writer
 
@@ -22,13 +23,19 @@ def make_run(
     method: str = "dense",
     train_scale: tuple[int, ...] | None = None,
     classes: Sequence[str] = ("a", "b", "c"),
+    outputs: Sequence[str] | None = None,
+    named: Mapping[str, str] | None = None,
     failures: Mapping[str, str] | None = None,
     data: str = "set val",
     order: Sequence[int] | None = None,
     first: int = 0,
     facts: bool = True,
 ) -> Path:
-    """A run of N images, from Q -> (N, K); they are 0.jpg, 1.jpg, ..., counted from `first`, and stored in `order`."""
+    """A run of N images, from Q -> (N, K); they are 0.jpg, 1.jpg, ..., counted from `first`, and stored in `order`.
+
+    The columns are the `outputs`, the data set's `classes` where nothing else is said; `named`: as the file --classes.
+    `truth` counts the classes.
+    """
     matrices = {q: np.asarray(matrix, np.float32) for q, matrix in posteriors.items()}
     count = len(next(iter(matrices.values())))
     made = {
@@ -52,5 +59,7 @@ def make_run(
     numbers = None if truth is None else np.zeros(len(paths), np.int64)
     if facts:
         images = Classified(data, tuple(classes), paths, [Path(name) for name in paths], numbers)
-        write_facts(path, images, classes, {name: i for i, name in enumerate(classes)}, train_scale)
+        outputs = outputs or classes
+        places = match(outputs, classes, named, partial=True)
+        write_facts(path, images, Outputs(str(path), outputs, places), train_scale)
     return path

@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import vggfeat
-from vggfeat import passes, weights
+from vggfeat import devices, weights
 from vggfeat.descriptors import Describer
 from vggfeat.errors import ImageError, UsageError, VggfeatError, WeightsError
+from vggfeat.images import rescale
 from vggfeat.passes import PRECISIONS, DenseNet
 from vggfeat.weights import OXFORD, TORCHVISION, Preprocessing
 
@@ -191,6 +192,62 @@ def test_later_batches_are_smaller_once_one_did_not_fit(make: Make, small_device
     assert max(sizes[-3:]) <= 64
 
 
+def test_deterministic_algorithms_rule_smaller_batches_out(make: Make, small_device: Any) -> None:
+    """What else takes the device's memory would decide the last bits."""
+    small_device(2)
+    describer = make(scales=(32,), layer="pool5")
+    torch.use_deterministic_algorithms(True)
+    try:
+        with pytest.raises(VggfeatError, match=r"whole batch, of 32x32.*leave out --deterministic"):
+            describer.describe([photo(32, 32)] * 5)
+        assert describer.describe([photo(32, 32)] * 2).shape == (2, 32)
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+class TestMemoryForRescaling:
+    """The device is full of images that wait: they go through the nets, and make room."""
+
+    @pytest.fixture
+    def rescaled_until(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[int], bool]], list[str]]:
+        """After rescaled_until(full) the n-th rescaling runs out of memory if full(n); the list says what happens."""
+        net = DenseNet.__call__
+
+        def start(full: Callable[[int], bool]) -> list[str]:
+            log: list[str] = []
+
+            def logged(self: DenseNet, pixels: Tensor) -> Tensor:
+                log.append(f"pass of {len(pixels)}")
+                return net(self, pixels)
+
+            def limited(image: Tensor, q: int) -> Tensor:
+                log.append("rescale")
+                if full(log.count("rescale")):
+                    raise torch.OutOfMemoryError("CUDA out of memory")
+                return rescale(image, q)
+
+            monkeypatch.setattr(DenseNet, "__call__", logged)
+            monkeypatch.setattr("vggfeat.images.rescale", limited)
+            return log
+
+        return start
+
+    def test_those_that_wait_go_first(self, make: Make, rescaled_until: Any) -> None:
+        photos = [photo(32, 32, seed) for seed in range(5)]
+        describer = make(scales=(32,), layer="pool5")
+        expected = describer.describe(photos)
+        log = rescaled_until(lambda n: n == 4)
+        assert_close(describer.describe(photos), expected)
+        # the passes start when a second one is at hand, in threads of their own
+        assert [what for what in log if what != "rescale"] == ["pass of 3", "pass of 2"]
+        assert log.count("rescale") == 6
+
+    def test_an_image_that_never_fits_is_an_error(self, make: Make, rescaled_until: Any) -> None:
+        rescaled_until(lambda n: n >= 4)
+        with pytest.raises(VggfeatError, match="not enough memory for an image of 40x32"):
+            make(scales=(32,), layer="pool5").describe([photo(32, 40)] * 5)
+
+
 def test_an_image_that_does_not_fit_by_itself_is_an_error(make: Make, small_device: Any) -> None:
     small_device(0)
     with pytest.raises(VggfeatError, match="not enough memory for an image of 341x256"):
@@ -199,7 +256,7 @@ def test_an_image_that_does_not_fit_by_itself_is_an_error(make: Make, small_devi
 
 def test_a_bounded_number_of_images_waits(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """Descriptors come while images are still being read, even if no two have the same size."""
-    monkeypatch.setattr(passes, "WINDOW", 1)  # 2^17 pixels: eight images of 32x500
+    monkeypatch.setattr(devices, "WINDOW", 1)  # 2^17 pixels: eight images of 32x500
     describer = make(scales=(32,), layer="pool5")
     taken = 0
 

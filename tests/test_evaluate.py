@@ -108,6 +108,14 @@ def test_a_killed_run_continues(root: Path, tmp_path: Path, options: dict[str, A
     assert sorted(Store(run).paths) == sorted(table["path"].to_pylist())
 
 
+def test_the_progress_bar_says_which_net_and_method(
+    root: Path, tmp_path: Path, options: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluate(root, tmp_path, method="both", grid=1, **options | {"scales": (224,)})
+    lines = [line.partition(" [")[0] for line in capsys.readouterr().err.splitlines()]
+    assert lines == [f"A (A-0.0625-7-fc8-BGR), {method}: 7/7" for method in ("dense", "multi-crop")]
+
+
 def test_other_settings_have_runs_of_their_own(root: Path, tmp_path: Path, options: dict[str, Any]) -> None:
     for more in ({}, {"mirror": False}, {"method": "centre"}, {"scales": (224,)}):
         evaluate(root, tmp_path, **{**options, **more})  # type: ignore[arg-type]
@@ -208,6 +216,11 @@ def invoke(*arguments: Any) -> str:
     return CliRunner().invoke(cli.app, ["evaluate", *map(str, arguments)], catch_exceptions=False).stdout
 
 
+def report_of(*arguments: Any) -> str:
+    invoke(*arguments, "--report", "page.html")
+    return Path("page.html").read_text()
+
+
 def test_the_command(root: Path, tmp_path: Path, tiny_weights: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     net = ("--weights", tiny_weights("A"), "--scales", "224,240", "--device", "cpu", "--train-scale", "224")
@@ -222,9 +235,18 @@ def test_the_command(root: Path, tmp_path: Path, tiny_weights: Weights, monkeypa
     assert invoke("--runs", "runs").splitlines()[:4] == [
         line for line in said.splitlines() if "set" in line or "A ×" in line
     ]
+    assert "data:image/jpeg" not in report_of("--runs", "runs")
+    assert "data:image/jpeg" in report_of("--runs", "runs", "--data", root)
     said = invoke("--runs", "runs", "--table", 3, "--json", "t.json")
     assert [line.split()[:4] for line in said.splitlines() if "×" in line] == [["A", "×0.0625", "224", "224"]]
     assert json.loads(Path("t.json").read_text())["number"] == 3
+
+
+def test_photos_of_other_images_are_not_shown(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = make_run(tmp_path / "run", {256: [[0.2, 0.5, 0.3], [0.6, 0.1, 0.3]]}, [0, 1], data="set test")
+    with pytest.raises(UsageError, match="the runs are of set test, not of set val; say so as --data and --subset"):
+        report_of("--runs", made, "--data", root)
 
 
 def test_the_command_writes_a_submission(tmp_path: Path) -> None:
@@ -245,9 +267,31 @@ def test_what_the_command_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         invoke("--report", "none/r.html")
     with pytest.raises(UsageError, match="a table has no report"):
         invoke("--table", 3, "--runs", "runs", "--report", "r.html")
+    with pytest.raises(UsageError, match=r"json: is a folder; name a file in it"):
+        (tmp_path / "json").mkdir()
+        invoke("--json", "json")
+    with pytest.raises(UsageError, match=r"--runs computes nothing, so --net, --train-scale can't be meant"):
+        invoke("--runs", "runs", "--net", "D", "--train-scale", "256", "--subset", "test")
+    result = CliRunner().invoke(cli.app, ["evaluate", "--train-scale", "512-256"])
+    assert result.exit_code == 2
+    assert "training scale '512-256': give one side, 256, or a range, 256-512" in result.stderr
     monkeypatch.delenv("VGGFEAT_DATA", raising=False)
     with pytest.raises(DataError, match="ilsvrc2012: which folder"):
         invoke()
+
+
+def test_an_interrupt_is_one_line(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vggfeat.evaluate.evaluate", interrupted)
+    monkeypatch.setattr("sys.argv", ["vggfeat", "evaluate", "--data", str(root)])
+    with pytest.raises(SystemExit) as raised:
+        cli.main()
+    assert raised.value.code == 130
+    assert capsys.readouterr().err == "vggfeat: interrupted; what is done is kept, the same command continues it\n"
 
 
 def test_the_command_has_the_librarys_defaults() -> None:

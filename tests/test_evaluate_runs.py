@@ -161,7 +161,9 @@ def test_json_and_table(tmp_path: Path) -> None:
         "images": 4,
     }
     assert "evidence" not in values
-    assert result.table().splitlines()[1] == "  D ×0.5  dense  256      25.00 /  0.00  of 4 images"
+    lines = result.table().splitlines()
+    assert lines[1] == "  D ×0.5  dense  256      25.00 /  0.00  of 4 images"
+    assert lines[-1] == f"  posteriors: {tmp_path}"
 
 
 def test_runs_that_cannot_be_meant(tmp_path: Path) -> None:
@@ -197,8 +199,6 @@ def test_a_damaged_part(tmp_path: Path) -> None:
 
 def test_only_like_is_averaged_with_like(tmp_path: Path) -> None:
     make_run(tmp_path / "d", {256: A}, TRUTH)
-    with pytest.raises(UsageError, match="have other classes"):
-        summarise(open_runs([tmp_path / "d", make_run(tmp_path / "e", {256: A}, TRUTH, net="E", classes="abd")]))
     with pytest.raises(UsageError, match="is of other val"):
         summarise(open_runs([tmp_path / "d", make_run(tmp_path / "f", {256: A}, TRUTH, net="E", data="other val")]))
     with pytest.raises(UsageError, match="nothing to average"):
@@ -217,6 +217,21 @@ def test_the_same_posteriors_may_be_stored_twice_but_not_other_ones(tmp_path: Pa
     (tmp_path / "e/meta.json").write_text(json.dumps(meta))
     with pytest.raises(StoreError, match=r"both hold D, dense, Q=256, but were made otherwise"):
         open_runs([tmp_path])
+
+
+def test_nets_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    """By S where it does; by the weights' name, here one; by its checksum."""
+    for i, S in enumerate([(256,), (256, 512)]):
+        make_run(tmp_path / f"s/{i}", {256: A}, TRUTH, train_scale=S)
+        make_run(tmp_path / f"w/{i}", {256: A}, TRUTH, train_scale=(256,), sha256=f"{i}23456789")
+    assert [net.title for net in open_runs([tmp_path / "s"])] == ["D (S=256)", "D (S=256-512)"]
+    meta = json.loads((tmp_path / "w/1/meta.json").read_text())
+    assert [net.title for net in open_runs([tmp_path / "w"])] == ["D (made up, 023456)", "D (made up, 123456)"]
+    (tmp_path / "w/1/meta.json").write_text(json.dumps({**meta, "weights": "mine.safetensors"}))
+    nets = open_runs([tmp_path / "w"])
+    assert [net.title for net in nets] == ["D (made up)", "D (mine)"]
+    assert [row.net for row in summarise(nets).rows] == ["D (made up)", "D (mine)", "D (made up) & D (mine)"]
+    assert [net.title for net in open_runs([tmp_path / "w/0"])] == ["D"]
 
 
 def test_runs_of_one_net_must_agree_on_its_training(tmp_path: Path) -> None:
@@ -246,6 +261,7 @@ def test_the_submission_by_hand(tmp_path: Path, kit: Path) -> None:
     result = summarise(nets)
     assert (result.rows, result.ece) == ([], None)
     assert result.notes[-1] == "no labels, so no errors; write the predictions with --submission"
+    assert result.table().splitlines()[0] == "set val"
 
 
 def test_a_submission_takes_the_kits_classes(tmp_path: Path, kit: Path) -> None:

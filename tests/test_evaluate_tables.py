@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,15 @@ def test_table_7_names_the_best_net_and_all_of_them(tmp_path: Path) -> None:
     assert len(table(7, open_runs(runs)).lines) == 2 + 15
 
 
+def test_what_the_numbers_are_is_said(tmp_path: Path) -> None:
+    told = run(tmp_path / "d", {384: 1}, train_scale=(256, 512))
+    untold = run(tmp_path / "e", {384: 1}, net="E")
+    third, unknown = "third figure is its top-5 error on the test set", "S of E isn't known (--train-scale tells it)"
+    for number, runs, said in ((3, [told], ()), (3, [told, untold], (unknown,)), (6, [told], (third,))):
+        notes = " ".join(table(number, open_runs(runs)).notes)
+        assert [words for words in (third, unknown) if words in notes] == list(said)
+
+
 def test_scales_that_are_not_stored_are_said(tmp_path: Path) -> None:
     found = table(4, open_runs([run(tmp_path / "d", {256: 1, 384: 1}, train_scale=(256,))]))
     assert all(line.ours is None for line in found.lines)
@@ -120,7 +130,7 @@ def test_scales_that_are_not_stored_are_said(tmp_path: Path) -> None:
 
 def test_images_that_count_nowhere_are_said(tmp_path: Path) -> None:
     made = run(tmp_path / "d", {384: 1}, failures={"x.jpg": "is empty"})
-    assert "1 images that could not be read count nowhere" in table(3, open_runs([made])).notes
+    assert "10 of 11 images count: the others could not be read" in table(3, open_runs([made])).notes
 
 
 def test_text_and_json(tmp_path: Path) -> None:
@@ -159,6 +169,16 @@ def test_the_papers_numbers_agree_with_its_text(shared) -> None:
     assert f"best result ({single}% test error), outperforming a single GoogLeNet by 0.9%" in text
     assert paper.TABLE_7["GoogLeNet (1 net)"][2] == pytest.approx(single + 0.9)
     assert f"and {paper.TABLE_7['Clarifai (multiple nets)'][2]}% without it" in text
+
+
+@pytest.mark.parametrize("number", [3, 4, 5, 6])
+def test_the_papers_numbers_are_those_of_the_protocols(shared: Callable[[str], Path], number: int) -> None:
+    """PROTOCOLS.md has them in the order of the paper's rows, as 29.6/10.4."""
+    text = Path(shared("docs/PROTOCOLS.md")).read_text()
+    _, _, rest = text.partition(f"\nTable {number}, ")
+    pairs = re.findall(r"\b(\d+\.\d)/(\d+\.\d)\b", re.split(r"\nTable |\n\n", rest)[0])
+    rows = {3: paper.TABLE_3, 4: paper.TABLE_4, 5: paper.TABLE_5, 6: paper.TABLE_6}[number]
+    assert [(float(top1), float(top5)) for top1, top5 in pairs] == [row.errors[:2] for row in rows]
 
 
 def test_the_papers_tables_agree_with_each_other() -> None:

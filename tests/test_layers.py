@@ -14,10 +14,10 @@ PACKAGE = Path(vggfeat.__file__).parent
 # From the ground up (DESIGN section 2). A module may import those of lower storeys, and its own.
 STOREYS = [
     {"__init__", "errors", "_version"},
-    {"images", "metrics", "svm", "data", "aggregate", "progress", "fetch"},
+    {"images", "metrics", "svm", "data", "aggregate", "progress", "fetch", "allocator"},
     {"nets"},
-    {"weights", "winograd", "windows", "tables"},
-    {"dense"},
+    {"weights", "winograd", "windows", "halves", "devices", "tables"},
+    {"dense", "faster"},
     {"passes"},
     {"descriptors"},
     {"transformer", "store", "classify", "golden"},

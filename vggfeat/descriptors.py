@@ -44,6 +44,8 @@ class Describer(Passes):
     Raises UsageError for arguments that can't be meant, WeightsError where the weights don't serve.
     """
 
+    layers: tuple[str, ...] = LAYERS
+
     def __init__(
         self,
         net: str | None = None,
@@ -58,8 +60,8 @@ class Describer(Passes):
         precision: Precision = "auto",
         ceil: bool = False,
     ) -> None:
-        if layer not in LAYERS:
-            raise UsageError(f"no layer {layer!r}; take one of {', '.join(LAYERS)}")
+        if layer not in self.layers:
+            raise UsageError(f"no layer {layer!r}; take one of {', '.join(self.layers)}")
         aggregate([np.zeros((1, 1))], agg, normalize)  # complains now about a wrong word, not after the work
         super().__init__(
             net,
@@ -77,6 +79,11 @@ class Describer(Passes):
     def dim(self) -> int:
         """Length of a descriptor."""
         return sum(net.dim for net in self.nets) * (len(self.scales) if self.agg == "stack" else 1)
+
+    @property
+    def task(self) -> str:
+        """What a progress bar says."""
+        return "describing"
 
     def fingerprint(self) -> list[dict[str, Any]]:
         """For each net, everything that decides the numbers of a single scale."""

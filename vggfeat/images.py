@@ -169,7 +169,7 @@ def check_rescaled(height: int, width: int, q: int) -> tuple[int, int]:
 
 
 def rescale(image: Tensor, q: int) -> Tensor:
-    """Rescale uint8 (3, H, W) to smallest side `q`: float32 (3, h, w) in 0..255, not rounded to integers.
+    """Rescale uint8, or the same as float32, (3, H, W) to smallest side `q`: float32 (3, h, w) in 0..255, not rounded.
 
     Bilinear with antialiasing (the filter widens with the reduction, as in Pillow and torchvision), on the
     tensor's own device. An image that has that size already keeps its values. Raises ImageError as

@@ -1,12 +1,10 @@
 """Passes of images through nets: rescaled, gathered by size, and sent through the dense nets of one device."""
 
-from collections import deque
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain, islice
+from itertools import chain
 from operator import index
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
@@ -18,9 +16,12 @@ from torch import Tensor
 from vggfeat import images
 from vggfeat import weights as weights_of
 from vggfeat.dense import check_scales, dense, spatial_mean
+from vggfeat.devices import Cpu, Gpu, find_device, float32_as
 from vggfeat.errors import ImageError, UsageError, VggfeatError
+from vggfeat.faster import use_faster
+from vggfeat.halves import computes_in, round_results
 from vggfeat.images import Source
-from vggfeat.nets import Top, layers
+from vggfeat.nets import Layer, Top, layers
 from vggfeat.weights.native import require
 from vggfeat.windows import use_windows
 from vggfeat.winograd import use_winograd
@@ -33,12 +34,6 @@ PRECISIONS = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
-# Pixels that one pass takes, mirror images included. On a CPU one image at a time is the fastest (its maps
-# stay in the cache); small images go together for the sake of the fully connected layers.
-BATCH_PIXELS = {"cpu": 2**18, "cuda": 2**23}
-PASSES_AT_ONCE = 4  # on a CPU; each holds its maps, up to 2 GiB for the largest images
-WINDOW = 16  # passes' worth of pixels that may wait for images of their size
-
 K = TypeVar("K", bound=Hashable)
 
 
@@ -59,7 +54,7 @@ class Bucket(Generic[K]):
 
     @property
     def pixels(self) -> int:
-        return sum(piece.shape[1] * piece.shape[2] for _, _, piece in self.pieces)
+        return len(self.pieces) * self.pieces[0][2][0].numel() if self.pieces else 0
 
 
 class DenseNet:
@@ -84,7 +79,9 @@ class DenseNet:
         self.device = torch.device(device)
         self.dtype = PRECISIONS[precision]
         self.ceil = ceil
-        self.dim = layers(weights.net, weights.width, weights.outputs, layer)[-1].outputs
+        plan = layers(weights.net, weights.width, weights.outputs, layer)
+        self.dim = plan[-1].outputs
+        self.bytes_a_pixel = widest(plan) * self.dtype.itemsize
         require(weights, layer)
         prep = weights.preprocessing
         self._bgr = prep.colour == "BGR"
@@ -97,16 +94,20 @@ class DenseNet:
         """The net itself, loaded when the first image needs it: a finished store is read without it."""
         net = dense(weights_of.load(self.weights, self.layer, ceil=self.ceil), self.layer)
         net = net.to(self.device, self.dtype).to(memory_format=torch.channels_last)
-        return use_windows(use_winograd(net)) if (self.device.type, self.dtype) == ("cpu", torch.float32) else net
+        if self.device.type == "cuda":
+            return use_faster(net)
+        if self.dtype == torch.float32:
+            return use_windows(use_winograd(net))
+        return net if computes_in(self.dtype) else round_results(use_windows(use_winograd(net.float())))
 
     @torch.inference_mode()
     def __call__(self, pixels: Tensor) -> Tensor:
         if self._bgr:
             pixels = pixels.flip(1)
-        x = (pixels * self._factor - self._mean) / self._std
+        x = ((pixels * self._factor - self._mean) / self._std).to(self.dtype)
         if self.mirror:
             x = torch.cat([x, x.flip(3)])
-        x = x.to(self.dtype).contiguous(memory_format=torch.channels_last)
+        x = x.contiguous(memory_format=torch.channels_last)
         with self._exact():
             y = spatial_mean(self.net(x))
         if self.layer == "fc8":
@@ -116,7 +117,7 @@ class DenseNet:
     def _exact(self) -> AbstractContextManager[Any]:
         if self.device.type != "cuda":
             return nullcontext()
-        return torch.backends.cudnn.flags(enabled=True, allow_tf32=self.precision == "tf32")
+        return float32_as(tf32=self.precision == "tf32")
 
 
 class Passes:
@@ -148,9 +149,9 @@ class Passes:
             DenseNet(found, layer, mirror=mirror, ceil=ceil, device=self.device, precision=self.precision)
             for found in resolve_weights(net, weights, layer)
         ]
-        # The user's limit; a thread that starts during a pass reads that pass's share.
-        self._threads = torch.get_num_threads()
-        self._batch_pixels = BATCH_PIXELS[self.device.type] // (2 if mirror else 1)
+        self.machine = Gpu(self.device) if self.device.type == "cuda" else Cpu()
+        pixels = self.machine.batch_pixels(max(net.bytes_a_pixel for net in self.nets))
+        self._batch_pixels = pixels // (2 if mirror else 1)
 
     def prepare(self, image: Source, max_pixels: int = images.MAX_PIXELS) -> Tensor:
         """Read an image and make sure that each scale can be made of it: uint8 (3, H, W) RGB.
@@ -183,65 +184,76 @@ class Passes:
     def _buckets(self, prepared: Iterable[tuple[K, Tensor]]) -> Iterator[Bucket[K]]:
         """Rescale, and gather what goes through the nets together."""
         waiting: dict[tuple[int, ...], Bucket[K]] = {}
+        pixels = 0  # that wait
         for key, image in prepared:
             empty = [np.empty((len(self.scales), net.dim), np.float32) for net in self.nets]
             row = Row(key, empty, len(self.scales))
-            on_device = image.to(self.device)
-            for s, q in enumerate(self.scales):
-                piece = images.rescale(on_device, q)
+            pieces = self._rescaled(image)
+            if not pieces:  # those that wait take the memory
+                yield from waiting.values()
+                waiting.clear()
+                pixels = 0
+            for s, piece in enumerate(pieces or self._rescaled(image, again=True)):
                 size = tuple(piece.shape)
                 bucket = waiting.setdefault(size, Bucket())
                 bucket.pieces.append((row, s, piece))
+                pixels += size[1] * size[2]
                 if bucket.pixels + size[1] * size[2] > self._batch_pixels:
+                    pixels -= bucket.pixels
                     yield waiting.pop(size)
-            while sum(bucket.pixels for bucket in waiting.values()) > WINDOW * self._batch_pixels:
-                yield waiting.pop(next(iter(waiting)))
+            while pixels > self.machine.waiting_pixels(self._batch_pixels):
+                oldest = waiting.pop(next(iter(waiting)))
+                pixels -= oldest.pixels
+                yield oldest
         yield from waiting.values()
 
-    def _passes(self, buckets: Iterable[Bucket[K]]) -> Iterator[tuple[Bucket[K], list[np.ndarray]]]:
-        """Send buckets through the nets, in their order; on a CPU several side by side.
-
-        Passes that share the cores among them wait for each other less than the threads of one pass do.
-        """
-        first = list(islice(buckets := iter(buckets), 2))
-        if self.device.type != "cpu" or len(first) < 2:  # a single pass gets all cores
-            yield from ((bucket, self._pass(bucket)) for bucket in chain(first, buckets))
-            return
-        for net in self.nets:
-            net.net  # noqa: B018  (loaded here, once, and not by each thread)
-        at_once = min(self._threads, PASSES_AT_ONCE)
-        pool = ThreadPoolExecutor(at_once, "net", torch.set_num_threads, (self._threads // at_once,))
+    def _rescaled(self, image: Tensor, again: bool = False) -> list[Tensor]:
+        """float32 (3, h, w) at each scale, on the device; none where its memory doesn't hold them the first time."""
         try:
-            running: deque[tuple[Bucket[K], Future[list[np.ndarray]]]] = deque()
-            for bucket in chain(first, buckets):
-                running.append((bucket, pool.submit(self._pass, bucket)))
-                if len(running) > at_once:
-                    yield running[0][0], running.popleft()[1].result()
-            while running:
-                yield running[0][0], running.popleft()[1].result()
-        finally:
-            pool.shutdown(cancel_futures=True)
-            torch.set_num_threads(self._threads)  # the pool's share was also that of threads that start later
-
-    def _pass(self, bucket: Bucket[K]) -> list[np.ndarray]:
-        """float32 (N, C) of each net for the N pieces of a bucket."""
-        return self._values(torch.stack([piece for _, _, piece in bucket.pieces]))
-
-    def _values(self, pixels: Tensor) -> list[np.ndarray]:
-        """The same for the pieces as a batch, in halves where the device's memory doesn't hold it whole."""
-        try:
-            return [net(pixels).cpu().numpy() for net in self.nets]
+            on_device = self.machine.upload(image).float()
+            return [images.rescale(on_device, q) for q in self.scales]
         except torch.OutOfMemoryError as error:
-            if len(pixels) == 1:
-                height, width = pixels.shape[2:]
-                raise VggfeatError(
-                    f"{self.device} has not enough memory for an image of {width}x{height}: "
-                    "take smaller scales, another precision or --device cpu"
-                ) from error
+            self._check_memory(image, again, error)
+        return []
+
+    def _passes(self, buckets: Iterable[Bucket[K]]) -> Iterator[tuple[Bucket[K], list[np.ndarray]]]:
+        """Send buckets through the nets, in their order: float32 (N, C) of each net for the N pieces of a bucket."""
+        buckets = iter(buckets)
+        for first in buckets:
+            for net in self.nets:
+                net.net  # noqa: B018  (loaded here, once, and not by each of several threads)
+            for bucket, values in self.machine.run(chain([first], buckets), self._pass):
+                yield bucket, [value.numpy() for value in values]
+
+    def _pass(self, bucket: Bucket[K]) -> list[Tensor]:
+        return self._values([piece for _, _, piece in bucket.pieces])
+
+    def _values(self, pieces: list[Tensor]) -> list[Tensor]:
+        """(N, C) of each net for N rescaled images, in halves where the device's memory doesn't hold them whole."""
+        try:
+            pixels = torch.stack(pieces)
+            return [net(pixels) for net in self.nets]
+        except torch.OutOfMemoryError as error:
+            self._check_memory(pieces[0], len(pieces) == 1, error)
         # here, not in the handler, where the traceback still holds the maps that did not fit
         self._batch_pixels = max(self._batch_pixels // 2, 1)
-        halves = [self._values(half) for half in pixels.split((len(pixels) + 1) // 2)]
-        return [np.concatenate(values) for values in zip(*halves, strict=True)]
+        half = (len(pieces) + 1) // 2
+        halves = [self._values(pieces[:half]), self._values(pieces[half:])]
+        return [torch.cat(values) for values in zip(*halves, strict=True)]
+
+    def _check_memory(self, image: Tensor, alone: bool, error: Exception) -> None:
+        """Raises VggfeatError for an image that doesn't fit by itself, and where smaller batches are no answer."""
+        height, width = image.shape[1:]
+        if alone:
+            raise VggfeatError(
+                f"{self.device} has not enough memory for an image of {width}x{height}: "
+                "take smaller scales, another precision or --device cpu"
+            ) from error
+        if torch.are_deterministic_algorithms_enabled():
+            raise VggfeatError(
+                f"{self.device} has not enough memory for a whole batch, of {width}x{height}, and smaller ones would "
+                "change the last bits: make room on it, take another precision, or leave out --deterministic"
+            ) from error
 
 
 def whole(scales: Iterable[int]) -> tuple[int, ...]:
@@ -252,20 +264,20 @@ def whole(scales: Iterable[int]) -> tuple[int, ...]:
         raise UsageError(f"scales must be whole numbers, such as (256, 384, 512), not {scales!r}") from error
 
 
-def find_device(device: str) -> torch.device:
-    """The device by name; "auto" is the first CUDA device, or the CPU. Raises UsageError."""
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        found = torch.device(device)
-    except RuntimeError as error:
-        raise UsageError(f"no device {device!r}; take auto, cpu, cuda or cuda:1") from error
-    if found.type not in BATCH_PIXELS:
-        raise UsageError(f"device {device!r} is not supported; take cpu or cuda")
-    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
-        count = torch.cuda.device_count()
-        raise UsageError(f"device {device!r} is not there: torch sees {count} CUDA devices")
-    return found
+def widest(plan: Sequence[Layer]) -> float:
+    """The most values that a layer of a net reads and writes, a pixel of the image.
+
+    With two convolutions of 64 channels at the start it is 128, for the second of them; fc6 as windows, 25,088 values
+    for each 32x32 pixels at most, and its results make 28.5.
+
+    >>> [widest(layers(net)) for net in "AE"]
+    [128.0, 128.0]
+    """
+    most, area = 0.0, 1.0  # area: places of the layer's input, a pixel
+    for layer in plan:
+        most = max(most, area * (layer.inputs + layer.outputs))
+        area /= 4 if layer.kind == "maxpool" else 1
+    return most
 
 
 def resolve_weights(net: str | None, weights: str | Path, layer: Top) -> list[weights_of.Weights]:

@@ -1,6 +1,6 @@
-"""Fully connected layers over a map, on the CPU: the windows as rows of one matrix product.
+"""Fully connected layers over a map: the windows as rows of one matrix product.
 
-As a convolution fc6 packs its 400 MB of weights anew for every small map; as a product it reads them once.
+On a CPU fc6 as a convolution packs its 400 MB of weights anew for every small map; as a product it reads them once.
 """
 
 import torch

@@ -2,7 +2,7 @@
 
     python benchmarks/extract/precision.py --photos FOLDER --weights vgg19.safetensors --out results/precision-cpu.json
 
-Cosine: net E to pool5, the photos with their mirrors at one Q, against the same net in float64 by torch's own
+Cosine: the photos with their mirrors at one Q, to one layer, against the same net in float64 by torch's own
 convolutions. Score: `vggfeat bench` on the folder DATA (classes as folders) with the same settings in each
 precision; the splits are the same, so only the descriptors differ.
 """
@@ -26,8 +26,8 @@ from vggfeat.passes import PRECISIONS
 
 
 def reference(found: weights.Weights, describer: Describer, files: list[Path], q: int) -> np.ndarray:
-    """float64 (N, 512), each step in float64 but for the rescaled pixels."""
-    net = dense(weights.load(found, "pool5"), "pool5").double().to(describer.device)
+    """float64 (N, C), each step in float64 but for the rescaled pixels."""
+    net = dense(weights.load(found, describer.layer), describer.layer).double().to(describer.device)
     prep = found.preprocessing
     mean, std = (torch.tensor(v, dtype=torch.float64).view(3, 1, 1).to(describer.device) for v in (prep.mean, prep.std))
     rows = []
@@ -53,7 +53,7 @@ def score(data: Path, options: argparse.Namespace, precision: str) -> dict[str, 
             bench.BENCHMARKS["folder"],
             root=data,
             weights=options.score_weights,
-            layer="pool5",
+            layer=options.layer,
             scales=(options.q,),
             seeds=3,
             train_per_class=options.train_per_class,
@@ -68,7 +68,8 @@ def score(data: Path, options: argparse.Namespace, precision: str) -> dict[str, 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=Path, required=True)
-    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--weights", required=True, help="a file, or a name of the registry: slim is soon done")
+    parser.add_argument("--layer", choices=("pool5", "fc6", "fc7"), default="pool5")
     parser.add_argument("--data", type=Path, help="folder of classes for the score; none: cosines only")
     parser.add_argument("--score-weights", default="slim")
     parser.add_argument("--train-per-class", type=int, default=20)
@@ -81,13 +82,13 @@ def main() -> None:
 
     files = sorted(options.photos.rglob("*.jpg"))
     files = files[:: max(1, len(files) // options.images)][: options.images]
-    found = weights.read(options.weights)
+    found = weights.resolve(options.weights, None, options.layer)
     exact, table = None, {}
     for precision in PRECISIONS:
         if precision == "tf32" and options.device == "cpu":
             continue
         describer = Describer(
-            weights=options.weights, layer="pool5", scales=(options.q,), device=options.device, precision=precision
+            weights=found.path, layer=options.layer, scales=(options.q,), device=options.device, precision=precision
         )
         exact = reference(found, describer, files, options.q) if exact is None else exact
         table[precision] = {"one_minus_cosine": float(f"{cosine_gap(describer.describe(files), exact):.1e}")}
@@ -96,7 +97,7 @@ def main() -> None:
         print(precision, table[precision])
     where = torch.cuda.get_device_name(options.device) if options.device != "cpu" else "CPU"
     machine = {"device": where, "cores": len(os.sched_getaffinity(0)), "python": platform.python_version()}
-    settings = {"net": found.net, "layer": "pool5", "q": options.q, "images": len(files)}
+    settings = {"net": found.net, "width": found.width, "layer": options.layer, "q": options.q, "images": len(files)}
     settings |= {"score_weights": options.score_weights, "data": options.data.name if options.data else None}
     machine["torch"] = torch.__version__
     options.out.write_text(json.dumps({"settings": settings, "machine": machine, "rows": table}, indent=1) + "\n")

@@ -2,15 +2,32 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vggfeat.cli.options import DEFAULT_SCALES, Ceil, Device, Net, PrecisionOption, Scales, WeightsOption
 from vggfeat.errors import UsageError
 
+if TYPE_CHECKING:
+    from vggfeat.data.imagenet import Classified
+    from vggfeat.evaluate import Evaluation
+
+OWN = {"ctx", "runs", "table", "json", "report", "submission"}  # of the command; all others are the library's
+OF_DATA = {"data", "subset", "kit", "blacklist"}  # which images; they serve stored runs as well
+
+
+def _train_scale(text: str) -> tuple[int, ...]:
+    from vggfeat.evaluate import parse_train_scale
+
+    try:
+        return parse_train_scale(text)
+    except UsageError as error:
+        raise typer.BadParameter(str(error)) from error
+
 
 def evaluate(
+    ctx: typer.Context,
     data: Annotated[
         Path | None, typer.Option("--data", "--root", help="The data set. Default: $VGGFEAT_DATA/ilsvrc2012.")
     ] = None,
@@ -22,7 +39,9 @@ def evaluate(
     subset: Annotated[str, typer.Option(help="val, train or test.")] = "val",
     classes: Annotated[Path | None, typer.Option(help="A CSV file: class of the data, class of the weights.")] = None,
     partial: Annotated[bool, typer.Option("--partial", help="The data have some of the weights' classes.")] = False,
-    train_scale: Annotated[str | None, typer.Option(help="S of the net, for the tables: 256 or 256-512.")] = None,
+    train_scale: Annotated[
+        Any, typer.Option(parser=_train_scale, metavar="S", help="S of the net, for the tables: 256 or 256-512.")
+    ] = None,
     grid: Annotated[int, typer.Option(help="Crops a side.")] = 5,
     mirror: Annotated[
         bool | None,
@@ -38,7 +57,8 @@ def evaluate(
     on_error: Annotated[str, typer.Option(help="An image that can't be read: skip or fail.")] = "skip",
     workers: Annotated[int | None, typer.Option(help="Threads that decode. Default: all processors.")] = None,
     runs: Annotated[
-        list[Path] | None, typer.Option(help="Read these runs, or folders of runs, and compute nothing; repeat it.")
+        list[Path] | None,
+        typer.Option(metavar="RUN", help="Read these runs, or folders of runs, and compute nothing; repeat it."),
     ] = None,
     table: Annotated[int | None, typer.Option(help="With --runs: Table 3, 4, 5, 6 or 7, beside the paper's.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write the result for machines.")] = None,
@@ -50,56 +70,75 @@ def evaluate(
     vggfeat evaluate --data ilsvrc2012 --net D,E --method both --out runs
     vggfeat evaluate --runs runs --table 5
     """
-    _check(runs, table, json, report, submission)
+    asked = {option: value for option, value in locals().items() if option not in OWN}
+    _check(ctx, runs, table, json, report, submission)
     from vggfeat import evaluate as library
 
-    if runs:
-        found = library.open_runs(runs)
-        if table is not None:
-            made = library.table(table, found)
-            typer.echo(made.text())
-            _write(json, made.json())
-            return
-        result, images = library.summarise(found), None
-    else:
-        images = library.read(data, subset, kit=kit, blacklist=blacklist)  # type: ignore[arg-type]
-        result = library.evaluate(
-            images,
-            out,
-            net=net,
-            scales=scales,
-            method=method,  # type: ignore[arg-type]
-            weights=weights,
-            classes=classes,
-            partial=partial,
-            train_scale=None if train_scale is None else library.parse_train_scale(train_scale),
-            grid=grid,
-            mirror=mirror,
-            device=device,
-            precision=precision,  # type: ignore[arg-type]
-            ceil=ceil,
-            on_error=on_error,  # type: ignore[arg-type]
-            workers=workers,
-        )
+    if table is not None:
+        made = library.table(table, library.open_runs(runs or []))
+        typer.echo(made.text())
+        _write(json, made.json())
+        return
+    kit_folder = library.kit_of(data, kit) if submission else None
+    result, images = _of_runs(runs, asked, report is not None) if runs else _of_data(asked)
     typer.echo(result.table())
     _write(json, result.json())
     if report is not None:
         library.write_report(result, report, images=images, command=sys.argv)
-    if submission is not None:
-        typer.echo(library.write_submission(library.open_runs(result.stores), submission, library.kit_of(data, kit)))
+    if submission and kit_folder:
+        typer.echo(library.write_submission(library.open_runs(result.stores), submission, kit_folder))
+
+
+def _of_data(asked: dict[str, Any]) -> "tuple[Evaluation, Classified]":
+    from vggfeat import evaluate as library
+
+    images = _images(asked)
+    return library.evaluate(**asked | {"data": images}), images
+
+
+def _of_runs(runs: list[Path], asked: dict[str, Any], photos: bool) -> "tuple[Evaluation, Classified | None]":
+    """What is stored, and the images where photos are to be shown and --data says where they are."""
+    from vggfeat import evaluate as library
+
+    result = library.summarise(library.open_runs(runs))
+    images = _images(asked) if photos and asked["data"] is not None else None
+    if images is not None and images.name != result.data:
+        raise UsageError(f"the runs are of {result.data}, not of {images.name}; say so as --data and --subset")
+    return result, images
+
+
+def _images(asked: dict[str, Any]) -> "Classified":
+    from vggfeat.evaluate import read
+
+    return read(asked["data"], asked["subset"], kit=asked["kit"], blacklist=asked["blacklist"])
 
 
 def _check(
-    runs: list[Path] | None, table: int | None, json: Path | None, report: Path | None, submission: Path | None
+    ctx: typer.Context,
+    runs: list[Path] | None,
+    table: int | None,
+    json: Path | None,
+    report: Path | None,
+    submission: Path | None,
 ) -> None:
     """Refuse what can't be done, before any work is done."""
-    for file in (json, report, submission):
+    for file in (json, submission):
         if file is not None and not file.parent.is_dir():
             raise UsageError(f"{file.parent}: no such folder for {file.name}")
+        if file is not None and file.is_dir():
+            raise UsageError(f"{file}: is a folder; name a file in it")
+    if report is not None:
+        from vggfeat.report import check_target
+
+        check_target(report)
     if table is not None and not runs:
         raise UsageError("a table is of stored runs; name them as --runs")
     if table is not None and (report or submission):
         raise UsageError("a table has no report and no submission; leave --table out")
+    given = [name for name in ctx.params if (source := ctx.get_parameter_source(name)) and source.name == "COMMANDLINE"]
+    idle = [f"--{name.replace('_', '-')}" for name in given if name not in OWN | OF_DATA]
+    if runs and idle:
+        raise UsageError(f"--runs computes nothing, so {', '.join(idle)} can't be meant; leave out one or the other")
 
 
 def _write(file: Path | None, text: Any) -> None:

@@ -1,8 +1,9 @@
-"""Which output of a net each class of a data set is: matched by name, never by place."""
+"""Which output of a net each class of a data set is, and which output of another net: by name, never by place."""
 
 import csv
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from vggfeat.data.imagenet import synset_names
@@ -10,6 +11,15 @@ from vggfeat.errors import DataError, UsageError
 from vggfeat.weights import Weights, class_names
 
 MAX_FILE = 4 << 20  # bytes
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """fc8's outputs, in their order. of : what a message calls the net. places : class of the data set -> its place."""
+
+    of: str
+    names: Sequence[str]
+    places: Mapping[str, int]
 
 
 def output_names(weights: Weights) -> tuple[str, ...]:
@@ -20,7 +30,6 @@ def output_names(weights: Weights) -> tuple[str, ...]:
 def match(
     outputs: Sequence[str],
     classes: Sequence[str],
-    *,
     named: Mapping[str, str] | None = None,
     partial: bool = False,
 ) -> dict[str, int]:
@@ -56,6 +65,31 @@ def match(
     return found
 
 
+def columns(first: Outputs, other: Outputs) -> list[int]:
+    """For each output of one net the place of the same class among the outputs of another, of the same data set.
+
+    Outputs that are the same class of the data set are the same, whatever they are called. Those that it has no class
+    for are matched by name, as `match` does.
+
+    Raises UsageError, naming the class, where one net has a class that the other has not.
+    """
+    if (list(first.names), first.places) == (list(other.names), other.places):
+        return list(range(len(first.names)))
+    of_class = {place: other.places[name] for name, place in first.places.items() if name in other.places}
+    of_name = _places(other.names)
+    found = [of_class.get(i, of_name.get(name, -1)) for i, name in enumerate(first.names)]
+    times = Counter(found)
+    alone = [name for name, place in zip(first.names, found, strict=True) if place < 0 or times[place] > 1]
+    others_alone = [name for place, name in enumerate(other.names) if place not in times]
+    for has, lacks, names in ((first, other, alone), (other, first, others_alone)):
+        if names:
+            raise UsageError(
+                f"{names[0]!r} is one of the {len(has.names)} classes of {has.of}, and none of the {len(lacks.names)} "
+                f"of {lacks.of}: only posteriors over the same classes can be averaged, so take such nets one by one"
+            )
+    return found
+
+
 def _check(named: Mapping[str, str], outputs: Sequence[str], classes: Sequence[str]) -> None:
     for name, output in named.items():
         if name not in classes:
@@ -87,7 +121,8 @@ def read_classes(file: Path) -> dict[str, str]:
             raise DataError(f"{file}: larger than {MAX_FILE:,} bytes; it can't be a list of classes")
         rows = [row for row in csv.reader(file.read_text(encoding="utf-8").splitlines()) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{file}: can't be read ({error}); it is to have lines `class,output`") from error
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{file}: can't be read ({reason}); it is to have lines `class,output`") from error
     if not rows or any(len(row) != 2 for row in rows):
         raise DataError(f"{file}: it is to have lines `class,output`, such as `n01440764,tench`")
     if len({row[0] for row in rows}) < len(rows):

@@ -3,7 +3,7 @@
 All are Describers of the layer fc8, so that the engine that fills descriptor stores fills stores of posteriors.
 """
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
@@ -13,13 +13,14 @@ from torch import Tensor
 from vggfeat import images
 from vggfeat.data.imagenet import Classified
 from vggfeat.dense import check_scales
-from vggfeat.descriptors import SCALES, Describer
+from vggfeat.descriptors import Describer
 from vggfeat.errors import UsageError
 from vggfeat.nets import CROP
-from vggfeat.passes import Bucket, Passes, Precision, Row
+from vggfeat.passes import Bucket, Row
 
 Method = Literal["dense", "multi-crop", "centre"]
 METHODS: tuple[Method, ...] = get_args(Method)
+POSTERIORS: dict[str, Any] = {"layer": "fc8", "agg": "mean", "normalize": "none"}
 GRID = 5  # crops a side: 25, and with mirror images the paper's 50 a scale
 
 K = TypeVar("K", bound=Hashable)
@@ -28,37 +29,21 @@ K = TypeVar("K", bound=Hashable)
 class Dense(Describer):
     """Posteriors of whole images: the soft-max of the spatial mean of the score map, averaged with the mirror image's.
 
-    One decoded image serves all scales. The parameters are Describer's. `data`: what the posteriors are of, and so
-    part of the fingerprint; None for none.
+    One decoded image serves all scales. `data`: what the posteriors are of, and so part of the fingerprint; None for
+    none. The options are Describer's, but for the layer and what is done with descriptors.
     """
 
+    layers = ("fc8",)
     method: Method = "dense"
 
-    def __init__(
-        self,
-        net: str | None = None,
-        *,
-        scales: Sequence[int] = SCALES,
-        weights: str | Path = "auto",
-        mirror: bool = True,
-        device: str = "auto",
-        precision: Precision = "auto",
-        ceil: bool = False,
-        data: Classified | None = None,
-    ) -> None:
-        Passes.__init__(
-            self,
-            net,
-            scales=scales,
-            layer="fc8",
-            weights=weights,
-            mirror=mirror,
-            device=device,
-            precision=precision,
-            ceil=ceil,
-        )
-        self.agg, self.normalize, self.layer = "mean", "none", "fc8"  # type: ignore[assignment]
+    def __init__(self, net: str | None = None, *, data: Classified | None = None, **options: Any) -> None:
+        super().__init__(net, **POSTERIORS, **options)
         self.data = data
+
+    @property
+    def task(self) -> str:
+        nets = ",".join(f"{net.weights.net} ({Path(net.weights.name).stem})" for net in self.nets)
+        return f"{nets}, {self.method}"
 
     def fingerprint(self) -> list[dict[str, Any]]:
         """Describer's, with the method and the data."""
@@ -102,7 +87,7 @@ class MultiCrop(Dense):
         for key, image in prepared:
             empty = [np.zeros((len(self.scales), net.dim), np.float32) for net in self.nets]
             row = Row(key, empty, len(self.scales) * self.grid**2)
-            on_device = image.to(self.device)
+            on_device = self.machine.upload(image)
             for s, q in enumerate(self.scales):
                 rescaled = images.rescale(on_device, q)
                 for y, x in grid_corners(rescaled.shape[1], rescaled.shape[2], self.grid):

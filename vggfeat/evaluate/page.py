@@ -65,8 +65,7 @@ def page(result: Evaluation, *, images: Classified | None = None, command: Seque
 
 def _errors(result: Evaluation) -> Table:
     rows = [
-        (row.net, " & ".join(row.methods), commas(row.scales), row.top1, row.top5, number(row.images, 0))
-        for row in result.rows
+        (row.net, " & ".join(row.methods), commas(row.scales), row.top1, row.top5, row.images) for row in result.rows
     ]
     header = ["Net", "Method", "Q", "Top-1 error", f"Top-{TOP} error", "Images"]
     return Table("Errors, per cent", header, rows, strong=len(rows) - 1)
@@ -77,7 +76,7 @@ def _measured(result: Evaluation) -> list[Block]:
         Text(
             "Posteriors are averaged over the places of the score map (dense) or over crops, with those of the mirror "
             "image, then over scales, methods and nets. Among classes that are equally likely the true one counts as "
-            "the last. What follows is of the last row."
+            "the last." + (" What follows is of the last row." if result.rows else "")
         )
     ]
     blocks += [_errors(result)] if result.rows else []
@@ -116,8 +115,7 @@ def _calibration(result: Evaluation) -> list[Block]:
         [curve, plots.Line([0, 1], [0, 1], soft=True)], alt=alt, xlabel="confidence", ylabel="accuracy", size=(320, 280)
     )
     rows: list[Sequence[Cell]] = [
-        [f"{one.low:.2f} – {one.high:.2f}", number(one.images, 0), 100 * one.confidence, 100 * one.accuracy]
-        for one in bins
+        [f"{one.low:.2f} – {one.high:.2f}", one.images, 100 * one.confidence, 100 * one.accuracy] for one in bins
     ]
     text = (
         "The confidence is the posterior of the likeliest class. On the dotted line it equals the share of right "
@@ -131,14 +129,14 @@ def _calibration(result: Evaluation) -> list[Block]:
 def _confusions(result: Evaluation, evidence: Evidence) -> list[Block]:
     scores = evidence.scores
     blocks: list[Block] = []
-    if len(evidence.outputs) <= DRAWN:
+    if len(evidence.classes) <= DRAWN:
         pairs = scores.truth * scores.classes + scores.predicted
         counts = np.bincount(pairs, minlength=scores.classes**2).reshape(scores.classes, scores.classes)
         alt = (
             f"Confusion matrix of {scores.classes} classes, {len(scores):,} images, {np.trace(counts):,} of them right"
         )
         caption = "Each row by its share. Blue, on the diagonal: right. Vermilion: wrong, drawn stronger than it is."
-        blocks.append(Figure(plots.confusion(counts, evidence.outputs, alt=alt), caption, wide=scores.classes > 12))
+        blocks.append(Figure(plots.confusion(counts, evidence.classes, alt=alt), caption, wide=scores.classes > 12))
     if result.confusions:
         rows = [[one["true"], one["predicted"], one["images"], one["share"]] for one in result.confusions]
         header = ["True class", "Taken for", "Images", "Per cent of the class"]
@@ -154,7 +152,7 @@ def _mistakes(result: Evaluation, evidence: Evidence, images: Classified) -> lis
     pictures = []
     for i in surest:
         path = evidence.posteriors.paths[i]
-        said, truth = (evidence.outputs[int(which[i])] for which in (scores.predicted, scores.truth))
+        said, truth = (evidence.classes[int(which[i])] for which in (scores.predicted, scores.truth))
         try:
             uri = thumbnail(read(images.images[place[path]])) if path in place else None
         except ImageError:

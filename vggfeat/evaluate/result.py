@@ -3,11 +3,13 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vggfeat import __version__
+from vggfeat.data.imagenet import synset_names
 from vggfeat.evaluate.runs import Choice, Net, Posteriors, average
 from vggfeat.evaluate.scores import TOP, Bin, Scores, calibration_error, confusions, judge, reliability
 
@@ -26,11 +28,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the last row was computed from; `outputs` are the names of its K classes."""
+    """What the last row was computed from."""
 
     posteriors: Posteriors
     scores: Scores
-    outputs: list[str]
+
+    @property
+    def classes(self) -> list[str]:
+        """The names of the K classes as people read them: the data set's, else the outputs'."""
+        facts, known = self.posteriors.facts, synset_names()
+        own = {place: name for name, place in facts.places.items()}
+        return [known.get(name, name) for name in (own.get(i, output) for i, output in enumerate(facts.outputs))]
 
 
 @dataclass(frozen=True)
@@ -61,7 +69,7 @@ class Evaluation:
 
     def table(self) -> str:
         """The result for people."""
-        lines = [f"{self.data}: top-1 / top-5 error, per cent"]
+        lines = [f"{self.data}: top-1 / top-5 error, per cent" if self.rows else self.data]
         words = [(row.net, " & ".join(row.methods), commas(row.scales)) for row in self.rows]
         widths = [max(map(len, column), default=0) for column in zip(*words, strict=True)]
         for row, parts in zip(self.rows, words, strict=True):
@@ -70,6 +78,7 @@ class Evaluation:
         if self.ece is not None:
             lines.append(f"  expected calibration error of the last row: {100 * self.ece:.1f} points")
         lines += [f"  {note}" for note in self.notes]
+        lines.append(f"  posteriors: {', '.join(sorted({str(Path(store).parent) for store in self.stores}))}")
         return "\n".join(lines)
 
 
@@ -85,7 +94,7 @@ def summarise(nets: Sequence[Net]) -> Evaluation:
     for choices in combinations(nets) if facts.labelled else ():
         posteriors = average(choices)
         assert posteriors.truth is not None
-        last = Evidence(posteriors, judge(posteriors.matrix, posteriors.truth), facts.outputs)
+        last = Evidence(posteriors, judge(posteriors.matrix, posteriors.truth))
         rows.append(_row(choices, last.scores))
     failures = {
         path: reason for net in nets for run in net.runs.values() for path, reason in run.store.failures.items()
@@ -98,7 +107,7 @@ def summarise(nets: Sequence[Net]) -> Evaluation:
         weights=[{"net": net.name, "name": net.weights, "sha256": net.sha256} for net in nets],
         stores=sorted({str(run.store.path) for net in nets for run in net.runs.values()}),
         evidence=last,
-        **_looked_into(last, nets[0]),
+        **_looked_into(last),
     )
 
 
@@ -141,22 +150,22 @@ def _row(choices: Sequence[Choice], scores: Scores) -> Row:
     return Row(title(choices), choices[0].methods, scales, scores.error(1), scores.error(TOP), len(scores))
 
 
-def _looked_into(last: Evidence | None, net: Net) -> dict[str, Any]:
+def _looked_into(last: Evidence | None) -> dict[str, Any]:
     if last is None:
         return {"per_class": {}, "calibration": [], "ece": None, "confusions": []}
-    scores, facts = last.scores, net.facts
+    scores = last.scores
     top1, top5 = scores.per_class(1), scores.per_class(TOP)
     images = np.bincount(scores.truth, minlength=scores.classes)
     bins = reliability(scores)
     return {
         "per_class": {
             name: {"images": int(images[i]), "top1": float(top1[i]), "top5": float(top5[i])}
-            for name, i in facts.places.items()
+            for name, i in last.posteriors.facts.places.items()
             if images[i]
         },
         "calibration": bins,
         "ece": calibration_error(bins),
-        "confusions": confusions(scores, facts.outputs),
+        "confusions": confusions(scores, last.classes),
     }
 
 
@@ -164,8 +173,8 @@ def _notes(nets: Sequence[Net], failures: dict[str, str]) -> list[str]:
     facts, notes = nets[0].facts, []
     if failures:
         notes.append(
-            f"warning: {len(failures)} of {facts.images} images could not be read and count nowhere, neither right nor "
-            "wrong; failures.csv in the stores lists them"
+            f"warning: {len(failures):,} of {facts.images:,} images could not be read and count nowhere, neither right "
+            "nor wrong; failures.csv in the stores lists them"
         )
     if len(facts.outputs) <= TOP:
         notes.append(f"with {len(facts.outputs)} classes no top-{TOP} error can be other than 0")

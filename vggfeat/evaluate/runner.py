@@ -10,7 +10,7 @@ from typing import Any, Literal
 from vggfeat.data.imagenet import Classified, Subset, read
 from vggfeat.descriptors import SCALES
 from vggfeat.errors import DataError, UsageError
-from vggfeat.evaluate.classes import match, output_names, read_classes
+from vggfeat.evaluate.classes import Outputs, columns, match, output_names, read_classes
 from vggfeat.evaluate.methods import GRID, Dense, describers
 from vggfeat.evaluate.result import Evaluation, summarise
 from vggfeat.evaluate.runs import open_runs, write_facts
@@ -68,14 +68,15 @@ def evaluate(
     folder = Path(out) if out is not None else cache_dir() / "evaluations"
     todo = []
     for describer in describers(method, net, grid=grid, mirror=mirror, ceil=ceil, data=images, **options):
-        outputs = output_names(describer.nets[0].weights)
-        todo.append((describer, outputs, match(outputs, images.classes, named=named, partial=partial)))
+        found = describer.nets[0].weights
+        names = output_names(found)
+        todo.append((describer, Outputs(str(found.path), names, match(names, images.classes, named, partial))))
+        columns(todo[0][1], todo[-1][1])  # complains now about nets that can't be averaged, not after the work
     stores = []
-    for describer, outputs, places in todo:
+    for describer, outputs in todo:
         store = folder / run_name(describer)
         extract(_items(images), store, describer=describer, on_error=on_error, workers=workers)
-        S = train_scale or known_train_scale(describer.nets[0].weights)
-        write_facts(store, images, outputs, places, S)
+        write_facts(store, images, outputs, train_scale or known_train_scale(describer.nets[0].weights))
         stores.append(store)
     return summarise(open_runs(stores))
 

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from vggfeat.data.imagenet import Classified
 from vggfeat.errors import StoreError, UsageError
+from vggfeat.evaluate.classes import Outputs, columns
 from vggfeat.evaluate.methods import METHODS
 from vggfeat.store import Store
 
@@ -48,10 +49,16 @@ class Run:
         """The fingerprint without the scales: what decides the posteriors at any scale."""
         return {key: value for key, value in self.store.fingerprint.items() if key != "scales"}
 
+    @property
+    def outputs(self) -> Outputs:
+        return Outputs(str(self.store.path), self.facts.outputs, self.facts.places)
+
 
 @dataclass
 class Net:
-    """All that is stored of one net: the run that holds the posteriors of each (method, Q)."""
+    """All that is stored of one net: the run that holds the posteriors of each (method, Q). mark : tells it from others
+    that are called the same.
+    """
 
     name: str
     width: float
@@ -59,11 +66,13 @@ class Net:
     sha256: str
     facts: Facts
     runs: dict[tuple[str, int], Run] = field(default_factory=dict)
+    mark: str = ""
 
     @property
     def title(self) -> str:
-        """D, or A x0.1875 for a narrower net."""
-        return self.name if self.width == 1 else f"{self.name} ×{self.width:g}"
+        """D, or A x0.1875 for a narrower net; D (S=256) where there are several."""
+        plain = self.name if self.width == 1 else f"{self.name} ×{self.width:g}"
+        return f"{plain} ({self.mark})" if self.mark else plain
 
     @property
     def train_scale(self) -> tuple[int, ...] | None:
@@ -96,20 +105,26 @@ class Choice:
 @dataclass(frozen=True)
 class Posteriors:
     """Of the N images `paths`, sorted. truth : int (N,), places among the outputs; None without labels.
-    matrix : float32 (N, K).
+    matrix : float32 (N, K). facts : of the first run, whose outputs are the K columns.
     """
 
     paths: list[str]
     truth: np.ndarray | None
     matrix: np.ndarray
+    facts: Facts
 
 
-def write_facts(store: Path, images: Classified, outputs: Sequence[str], places: dict[str, int], S: Any) -> None:
+def write_facts(store: Path, images: Classified, outputs: Outputs, train_scale: Sequence[int] | None) -> None:
     """Write run.json, whole or not at all."""
     facts = Facts(
-        images.name, images.labels is not None, len(images), list(outputs), places, list(S) if S else None,
-        list(images.notes),
-    )  # fmt: skip
+        data=images.name,
+        labelled=images.labels is not None,
+        images=len(images),
+        outputs=list(outputs.names),
+        places=dict(outputs.places),
+        train_scale=list(train_scale) if train_scale else None,
+        notes=list(images.notes),
+    )
     temporary = store / f"{FACTS}.tmp"
     temporary.write_text(json.dumps(asdict(facts), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     temporary.replace(store / FACTS)
@@ -137,7 +152,23 @@ def open_runs(paths: Sequence[str | Path]) -> list[Net]:
                     f"{run.store.path} and {other.store.path} both hold {net.title}, {made['method']}, Q={q}, but were "
                     "made otherwise; give one of them"
                 )
+    _tell_apart(list(nets.values()))
     return list(nets.values())
+
+
+def _tell_apart(nets: Sequence[Net]) -> None:
+    """Mark nets of one title by S, else by the name of their weights, else by the weights' checksum as well."""
+    alike: dict[str, list[Net]] = {}
+    for net in nets:
+        alike.setdefault(net.title, []).append(net)
+    for same in alike.values():
+        names = [Path(net.weights).stem for net in same]
+        trained = [f"S={'-'.join(map(str, net.train_scale))}" if net.train_scale else "" for net in same]
+        sums = [f"{name}, {net.sha256[:6]}" for name, net in zip(names, same, strict=True)]
+        complete = (marks for marks in (trained, names) if len({*marks, ""}) > len(same))  # none empty, none twice
+        marks = next(complete, sums)
+        for net, mark in zip(same, marks, strict=True):
+            net.mark = mark if len(same) > 1 else ""
 
 
 def _check_facts(run: Run, net: Net) -> None:
@@ -180,14 +211,17 @@ def open_run(path: Path) -> Run:
 def average(choices: Sequence[Choice]) -> Posteriors:
     """The mean of posteriors over the scales, over the methods, and over the nets, of the images that all runs hold.
 
+    The outputs of all runs are brought to the order of the first one's (`classes.columns`).
+
     Raises UsageError for runs of different data, images or classes, and for nothing to average; StoreError for
     damaged parts.
     """
     runs = [run for choice in choices for run, _ in choice.runs()]
     if not runs:
         raise UsageError("nothing to average: no net, method or scale")
-    _check_alike(runs)
+    _check_data(runs)
     facts = runs[0].facts
+    order = {run.store.path: columns(runs[0].outputs, run.outputs) for run in runs}
     labels = _common(runs)
     if not labels:
         raise UsageError(f"{runs[0].store.path} and the other runs hold no image in common")
@@ -199,21 +233,16 @@ def average(choices: Sequence[Choice]) -> Posteriors:
         for run, q in choice.runs():
             for names, values in _parts(run.store, q):
                 at = np.array([place.get(name, -1) for name in names])
-                matrix[at[at >= 0]] += np.float32(share) * values[at >= 0]
+                matrix[at[at >= 0]] += np.float32(share) * values[at >= 0][:, order[run.store.path]]
     truth = np.array([facts.places[labels[path]] for path in paths], np.int64) if facts.labelled else None
-    return Posteriors(paths, truth, matrix)
+    return Posteriors(paths, truth, matrix, facts)
 
 
-def _check_alike(runs: Sequence[Run]) -> None:
+def _check_data(runs: Sequence[Run]) -> None:
     first = runs[0]
     for run in runs[1:]:
         if run.facts.data != first.facts.data:
             raise UsageError(f"{run.store.path} is of {run.facts.data}, {first.store.path} of {first.facts.data}")
-        if (run.facts.outputs, run.facts.places) != (first.facts.outputs, first.facts.places):
-            raise UsageError(
-                f"{run.store.path} and {first.store.path} have other classes: only posteriors over the same ones can "
-                "be averaged"
-            )
 
 
 def _common(runs: Sequence[Run]) -> dict[str, str]:

@@ -25,7 +25,7 @@ def write_submission(nets: Sequence[Net], file: str | Path, kit: str | Path) -> 
     the file can't be written.
     """
     posteriors = average(combinations(nets)[-1])
-    facts = nets[0].facts
+    facts = posteriors.facts
     numbers = _numbers(facts.places, Path(kit))
     failed = {path for net in nets for run in net.runs.values() for path in run.store.failures}
     row = {path: i for i, path in enumerate(posteriors.paths)}

@@ -76,6 +76,11 @@ def table(number: int, nets: Sequence[Net]) -> Table:
         notes.append(
             f"the paper's errors are on ILSVRC-2012's validation set: {facts.data} can't be compared with them"
         )
+    if any(line.paper is not None and len(line.paper) > 2 for line in lines):
+        notes.append("the paper's third figure is its top-5 error on the test set")
+    unknown = [net.title for net in nets if net.train_scale is None]
+    if unknown:
+        notes.append(f"S of {', '.join(unknown)} isn't known (--train-scale tells it): Q is taken from what is stored")
     return Table(number, paper.TITLES[number], facts.data, header, lines, notes)
 
 
@@ -165,7 +170,7 @@ def _errors(choices: Sequence[Choice], notes: list[str]) -> tuple[float, float] 
     assert posteriors.truth is not None  # `table` has seen to it
     scores = judge(posteriors.matrix, posteriors.truth)
     if len(scores) < choices[0].net.facts.images:
-        note = f"{choices[0].net.facts.images - len(scores)} images that could not be read count nowhere"
+        note = f"{len(scores):,} of {choices[0].net.facts.images:,} images count: the others could not be read"
         notes += [note] if note not in notes else []
     return scores.error(1), scores.error(TOP)
 
