@@ -19,11 +19,13 @@ from vggfeat.train.colour import ILSVRC, SAMPLE, Colour, measure, sample
 from vggfeat.train.crops import centre_crop, cut, random_crop
 from vggfeat.train.loading import Crops, Plan, centre_keys
 from vggfeat.train.plan import stages
+from vggfeat.train.ranks import Ranks
 from vggfeat.train.schedule import Plateau
 from vggfeat.train.sets import Photos
 from vggfeat.train.start import Start, begin
 
 GREY = Colour((100.0, 110.0, 120.0), (0.2, 0.02, 0.01), ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)))
+ALONE = Ranks(torch.device("cpu"))
 
 
 # ---- the recipe
@@ -265,13 +267,13 @@ def test_cached_pixels_are_the_same(tmp_path):
     files.append(tmp_path / "gone.png")
     photos = Photos([file.name for file in files], files, np.zeros(4, np.int64))
     plain = Crops(photos, Recipe(), GREY)[3, (0, 1, 2, 3)]
-    photos.keep(1.0, threads=2)
+    photos.keep(Recipe(cache=1.0), ALONE, threads=2)
     files[0].unlink()
     kept = Crops(photos, Recipe(), GREY)[3, (0, 1, 2, 3)]
     assert torch.equal(kept.crops, plain.crops) and torch.equal(kept.shifts, plain.shifts)
     assert kept.failures == plain.failures
     big = Photos(photos.paths, files, photos.labels)
-    big.keep(1e-6, threads=1)  # a thousand bytes
+    big.keep(Recipe(cache=1e-6), ALONE, threads=1)  # a thousand bytes
     assert not big.cached
 
 

@@ -47,7 +47,7 @@ def runs(tmp_path_factory):
     still = {"lr": 1e-9}  # the net stays what it is, so that each step's loss is a draw of the same dropout
     groups = [
         [job("one", **exact)],
-        together(2, free_port(), **job("two", **exact)),
+        together(2, free_port(), **job("two", **exact, cache=0.0, cache_dir=str(top / "kept"))),
         [job("dropout-one", **still)],
         together(2, free_port(), **job("dropout-two", **still)),
         [job("two", **exact, epochs=2)],  # begun by two processes, continued by one
@@ -77,6 +77,11 @@ def test_two_processes_train_as_one(runs):
 def test_both_know_of_the_image_that_could_not_be_read(runs):
     for name in ("one", "two"):
         assert (runs / name / "failures.csv").read_text().splitlines()[1].startswith("train/blue/3.png,")
+
+
+def test_both_read_the_images_that_one_of_them_kept(runs):
+    assert {file.suffix for file in (runs / "kept").iterdir()} == {".pixels", ".lock"}
+    assert len(list((runs / "kept").glob("*.pixels"))) == 2  # train and val
 
 
 def test_validation_is_divided_and_put_together(runs):

@@ -38,6 +38,9 @@ def train(
     micro: Annotated[int, typer.Option(help="Images that go through the net at once.")] = 64,
     workers: Annotated[int | None, typer.Option(help="Processes that decode. Default: as the machine has.")] = None,
     cache: Annotated[float, typer.Option(help="GiB for decoded images, kept if they all fit.")] = 2.0,
+    cache_dir: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Keep what doesn't fit there decoded in DIR, for later runs too.")
+    ] = None,
     compile: Annotated[bool, typer.Option("--compile", help="With torch.compile.")] = False,
     save_minutes: Annotated[float, typer.Option(help="Between checkpoints within an epoch.")] = 10.0,
     dense: Annotated[bool, typer.Option("--dense", help="Measure the best net densely too (Sect. 3.2).")] = False,
@@ -73,6 +76,7 @@ def train(
         micro=micro,
         workers=workers,
         cache=cache,
+        cache_dir=cache_dir,
         compile=compile,
         save_minutes=save_minutes,
         dense=dense,

@@ -2,7 +2,8 @@
 
 recipe.py      the settings, the paper's values as defaults
 draws.py       everything random, as functions of (seed, epoch, image)
-sets.py        the images, shards.py those in tar files; colour.py their statistics; crops.py image to input
+sets.py        the images, shards.py those in tar files, cache.py decoded ones; colour.py their statistics
+crops.py       image to input
 loading.py     which images make a step, and their way to the net
 start.py       random weights, or those of a trained net; schedule.py the learning rate
 learner.py     one step; ranks.py several processes; validation.py errors

@@ -82,8 +82,9 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
         os.fsync(folder)
         os.close(folder)
     except (OSError, SafetensorError) as error:
-        with suppress(OSError):
-            part.unlink()
         raise VggfeatError(
             f"{path}: can't be written ({getattr(error, 'strerror', None) or error}); what was written before is kept"
         ) from error
+    finally:  # also where Ctrl-C comes between
+        with suppress(OSError):
+            part.unlink(missing_ok=True)

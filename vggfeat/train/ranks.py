@@ -9,18 +9,20 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 
+from vggfeat.devices import find_device
 from vggfeat.errors import UsageError
-from vggfeat.passes import find_device
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among `world` of them, and its device. Number 0 writes the run's files."""
+    """This process among `world` of them, and its device. Number 0 writes the run's files. `local` is its number among
+    the `on_machine` ones of its machine."""
 
     device: torch.device
     rank: int = 0
     world: int = 1
     on_machine: int = 1
+    local: int = 0
 
     @property
     def main(self) -> bool:
@@ -80,4 +82,4 @@ def _started_by_torchrun(device: str, world: int) -> Ranks:
             raise UsageError(f"{here} processes on a machine with {torch.cuda.device_count()} GPUs: start one for each")
         found = torch.device("cuda", local)
         torch.cuda.set_device(found)
-    return Ranks(found, rank, world, here)
+    return Ranks(found, rank, world, here, local)

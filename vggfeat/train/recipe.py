@@ -49,10 +49,14 @@ class Recipe:
     Of the machine; these may change when a run is continued:
     device : "auto", "cpu", "cuda", "cuda:1". micro : images that go through the net at once; gradients are
     accumulated up to the batch. workers : processes that decode, beside each training process; 0: none, it decodes
-    itself; None: none on a CPU, else a share of the cores. cache : GiB of memory that decoded images may take;
-    sets that don't fit are decoded anew each epoch. compile : torch.compile. save_minutes : between checkpoints
-    within an epoch. dense : measure the best net densely as well (Sect. 3.2), at the end. tensorboard : write its
-    event files.
+    itself; None: none on a CPU, else a share of the cores. cache : GiB of memory that decoded images may take, train
+    and val each. cache_dir : a folder for sets that don't fit: one file each, decoded once, in the original size, and
+    read by later runs on the same images too, such as those of the paper's chain; None: they are decoded anew each
+    epoch. It should pay where training waits for processors that decode, and the disk is fast or much of the file
+    stays in free memory; a photo of 500x375 takes 562,500 bytes, several times its JPEG's. Without room on the disk
+    training goes on without; nothing removes the files but you. compile : torch.compile. save_minutes : between
+    checkpoints within an epoch. dense : measure the best net densely as well (Sect. 3.2), at the end. tensorboard :
+    write its event files.
 
     Raises UsageError for a value that can't be meant.
     """
@@ -81,6 +85,7 @@ class Recipe:
     micro: int = _free(64)
     workers: int | None = _free(None)
     cache: float = _free(2.0)
+    cache_dir: str | None = _free(None)
     compile: bool = _free(False)
     save_minutes: float = _free(10.0)
     dense: bool = _free(False)

@@ -76,8 +76,12 @@ def train(data: str | Path, out: str | Path, recipe: Recipe | None = None, **set
     with joined(recipe.device) as ranks, held(Path(out), ranks.main) as folder, _settings_of_torch(ranks):
         if recipe.batch < ranks.world:
             raise UsageError(f"a batch of {recipe.batch} can't be divided among {ranks.world} processes")
-        with stoppable() as stopper:
-            return Run(folder, recipe, sets, ranks, set_up(folder, recipe, sets, ranks), stopper).to_the_end()
+        setup = set_up(folder, recipe, sets, ranks)
+        if not setup.progress.finished:
+            for photos in (sets.train, sets.val):
+                photos.keep(recipe, ranks, cores())
+        with stoppable() as stopper:  # what is before may be cut off at any time
+            return Run(folder, recipe, sets, ranks, setup, stopper).to_the_end()
 
 
 @contextmanager
@@ -111,9 +115,6 @@ class Run:
         if self.ranks.main:
             self.folder.steps.keep(lambda row: (int(row["epoch"]), int(row["step"])) < (began.epoch, began.step))
             self.folder.epochs.keep(lambda row: int(row["epoch"]) < began.epoch)
-        if not began.finished:
-            for photos in (self.sets.train, self.sets.val):
-                photos.keep(self.recipe.cache, cores())
         done = began.epoch * self.plan.steps + began.step
         total, batch = self.recipe.epochs * self.plan.steps, self.recipe.batch
         self.board = Board(self.folder.path / "tensorboard", self.recipe.tensorboard and self.ranks.main, done)

@@ -1,4 +1,4 @@
-"""The images of a run: train and val, what can't be read of them, and a cache of decoded pixels."""
+"""The images of a run: train and val, what can't be read of them, and decoded pixels that are kept."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +13,10 @@ from vggfeat import images
 from vggfeat.data import imagenet
 from vggfeat.data.imagenet import Classified, synset_names
 from vggfeat.errors import DataError, ImageError
-from vggfeat.train import shards
+from vggfeat.train import cache, shards
+from vggfeat.train.cache import Found, Kept, Place
+from vggfeat.train.ranks import Ranks
+from vggfeat.train.recipe import Recipe
 from vggfeat.train.shards import Member
 
 PROBE = 64  # images whose size tells how much memory a set would take
@@ -21,13 +24,13 @@ PROBE = 64  # images whose size tells how much memory a set would take
 
 @dataclass
 class Photos:
-    """One subset's images, by row: names, files or members of shards, labels int64 (N,). `cached` holds the decoded
-    pixels of all, where they fit."""
+    """One subset's images, by row: names, files or members of shards, labels int64 (N,). `cached` holds all of
+    them decoded, in memory or on the disk; nothing where they are decoded when they are wanted."""
 
     paths: Sequence[str]
     files: Sequence[Path | Member]
     labels: np.ndarray
-    cached: Sequence["np.ndarray | ImageError"] = field(default=(), repr=False)
+    cached: list[Found] | Kept = field(default_factory=list, repr=False)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -47,30 +50,44 @@ class Photos:
             name = f"image of {file.size} bytes" if isinstance(file, Member) else file
             raise ImageError(str(error).removeprefix(f"{name}: ")) from None
 
-    def keep(self, gib: float, threads: int) -> None:
-        """Decode all images into memory, which forked workers share, if that takes `gib` GiB at most."""
-        if gib <= 0 or len(self) * self._mean_bytes() > gib * 2**30:
-            return
-        with ThreadPoolExecutor(threads, "decode") as pool:
-            self.cached = list(pool.map(self._read, range(len(self))))
+    def keep(self, recipe: Recipe, ranks: Ranks, threads: int) -> None:
+        """Decode all images once: into memory, which forked workers share, where that takes recipe.cache GiB at most;
+        else into a file in recipe.cache_dir, if one is named. All processes of a run call it together.
 
-    def decoded(self, rows: Sequence[int], threads: int) -> Iterator[np.ndarray]:
+        Raises VggfeatError for a folder that can't be written.
+        """
+        size = ranks.told(self._decoded_bytes() if ranks.main else 0.0)
+
+        def decoded() -> Iterator[Found]:
+            return self._decoded(range(len(self)), threads)
+
+        if recipe.cache and size <= recipe.cache * 2**30:
+            self.cached = list(decoded())
+        elif recipe.cache_dir is not None:
+            place = Place.of(Path(recipe.cache_dir), self.files)
+            self.cached = cache.keep(place, decoded, size, ranks) or []
+
+    def readable(self, rows: Sequence[int], threads: int) -> Iterator[np.ndarray]:
         """The pixels of those rows that can be read, in order, decoded a few ahead."""
+        return (found for found in self._decoded(rows, threads) if not isinstance(found, ImageError))
+
+    def _decoded(self, rows: Sequence[int], threads: int) -> Iterator[Found]:
         with ThreadPoolExecutor(threads, "decode") as pool:
             left = iter(rows)
             while chunk := list(islice(left, 8 * threads)):
-                yield from (found for found in pool.map(self._read, chunk) if not isinstance(found, ImageError))
+                yield from pool.map(self._read, chunk)
 
-    def _read(self, row: int) -> "np.ndarray | ImageError":
+    def _read(self, row: int) -> Found:
         try:
             return self.pixels(row)
         except ImageError as error:
             return error
 
-    def _mean_bytes(self) -> float:
+    def _decoded_bytes(self) -> float:
+        """About how many bytes all take, by a sample."""
         rows = np.unique(np.linspace(0, len(self) - 1, min(PROBE, len(self))).astype(int))
         sizes = [found.nbytes for found in map(self._read, rows.tolist()) if not isinstance(found, ImageError)]
-        return float(np.mean(sizes)) if sizes else 0.0
+        return len(self) * float(np.mean(sizes)) if sizes else 0.0
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,7 @@ def _colour(folder: RunFolder, recipe: Recipe, sets: Sets) -> Colour:
     known = folder.read_json("statistics.json")
     if known is not None and not published:
         return Colour(**known)
-    colour = ILSVRC if published else measure(sets.train.decoded(sample(len(sets.train)).tolist(), cores()))
+    colour = ILSVRC if published else measure(sets.train.readable(sample(len(sets.train)).tolist(), cores()))
     folder.write_json("statistics.json", asdict(colour))
     return colour
 
