@@ -48,10 +48,12 @@ def extract(
     max_pixels: MaxPixels = 89_478_485,
     workers: Annotated[int | None, typer.Option(help="Threads that decode. Default: all processors.")] = None,
     deterministic: Annotated[bool, typer.Option("--deterministic", help="The same bits in each run.")] = False,
+    engine: Annotated[str, typer.Option(help="local, or ray: the cluster of $RAY_ADDRESS, or this machine.")] = "local",
 ) -> None:
     """Describe all images of a folder into a store; the same command continues a run that was killed.
 
-    Under torchrun the processes share the work, each with the CUDA device of its own.
+    Under torchrun the processes share the work, each with the CUDA device of its own. On a Ray cluster each GPU is a
+    worker's, and --workers its processors; source, store and weights lie on storage that all nodes share.
     """
     from vggfeat.extract import default_out, extract
     from vggfeat.extract.settings import local_device, share_of_environment
@@ -78,6 +80,7 @@ def extract(
             workers=workers,
             deterministic=deterministic,
             share=share,
+            engine=engine,  # type: ignore[arg-type]
         )
     except KeyboardInterrupt:
         _end_now(f"interrupted; what is described is in {out}, the same command continues it")

@@ -3,40 +3,30 @@
 The places of a source are cut into ranges of `part_size`, these into groups. Batches are made within groups, never
 across them, so that the bits of a row don't depend on where a run began, nor on which process described it; a part is
 named by the place of its first row, so that the order of the rows doesn't either. Hence a run can be killed at any
-moment and continued by the same command, and several processes can share a source without knowing of each other.
+moment and continued by the same command, and several processes can share a source without knowing of each other:
+those of torchrun, or the workers of a Ray cluster.
 """
 
-import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from itertools import chain, groupby
+from itertools import chain
 from pathlib import Path
 from threading import Thread
 from typing import Any, Literal
 
-from torch import Tensor
-
 from vggfeat import sources
 from vggfeat.descriptors import Describer
-from vggfeat.errors import DataError, ImageError, UsageError
-from vggfeat.extract.background import Background, uninterrupted
-from vggfeat.extract.decoding import Decoded, Decoder
-from vggfeat.extract.settings import deterministic_algorithms
+from vggfeat.errors import DataError, UsageError
+from vggfeat.extract.filling import Filling
+from vggfeat.extract.places import Todo
 from vggfeat.images import MAX_PIXELS
 from vggfeat.progress import progress
 from vggfeat.sources import Item
-from vggfeat.store import Record, Store, Writer
-from vggfeat.store.names import Names
+from vggfeat.store import Store, Writer
 
 __all__ = ["PART_SIZE", "Item", "default_out", "extract"]
 
 PART_SIZE = 1000
-PART_SECONDS = 120  # a part is also closed after this time, so that a kill never costs much more
-GROUP = {"cpu": 16, "cuda": 1024}  # images among which batches are made: about a minute's work at most
-AHEAD = 64  # results that may wait to be stored
-MAX_NAME = 4096  # characters, as of a path on most systems
-
-GROUP_END, RANGE_END = object(), object()
 
 
 def extract(
@@ -50,6 +40,7 @@ def extract(
     workers: int | None = None,
     deterministic: bool = False,
     share: tuple[int, int] = (0, 1),
+    engine: Literal["local", "ray"] = "local",
     describer: Describer | None = None,
     **options: Any,
 ) -> Store:
@@ -64,42 +55,54 @@ def extract(
     max_pixels : of an image as it is read; one that has more is a failure.
     workers : threads that decode, beside the net; None: one a processor.
     deterministic : the same bits in each run on the same machine, with the same number of threads, even after an
-        interrupt: only algorithms that promise so, and of a group that is interrupted nothing is kept. Without it a
-        kill or several processes change no bit on a CPU, and rows described after an interrupt may differ by
-        rounding: by less than 1e-6 in a descriptor of norm 1, in float32.
+        interrupt: only algorithms that promise so, and of a group that is interrupted nothing is kept. A GPU whose
+        memory doesn't hold a whole batch is then an error, not a reason for smaller ones. Without it a kill or several
+        processes change no bit on a CPU, and rows described after an interrupt may differ by rounding: by less than
+        1e-6 in a descriptor of norm 1, in float32.
     share : (i, n): this is the i-th of n processes that call this with the same arguments to make one store; each
         describes every n-th range of `part_size` images.
-    describer, or options : see Describer. A store holds one net; extract D and E apart and load both.
+    engine : "local" describes in this process; "ray" on the cluster of $RAY_ADDRESS, the one that this process or
+        this machine has joined, else on this machine: one describer a GPU, or a few CPUs where there is none. The
+        source, `out` and the weights are then on storage that all nodes share. Each range is described by one of
+        them, and by another if that is lost. `workers` is the CPUs of each; the engines make the same store, and
+        each continues what the other began.
+    describer, or options : see Describer; for "ray" the options. A store holds one net; extract D and E apart and
+        load both.
 
     Rows stand in the order of the source, but for those that were added or repaired later, or interrupted: they come
     behind the images before them. Images in the store already are not read again, failed ones are tried again.
-    An interrupt (KeyboardInterrupt) is raised at once; what is described is stored.
+    An interrupt (KeyboardInterrupt) is raised at once; what is described is stored, on a cluster what is in finished
+    parts.
 
     Raises DataError where there is nothing to describe, StoreError, WeightsError, UsageError; ImageError with
     on_error="fail".
     """
     _check(on_error, part_size, max_pixels, share)
+    _check_engine(engine, share, describer)
     items = _items(source)
     out = Path(out) if out is not None else default_out(source)
-    describer = describer or Describer(**options)
+    # the process that starts work on a cluster needs no GPU
+    describer = describer or Describer(**options | ({"device": "cpu"} if engine == "ray" else {}))
     if len(describer.nets) > 1:
         raise UsageError("a store holds one net: extract each net into its own store and load them together")
     weights, fingerprint = describer.nets[0].weights.name, describer.fingerprint()[0]
-    cut = _Cut(part_size, GROUP[describer.device.type], share)
+    filling = Filling(part_size, max_pixels, workers, deterministic, on_error == "fail")
     with (
         Writer(out, fingerprint, agg=describer.agg, weights=weights, dtype=dtype, share=share) as writer,
-        deterministic_algorithms(deterministic),
-        progress(_known(source), "describing", disable=share[0] > 0) as bar,
-        Decoder(describer, max_pixels, workers) as decoder,
+        progress(_known(source), describer.task, disable=share[0] > 0) as bar,
     ):
         _count(source, bar, share[1])
-        todo = _Todo(items, writer.names, cut)
-        results = Background(_results(decoder.decode(todo), describer, cut), AHEAD)
-        _Filling(writer, todo, bar, on_error == "fail").fill(results, keep_broken_group=not deterministic)
+        if engine == "ray":
+            from vggfeat.extract.cluster import fill_on_cluster
+
+            fill_on_cluster(writer, source, filling, options, bar)
+        else:
+            todo = Todo(items, writer.names, part_size, share)
+            filling.fill(writer, todo, describer, _Shown(bar, todo))
     store = Store(out)
     if writer.settled and not store.parts:
-        name = source if isinstance(source, str | Path) else "the list"
-        raise DataError(f"{name}: none of its {todo.seen} files could be read as an image; see {out}/failures.csv")
+        name, failed = source if isinstance(source, str | Path) else "the list", len(store.failures)
+        raise DataError(f"{name}: none of its {failed} files could be read as an image; see {out}/failures.csv")
     return store
 
 
@@ -119,6 +122,21 @@ def _check(on_error: str, part_size: int, max_pixels: int, share: tuple[int, int
         raise UsageError(f"max_pixels must be from 1 to {2 * MAX_PIXELS:,}, not {max_pixels:,}")
     if not 0 <= share[0] < share[1]:
         raise UsageError(f"share is (i, n) with i from 0 to n - 1, not {share}")
+
+
+def _check_engine(engine: str, share: tuple[int, int], describer: Describer | None) -> None:
+    if engine not in ("local", "ray"):
+        raise UsageError(f"engine is local or ray, not {engine!r}")
+    if engine == "local":
+        return
+    if share[1] > 1:
+        raise UsageError("with the engine ray one process starts the work of all: leave out torchrun, and share")
+    if describer is not None:
+        raise UsageError("a describer stays in its process: give extract(..., engine='ray') its options instead")
+    try:
+        import ray.data  # noqa: F401
+    except ImportError as error:
+        raise UsageError("the engine ray needs Ray: pip install 'vggfeat[ray]'") from error
 
 
 def _items(source: str | Path | Sequence[Item]) -> Iterator[Item]:
@@ -150,126 +168,13 @@ def _count(source: str | Path | Sequence[Item], bar: Any, world: int) -> None:
     Thread(target=count, name="count", daemon=True).start()
 
 
-class _Cut:
-    """How the places of a source are dealt out."""
+class _Shown:
+    """Moves a bar on by the images that are done, and by those that had a row before."""
 
-    def __init__(self, part_size: int, group: int, share: tuple[int, int]) -> None:
-        self.part_size, self._group, (self._i, self._n) = part_size, group, share
+    def __init__(self, bar: Any, todo: Todo) -> None:
+        self._bar, self._todo, self._skipped = bar, todo, 0
 
-    def range_of(self, place: int) -> int:
-        return place // self.part_size
-
-    def group_of(self, place: int) -> int:
-        return place % self.part_size // self._group
-
-    def mine(self, place: int) -> bool:
-        return self.range_of(place) % self._n == self._i
-
-
-class _Todo:
-    """(place, item) of those items that have no row yet, and are this process's. Counts them while it goes."""
-
-    def __init__(self, items: Iterable[Item], names: Names, cut: _Cut) -> None:
-        self._items, self._names, self._cut = items, names, cut
-        self.seen = self.skipped = 0
-
-    def __iter__(self) -> Iterator[tuple[int, Item]]:
-        for place, item in enumerate(self._items):
-            self.seen += 1
-            item = _storable(item)
-            new, mine = self._names.add(item.path), self._cut.mine(place)
-            if new and mine:
-                yield place, item
-            elif mine:
-                self.skipped += 1
-
-
-def _storable(item: Item) -> Item:
-    """An item whose name Parquet takes, and no name longer than a path can be."""
-    path = item.path.encode(errors="backslashreplace").decode().replace("\0", "\\0")
-    if len(path) > MAX_NAME:
-        return Item(f"{path[:MAX_NAME]}...", ImageError(f"its name has {len(path):,} characters"))
-    return item if path == item.path else Item(path, item.image, item.label)
-
-
-def _results(decoded: Iterable[Decoded], describer: Describer, cut: _Cut) -> Iterator[Any]:
-    """(place, Record) and failed Decoded; GROUP_END where a group is through, RANGE_END where a range is."""
-    for _, of_range in groupby(decoded, lambda one: cut.range_of(one.place)):
-        for _, group in groupby(of_range, lambda one: cut.group_of(one.place)):
-            yield from _described(group, describer)
-            yield GROUP_END
-        yield RANGE_END
-
-
-def _described(group: Iterable[Decoded], describer: Describer) -> Iterator[Any]:
-    read: dict[int, tuple[Item, int, int]] = {}
-    failed: list[Decoded] = []
-
-    def readable() -> Iterator[tuple[int, Tensor]]:
-        for one in group:
-            if isinstance(one.image, ImageError):
-                failed.append(one)
-            else:
-                read[one.place] = (one.item, one.image.shape[2], one.image.shape[1])
-                yield one.place, one.image
-
-    for place, (vectors,) in describer.stream(readable()):
-        yield from failed
-        failed.clear()
-        item, width, height = read.pop(place)
-        yield place, Record(item.path, item.label, width, height, dict(zip(describer.scales, vectors, strict=True)))
-    yield from failed
-
-
-class _Filling:
-    """Takes results and writes them, part by part; whatever ends the run, what is described is written."""
-
-    def __init__(self, writer: Writer, todo: _Todo, bar: Any, fail: bool) -> None:
-        self._writer, self._todo, self._bar, self._fail = writer, todo, bar, fail
-        self._records: list[tuple[int, Record]] = []
-        self._whole = 0  # how many of them are of groups that are through
-        self._skipped = 0
-        self._began = time.monotonic()
-
-    def fill(self, results: Background[Any], keep_broken_group: bool) -> None:
-        try:
-            for result in results:
-                self._take(result)
-            self._show(0)
-            self._commit()
-        except BaseException as error:
-            with uninterrupted():
-                for result in results.stop(wait=not isinstance(error, KeyboardInterrupt)):
-                    with suppress(ImageError):
-                        self._take(result)
-                if not keep_broken_group:
-                    del self._records[self._whole :]
-                self._commit()
-            raise
-
-    def _take(self, result: Any) -> None:
-        if result is GROUP_END or result is RANGE_END:
-            self._whole = len(self._records)
-            if result is RANGE_END or time.monotonic() - self._began > PART_SECONDS:
-                self._commit()
-            return
-        self._show(1)
-        if not isinstance(result, Decoded):
-            self._records.append(result)
-            return
-        self._writer.failures[result.item.path] = result.reason
-        if self._fail:
-            raise result.error
-
-    def _show(self, done: int) -> None:
+    def __call__(self, done: int) -> None:
         skipped = self._todo.skipped
         self._bar.update(done + skipped - self._skipped)
         self._skipped = skipped
-
-    def _commit(self) -> None:
-        with uninterrupted():
-            records = sorted(self._records, key=lambda pair: pair[0])
-            self._writer.commit([record for _, record in records], records[0][0] if records else None)
-            self._records.clear()
-            self._whole = 0
-        self._began = time.monotonic()

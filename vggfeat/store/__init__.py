@@ -15,6 +15,6 @@ from vggfeat.store.files import FORMAT
 from vggfeat.store.loading import Descriptors, Selection, load
 from vggfeat.store.names import Names
 from vggfeat.store.reading import Store
-from vggfeat.store.writing import Record, Writer
+from vggfeat.store.writing import Parts, Record, Writer
 
-__all__ = ["FORMAT", "Descriptors", "Names", "Record", "Selection", "Store", "Writer", "load"]
+__all__ = ["FORMAT", "Descriptors", "Names", "Parts", "Record", "Selection", "Store", "Writer", "load"]

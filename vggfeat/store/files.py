@@ -44,7 +44,12 @@ def part_name(store: Path, number: int) -> str:
 def next_number(store: Path) -> int:
     """One more than that of the last part."""
     found = parts(store)
-    return 1 + int(found[-1].stem.split("-")[1]) if found else 0
+    return 1 + number_of(found[-1]) if found else 0
+
+
+def number_of(part: Path) -> int:
+    """7 for part-00007.parquet and part-00007-2.parquet."""
+    return int(part.stem.split("-")[1])
 
 
 def write_part(table: pa.Table, file: Path) -> None:

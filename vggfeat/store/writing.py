@@ -32,7 +32,46 @@ class Record:
     scales: dict[int, np.ndarray]
 
 
-class Writer:
+class Parts:
+    """Writes parts of a store; who opened it, here or on another machine, is its Writer.
+
+    scales : of the store. dtype : of its vectors. owner : tells apart the temporary files of those who write at once.
+    failures : name -> reason, to be added to; a name that gets a row is dropped from it.
+    """
+
+    def __init__(self, path: str | Path, scales: Sequence[int], dtype: str = "float32", owner: str = "") -> None:
+        if dtype not in files.DTYPES:
+            raise UsageError(f"no dtype {dtype!r} for a store; take one of {', '.join(files.DTYPES)}")
+        self.path, self.scales, self.dtype = Path(path), scales, files.DTYPES[dtype]
+        self.failures: dict[str, str] = {}
+        self._owner = owner
+
+    def commit(self, records: Sequence[Record], number: int | None = None) -> None:
+        """Write the records as one part, `number` by name (None: the next); no part for no records."""
+        if records:
+            table = self._table(records)
+            name = files.part_name(self.path, files.next_number(self.path) if number is None else number)
+            self._write(self.path / name, lambda file: files.write_part(table, file))
+            for record in records:
+                self.failures.pop(record.path, None)
+
+    def _write(self, file: Path, write: Any) -> None:
+        files.write_whole(file, write, self._owner)
+
+    def _table(self, records: Sequence[Record]) -> pa.Table:
+        columns: dict[str, pa.Array] = {
+            "path": pa.array([r.path for r in records], pa.string()),
+            "label": pa.array([r.label for r in records], pa.string()),
+            "width": pa.array([r.width for r in records], pa.int32()),
+            "height": pa.array([r.height for r in records], pa.int32()),
+        }
+        for q in self.scales:
+            matrix = np.stack([r.scales[q] for r in records]).astype(self.dtype.to_pandas_dtype())
+            columns[f"q{q}"] = pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), matrix.shape[1])
+        return pa.table(columns)
+
+
+class Writer(Parts):
     """Adds rows to a store, new or existing; a context manager that holds the store's lock.
 
     share : (i, n), the i-th of n processes that make one store together. Each writes other rows, into parts of its
@@ -55,11 +94,10 @@ class Writer:
         dtype: str = "float32",
         share: tuple[int, int] = (0, 1),
     ) -> None:
-        if dtype not in files.DTYPES:
-            raise UsageError(f"no dtype {dtype!r} for a store; take one of {', '.join(files.DTYPES)}")
-        self.path = Path(path)
-        self.dtype = files.DTYPES[dtype]
         self.rank, self.world = share
+        self._mine = f"{self.rank}of{self.world}"
+        self._alone = self.world == 1
+        super().__init__(path, fingerprint["scales"], dtype, "" if self._alone else f".{self._mine}")
         meta = {
             "format": files.FORMAT,
             "vggfeat": __version__,
@@ -69,10 +107,7 @@ class Writer:
         }
         self.meta = json.loads(json.dumps(meta))  # as it will be read: tuples are lists there
         self.names = Names()
-        self.failures: dict[str, str] = {}
         self.settled = self.world == 1
-        self._mine = f"{self.rank}of{self.world}"
-        self._alone = self.world == 1
         self._failures_file = self.path / ("failures.csv" if self._alone else f"failures-{self._mine}.csv")
 
     def __enter__(self) -> "Writer":
@@ -123,29 +158,30 @@ class Writer:
 
     def _resume(self) -> None:
         """Take up what the folder holds; a new one gets its meta.json."""
-        for left_over in self.path.glob("*.tmp" if self._alone else f"*.{self._mine}.tmp"):
-            left_over.unlink(missing_ok=True)
         (self.path / f".ended-{self._mine}").unlink(missing_ok=True)
         if not (self.path / "meta.json").exists():
             text = json.dumps(self.meta, indent=1) + "\n"
             self._write(self.path / "meta.json", lambda file: file.write_text(text, encoding="utf-8"))
         stored = files.read_meta(self.path)["fingerprint"]
         files.check_fingerprint(self.path, stored, self.meta["fingerprint"])
+        self._written: dict[str, str] = {}
+        self._written_at = time.monotonic()
         if self._alone:
-            self.names, self.failures = settle(self.path)
+            self.settle()
         else:
+            for left_over in self.path.glob(f"*{self._owner}.tmp"):
+                left_over.unlink(missing_ok=True)
             for part in files.parts(self.path):
                 _fresh(part, self.names)
-        self._written, self._written_at = dict(self.failures), time.monotonic()
+
+    def settle(self) -> None:
+        """Take up what others have left or written; only where this writer has the store to itself."""
+        self._write_failures()
+        self.names, self.failures = settle(self.path)
+        self._written = dict(self.failures)
 
     def commit(self, records: Sequence[Record], number: int | None = None) -> None:
-        """Write the records as one part, `number` by name (None: the next); no part for no records."""
-        if records:
-            table = self._table(records)
-            name = files.part_name(self.path, files.next_number(self.path) if number is None else number)
-            self._write(self.path / name, lambda file: files.write_part(table, file))
-            for record in records:
-                self.failures.pop(record.path, None)
+        super().commit(records, number)
         if time.monotonic() - self._written_at > FAILURES_SECONDS:
             self._write_failures()
 
@@ -154,21 +190,6 @@ class Writer:
             self._write(self._failures_file, lambda file: files.write_failures(file, self.failures))
             self._written = dict(self.failures)
         self._written_at = time.monotonic()
-
-    def _write(self, file: Path, write: Any) -> None:
-        files.write_whole(file, write, "" if self._alone else f".{self._mine}")
-
-    def _table(self, records: Sequence[Record]) -> pa.Table:
-        columns: dict[str, pa.Array] = {
-            "path": pa.array([r.path for r in records], pa.string()),
-            "label": pa.array([r.label for r in records], pa.string()),
-            "width": pa.array([r.width for r in records], pa.int32()),
-            "height": pa.array([r.height for r in records], pa.int32()),
-        }
-        for q in self.meta["fingerprint"]["scales"]:
-            matrix = np.stack([r.scales[q] for r in records]).astype(self.dtype.to_pandas_dtype())
-            columns[f"q{q}"] = pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), matrix.shape[1])
-        return pa.table(columns)
 
 
 def settle(store: Path) -> tuple[Names, dict[str, str]]:
@@ -184,9 +205,19 @@ def settle(store: Path) -> tuple[Names, dict[str, str]]:
             _keep(part, fresh)
     if len(failures) != known or lists[1:]:
         files.write_whole(store / "failures.csv", lambda file: files.write_failures(file, failures))
-    for left in (*store.glob("failures-*of*.csv"), *store.glob(".ended-*of*")):
-        left.unlink(missing_ok=True)
+    for pattern in ("failures-*of*.csv", ".ended-*of*", "*.tmp"):
+        for left in store.glob(pattern):
+            left.unlink(missing_ok=True)
     return names, failures
+
+
+def names_within(store: Path, places: range) -> Names:
+    """The names of the rows in those parts that are named by one of these places."""
+    names = Names()
+    for part in files.parts(store):
+        if files.number_of(part) in places:
+            _fresh(part, names)
+    return names
 
 
 def _fresh(part: Path, names: Names, failures: dict[str, str] | None = None) -> list[bool]:
