@@ -169,10 +169,9 @@ def _shared(source: str | Path | Sequence[Item], writer: Writer) -> Any:
     if isinstance(source, str | Path):
         source = str(source) if "://" in str(source) else str(Path(source).absolute())
     try:
-        pickled = pickle.dumps(source)
+        return ray.put((source, writer.names))
     except (TypeError, AttributeError, pickle.PicklingError) as error:
         raise UsageError(f"an image of the list can't be sent to other processes ({error}); name its file") from error
-    return ray.put((pickled, writer.names))
 
 
 def _results(through: Any) -> Generator[Done, None, None]:
