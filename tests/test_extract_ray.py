@@ -209,12 +209,24 @@ def test_a_list_that_breaks_off_ends_the_run_with_its_error(photos, options, tmp
         described(tmp_path / "list.csv", tmp_path / "s", options, engine="ray")
 
 
-def test_where_nothing_is_left_to_do_no_worker_starts(options, tmp_path, capfd):
+def test_a_finished_store_is_left_as_it_is(options, tmp_path):
     items = [Item("one", pixels(1))]
-    described(items, tmp_path / "s", options)
-    capfd.readouterr()
-    assert described(items, tmp_path / "s", options, engine="ray").paths == ["one"]
-    assert "describing: 1/1 [" in capfd.readouterr().err
+    store = described(items, tmp_path / "s", options)
+    before = [(part.name, part.stat().st_ino, part.stat().st_mtime_ns) for part in store.parts]
+    again = described(items, tmp_path / "s", options, engine="ray")
+    assert [(part.name, part.stat().st_ino, part.stat().st_mtime_ns) for part in again.parts] == before
+
+
+class Stranger:
+    """An image of a class that workers can't import."""
+
+    def __reduce__(self):
+        return __import__, ("no_such_module",)
+
+
+def test_an_image_that_workers_can_not_read_ends_the_run(options, tmp_path):
+    with pytest.raises(VggfeatError, match=r"^the list of images can't be read by other processes \(.*no_such_module"):
+        described([Item("one", Stranger())], tmp_path / "s", options, engine="ray")
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,10 @@ PACKAGE = Path(vggfeat.__file__).parent
 # From the ground up (DESIGN section 2). A module may import those of lower storeys, and its own.
 STOREYS = [
     {"__init__", "errors", "_version"},
+    {"devices"},
     {"images", "metrics", "svm", "data", "aggregate", "progress", "fetch", "allocator"},
     {"nets"},
-    {"weights", "winograd", "windows", "halves", "devices", "tables"},
+    {"weights", "winograd", "windows", "halves", "tables"},
     {"dense", "faster"},
     {"passes"},
     {"descriptors"},

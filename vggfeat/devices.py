@@ -153,17 +153,19 @@ class Gpu:
 
 @contextmanager
 def float32_as(tf32: bool) -> Iterator[None]:
-    """Products and convolutions of float32 on CUDA devices in TF32, or in float32 as it is, whatever was set before."""
-    name: str = "fp32_precision"
-    value: Any = "tf32" if tf32 else "ieee"
-    backends: list[Any] = [torch.backends.cuda.matmul, getattr(torch.backends.cudnn, "conv", None)]
-    if not hasattr(torch.backends.cuda.matmul, name):  # torch 2.8
-        name, value, backends[1] = "allow_tf32", tf32, torch.backends.cudnn
-    before = [getattr(backend, name) for backend in backends]
+    """Products and convolutions of float32 in TF32 on CUDA devices, or as they are, whatever was set before."""
+    backends: Any = torch.backends
+    if hasattr(backends.cuda.matmul, "fp32_precision"):
+        name, on_cuda = "fp32_precision", "tf32" if tf32 else "ieee"
+        # on a CPU the permission for TF32 may mean bfloat16
+        wanted = [(backends.cuda.matmul, on_cuda), (backends.cudnn.conv, on_cuda), (backends.mkldnn.matmul, "ieee")]
+    else:  # torch 2.8
+        name, wanted = "allow_tf32", [(backends.cuda.matmul, tf32), (backends.cudnn, tf32)]
+    before = [getattr(backend, name) for backend, _ in wanted]
     try:
-        for backend in backends:
+        for backend, value in wanted:
             setattr(backend, name, value)
         yield
     finally:
-        for backend, was in zip(backends, before, strict=True):
+        for (backend, _), was in zip(wanted, before, strict=True):
             setattr(backend, name, was)

@@ -3,12 +3,12 @@
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from vggfeat.devices import find_device, float32_as
 from vggfeat.errors import UsageError, VggfeatError
 from vggfeat.svm.kernel import Kernel, make_kernel, squared_norm
 from vggfeat.svm.newton import minimise
@@ -35,7 +35,7 @@ def solve(problem: Problem, Cs: Sequence[float], settings: Settings) -> Solution
     solution = Solution(np.zeros((*shape, X.shape[1]), np.float32), np.zeros(shape, np.float32), np.zeros(shape, bool))
     told = 0
     left = torch.arange(len(signs))
-    with _threads(settings.jobs), _full_float32():
+    with _threads(settings.jobs), float32_as(tf32=False):
         for dtype in STEPS:
             kernel = _kernel(X, len(left), dtype, settings.device)
             if kernel is None:
@@ -105,15 +105,7 @@ def _kernel(X: Tensor, classes: int, dtype: torch.dtype, name: str) -> Kernel | 
 def _devices(name: str) -> list[torch.device]:
     if name == "auto":
         return [torch.device(kind) for kind in (["cuda"] if torch.cuda.is_available() else []) + ["cpu"]]
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UsageError(f"no device {name!r}; take auto, cpu, cuda or cuda:1") from error
-    if device.type not in ("cpu", "cuda"):
-        raise UsageError(f"device {name!r} is not supported; take cpu or cuda")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UsageError(f"device {name!r} is not there: torch sees {torch.cuda.device_count()} CUDA devices")
-    return [device]
+    return [find_device(name)]
 
 
 @contextmanager
@@ -125,21 +117,3 @@ def _threads(jobs: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-@contextmanager
-def _full_float32() -> Iterator[None]:
-    """Matrix products in float32 as it is, torch's default: no TF32 on a GPU, no bfloat16 on a CPU."""
-    backends = [torch.backends.cuda.matmul, getattr(torch.backends.mkldnn, "matmul", None)]
-    setting: tuple[str, Any] = ("fp32_precision", "ieee")
-    if not hasattr(torch.backends.cuda.matmul, "fp32_precision"):  # torch 2.8
-        backends, setting = backends[:1], ("allow_tf32", False)
-    name, full = setting
-    before = [getattr(backend, name) for backend in backends]
-    try:
-        for backend in backends:
-            setattr(backend, name, full)
-        yield
-    finally:
-        for backend, value in zip(backends, before, strict=True):
-            setattr(backend, name, value)
