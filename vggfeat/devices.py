@@ -155,6 +155,7 @@ class Gpu:
 def float32_as(tf32: bool) -> Iterator[None]:
     """Products and convolutions of float32 in TF32 on CUDA devices, or as they are, whatever was set before."""
     backends: Any = torch.backends
+    wanted: list[tuple[Any, Any]]
     if hasattr(backends.cuda.matmul, "fp32_precision"):
         name, on_cuda = "fp32_precision", "tf32" if tf32 else "ieee"
         # on a CPU the permission for TF32 may mean bfloat16
