@@ -5,9 +5,11 @@ import pytest
 import torch
 from torch import nn
 
-from vggfeat import passes
+from vggfeat import passes, winograd
 from vggfeat.descriptors import Describer
 from vggfeat.halves import InFloat32, computes_in, round_results
+from vggfeat.windows import WindowLinear
+from vggfeat.winograd import WinogradConv2d
 
 HALVES = [torch.bfloat16, torch.float16]
 
@@ -33,10 +35,35 @@ def test_layers_that_choose_are_left_as_they_are():
     assert [isinstance(layer, InFloat32) for layer in net] == [True, False, True, False]
 
 
-def test_what_a_cpu_computes_in(monkeypatch):
-    for capability, native in {"AVX2": [True, False, False], "AVX512": [True, True, False]}.items():
-        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda name=capability: name)
-        assert [computes_in(dtype) for dtype in (torch.float32, *HALVES)] == native
+@pytest.mark.parametrize(
+    ("capabilities", "native"),
+    [
+        ({"avx2": True, "avx512_f": False, "avx512_bf16": False, "amx_bf16": False}, False),
+        ({"avx2": True, "avx512_f": True, "avx512_bf16": False, "amx_bf16": False}, False),  # Skylake
+        ({"avx2": True, "avx512_f": True, "avx512_bf16": True, "amx_bf16": False}, True),  # Zen 4
+        ({"avx512_f": True, "avx512_bf16": True, "amx_bf16": True, "avx512_fp16": True}, True),  # Sapphire Rapids
+        ({"neon": True, "fp16_arith": True}, False),
+        (None, False),
+    ],
+)
+def test_what_a_cpu_computes_in(capabilities, native, monkeypatch):
+    """float16 in nothing: no CPU with instructions for it was at hand, and on others it is many times slower."""
+    if capabilities is None:  # a torch of before it told
+        monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    else:
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    assert [computes_in(dtype) for dtype in (torch.float32, *HALVES)] == [True, native, False]
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_fully_connected_layers_are_products_of_windows_in_any_precision(tiny_weights, native, monkeypatch):
+    """... and Winograd's transforms, which round four times as much, are for float32 only."""
+    monkeypatch.setattr(winograd, "MIN_CHANNELS", 1)
+    monkeypatch.setattr(passes, "computes_in", lambda dtype: native or dtype == torch.float32)
+    describer = Describer(weights=tiny_weights("A"), device="cpu", scales=(224,), precision="bfloat16")
+    found = [type(layer.layer if isinstance(layer, InFloat32) else layer) for layer in describer.nets[0].net]
+    assert found.count(WindowLinear) == 2  # fc6 and fc7
+    assert (WinogradConv2d in found) == (not native)
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])

@@ -3,6 +3,9 @@
 That is what devices with such instructions do. torch's own way on other CPUs is many times slower than float32.
 """
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -19,9 +22,11 @@ class InFloat32(nn.Module):
 
 
 def computes_in(dtype: torch.dtype) -> bool:
-    """Whether torch's convolutions are fast in a type on this CPU."""
-    avx512 = "AVX512" in torch.backends.cpu.get_cpu_capability()
-    return dtype == torch.float32 or (dtype == torch.bfloat16 and avx512)
+    """Whether this CPU has instructions for products in a type, and torch uses them. An older torch doesn't tell."""
+    if dtype == torch.bfloat16:
+        tell: Callable[[], Mapping[str, Any]] = getattr(torch.cpu, "get_capabilities", dict)
+        return any(tell().get(name, False) for name in ("avx512_bf16", "amx_bf16"))
+    return dtype == torch.float32
 
 
 def round_results(net: nn.Sequential) -> nn.Sequential:

@@ -96,9 +96,9 @@ class DenseNet:
         net = net.to(self.device, self.dtype).to(memory_format=torch.channels_last)
         if self.device.type == "cuda":
             return use_faster(net)
-        if self.dtype == torch.float32:
-            return use_windows(use_winograd(net))
-        return net if computes_in(self.dtype) else round_results(use_windows(use_winograd(net.float())))
+        if not computes_in(self.dtype):
+            return round_results(use_windows(use_winograd(net.float())))
+        return use_windows(use_winograd(net) if self.dtype == torch.float32 else net)
 
     @torch.inference_mode()
     def __call__(self, pixels: Tensor) -> Tensor:

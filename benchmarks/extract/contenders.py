@@ -20,6 +20,7 @@ from torchvision.transforms.v2 import functional as transforms
 import vggfeat
 from vggfeat import devices, nets, passes, weights
 from vggfeat.descriptors import Describer
+from vggfeat.halves import computes_in
 from vggfeat.images import rescaled_size
 from vggfeat.passes import PRECISIONS
 from vggfeat.sources import Item
@@ -199,4 +200,7 @@ class Bench:
         if self.layer != "pool5":
             found["+ windows and products"] = self.stage()
         found["+ passes side by side"] = self.stage(at_once=devices.PASSES_AT_ONCE)
-        return found | {"+ files to store": self.extract(self.describer())}
+        found["+ files to store"] = self.extract(self.describer())
+        if computes_in(torch.bfloat16):
+            found["vggfeat, bfloat16, files to store"] = self.extract(self.describer("bfloat16"))
+        return found

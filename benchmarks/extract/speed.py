@@ -7,7 +7,8 @@ Each image and its mirror at each scale. Weights, or of a file without them fc6 
 The rows, on any device: timm's VGG, one image at a time in float32 as torch computes it by default; timm tuned by hand
 (channels_last, batches of one size, decoding in threads; on a GPU in bfloat16). On a CPU then vggfeat's stages: with
 convolutions as torch has them, one pass at a time; with Winograd's; with fc6 and fc7 as products of windows; with
-passes side by side. On a GPU each precision, of photos decoded beforehand. Last `extract`: from files to a store.
+passes side by side. On a GPU each precision, of photos decoded beforehand. Last `extract`: from files to a store; on a
+CPU with instructions for bfloat16, in that too.
 
 Rounds of all rows take turns, so that a drift of the machine's speed hits all alike; so does a matrix product
 (float32 on a CPU, bfloat16 on a GPU), whose rate in the same run is what FLOP/s, counted from Table 1, are compared
