@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -61,27 +62,28 @@ def extract(
     out = out or default_out(source)
     share = share_of_environment()
     try:
-        store = extract(
-            source,
-            out,
-            net=net,
-            scales=scales,
-            agg=agg,
-            layer=layer,
-            weights=weights,
-            mirror=mirror,
-            device=local_device(device, share),
-            precision=precision,
-            ceil=ceil,
-            on_error=on_error,  # type: ignore[arg-type]
-            part_size=part_size,
-            dtype=dtype,  # type: ignore[arg-type]
-            max_pixels=max_pixels,
-            workers=workers,
-            deterministic=deterministic,
-            share=share,
-            engine=engine,  # type: ignore[arg-type]
-        )
+        with redirect_stdout(sys.stderr):  # where Ray tells of lost nodes, in many lines
+            store = extract(
+                source,
+                out,
+                net=net,
+                scales=scales,
+                agg=agg,
+                layer=layer,
+                weights=weights,
+                mirror=mirror,
+                device=local_device(device, share),
+                precision=precision,
+                ceil=ceil,
+                on_error=on_error,  # type: ignore[arg-type]
+                part_size=part_size,
+                dtype=dtype,  # type: ignore[arg-type]
+                max_pixels=max_pixels,
+                workers=workers,
+                deterministic=deterministic,
+                share=share,
+                engine=engine,  # type: ignore[arg-type]
+            )
     except KeyboardInterrupt:
         _end_now(f"interrupted; what is described is in {out}, the same command continues it")
     _say_what_is_done(store, share)
