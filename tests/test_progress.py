@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from vggfeat.progress import progress
+from vggfeat.progress import progress, skip
 
 
 class Clock:
@@ -60,6 +60,19 @@ def test_what_was_there_before_counts(clock: Clock, capsys: pytest.CaptureFixtur
         clock.now += 2
         bar.update(60)
     assert capsys.readouterr().err.splitlines()[-1] == "net.bin: 100/100 [00:02<00:00, 30.00 B/s]"
+
+
+def test_what_an_earlier_run_has_done_is_skipped(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    """90 images were there, 20 of the other 30 are described within a minute: 3 s each, 30 s left."""
+    with progress(120, "describing") as bar:
+        skip(bar, 50)
+        skip(bar, 40)
+        for _ in range(20):
+            clock.now += 3
+            bar.update(1)
+        assert capsys.readouterr().err == "describing: 110/120 [01:00<00:30,  3.00s/ image]\n"
+    with progress(10, "describing", disable=True) as bar:
+        skip(bar, 10)
 
 
 def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,3 +24,11 @@ def progress(total: int | None, what: str, unit: str = "image", **options: Any) 
     if sys.stderr.isatty():
         return tqdm(dynamic_ncols=True, **options)
     return _Lines(mininterval=60, maxinterval=60, leave=False, **options)
+
+
+def skip(bar: "tqdm[Any]", n: int) -> None:
+    """Move a bar on by what an earlier run has done: it counts neither for the rate nor for the time left."""
+    if not bar.disable:
+        bar.initial += n
+        bar.n += n
+        bar.last_print_n += n

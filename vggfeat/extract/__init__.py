@@ -20,7 +20,7 @@ from vggfeat.errors import DataError, UsageError
 from vggfeat.extract.filling import Filling
 from vggfeat.extract.places import Todo
 from vggfeat.images import MAX_PIXELS
-from vggfeat.progress import progress
+from vggfeat.progress import progress, skip
 from vggfeat.sources import Item
 from vggfeat.store import Store, Writer
 
@@ -176,5 +176,6 @@ class _Shown:
 
     def __call__(self, done: int) -> None:
         skipped = self._todo.skipped
-        self._bar.update(done + skipped - self._skipped)
+        skip(self._bar, skipped - self._skipped)
         self._skipped = skipped
+        self._bar.update(done)

@@ -35,6 +35,7 @@ from vggfeat.descriptors import Describer
 from vggfeat.errors import UsageError, VggfeatError, WeightsError
 from vggfeat.extract.filling import Filling
 from vggfeat.extract.places import Todo
+from vggfeat.progress import skip
 from vggfeat.sources import Item
 from vggfeat.store import Parts, Writer
 from vggfeat.store.files import write_whole
@@ -76,7 +77,7 @@ def fill_on_cluster(
     raises, and VggfeatError where workers are lost again and again.
     """
     with _cluster(), _settings():
-        bar.update(len(writer.names))
+        skip(bar, len(writer.names))
         actors, cpus, gpus = deal([node["Resources"] for node in ray.nodes() if node["Alive"]], options, filling)
         filling = replace(filling, workers=max(1, cpus))
         options = options | {"device": "cuda" if gpus else "cpu"}
