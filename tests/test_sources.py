@@ -19,9 +19,9 @@ from PIL import Image
 from vggfeat import sources
 from vggfeat.descriptors import Describer
 from vggfeat.errors import DataError, ImageError
-from vggfeat.extract import default_out, extract
-from vggfeat.sources import Fetched
-from vggfeat.store import load
+from vggfeat.extract import decoding, default_out, extract
+from vggfeat.sources import Fetched, Item
+from vggfeat.store import Store, load
 
 
 def png(seed=0, size=(20, 16)) -> bytes:
@@ -345,6 +345,97 @@ def test_an_address_that_leads_nowhere_is_one_line(address, message):
     assert len(str(error.value).splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("address", "said", "need"),
+    [
+        ("S3://b/x.jpg", "Install s3fs to access S3", r"needs s3fs: pip install s3fs"),
+        ("https://h/x.jpg", 'requires "requests" and "aiohttp"', r"needs aiohttp: pip install aiohttp"),
+        ("dvc://b/x.jpg", "Install dvc to access DVC", r"Install dvc to access DVC"),
+    ],
+)
+def test_a_file_system_that_is_not_installed_says_what_it_needs(tmp_path, monkeypatch, address, said, need):
+    def absent(address, **_):
+        assert address.startswith(("s3://", "https://", "dvc://"))
+        raise ImportError(said)
+
+    monkeypatch.setattr(fsspec, "url_to_fs", absent)
+    with pytest.raises(DataError, match=rf"(?i)^{address}: {need}$"):
+        names(address)
+    (tmp_path / "l.txt").write_text(address)
+    assert listed(tmp_path / "l.txt")[0][2].endswith(need)
+
+
+class Down:
+    """memory:// whose files can't be read from the n-th on."""
+
+    def __init__(self, monkeypatch, answers):
+        system = type(fsspec.filesystem("memory"))
+        opened, self.left = system.open, answers
+
+        def open_(*args, **options):
+            self.left -= 1
+            if self.left < 0:
+                raise ConnectionRefusedError(111, "Connect call failed")
+            return opened(*args, **options)
+
+        monkeypatch.setattr(system, "open", open_)
+
+
+@pytest.fixture
+def many():
+    system = fsspec.filesystem("memory")
+    for i in range(50):
+        system.pipe(f"/many/{i:02}.png", png(i))
+    yield [f"{i:02}.png" for i in range(50)]
+    system.rm("/many", recursive=True)
+
+
+def test_a_source_that_goes_down_ends_the_run_which_can_be_continued(tmp_path, many, describer, monkeypatch):
+    whole = extract("memory://many", tmp_path / "whole", describer=describer)
+    with monkeypatch.context() as patch:
+        patch.setattr(decoding, "FETCHES", 0)  # one after the other, so that it is known which are lost
+        Down(patch, answers=10)
+        with pytest.raises(DataError, match=r"41\.png: .*nor could the 31 files before it .*again to continue$"):
+            extract("memory://many", tmp_path / "s", describer=describer, workers=1)
+    began = Store(tmp_path / "s")
+    assert began.paths == many[:10]
+    assert began.failures.keys() <= set(many[10:])
+    again = extract("memory://many", tmp_path / "s", describer=describer)
+    assert again.read().equals(whole.read())
+    assert not again.failures
+
+
+def test_of_a_list_each_file_is_tried_however_many_are_not_to_be_had(tmp_path, many, describer, monkeypatch):
+    (tmp_path / "l.txt").write_text("".join(f"memory://many/{name}\n" for name in many))
+    Down(monkeypatch, answers=0)
+    with pytest.raises(DataError, match="none of its 50 files could be read"):
+        extract(tmp_path / "l.txt", tmp_path / "s", describer=describer)
+
+
+def test_many_are_fetched_at_once_and_few_decoded(tmp_path, describer, monkeypatch):
+    """With one worker: eight images arrive together, and are decoded one by one."""
+    together, decoding_now, most = threading.Barrier(8), [], []
+
+    class Far:
+        def fetch(self):
+            together.wait(60)
+            return png()
+
+    def prepare(image, *_):
+        decoding_now.append(1)
+        most.append(len(decoding_now))
+        try:
+            return Describer.prepare(describer, image)
+        finally:
+            decoding_now.pop()
+
+    monkeypatch.setattr(describer, "prepare", prepare)
+    items = [Item(f"{i}", Far()) for i in range(16)]
+    store = extract(items, tmp_path / "s", describer=describer, workers=1)
+    assert len(store) == 16
+    assert max(most) == 1
+
+
 @pytest.fixture
 def server(tmp_path):
     """A web server of tmp_path/www; /cut/... breaks off in the middle of what it promised."""
@@ -399,6 +490,14 @@ def test_a_web_server(tmp_path, server, describer):
     assert store.paths == ["3.png"]
     assert store.failures.keys() == set(lines[1:])
     assert "Not enough data" in store.failures[lines[2]] or "payload" in store.failures[lines[2]]
+
+
+def test_a_query_is_no_part_of_a_name(tmp_path, server):
+    put(tmp_path / "www" / "d" / "a.png", png(1))
+    put(tmp_path / "www" / "d" / "list.txt", b"a.png\n")
+    (found,) = sources.items(f"{server}/d/list.txt?key=b/c")
+    assert (found.path, content(found)) == ("a.png", png(1))
+    assert names(f"{server}/d/a.png?key=b/c") == ["a.png"]
 
 
 def test_a_tar_that_breaks_off_on_its_way(tmp_path, server):

@@ -7,16 +7,18 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Semaphore
 from typing import Any
 
 from torch import Tensor
 
 from vggfeat.descriptors import Describer
-from vggfeat.errors import ImageError
-from vggfeat.sources import Fetched, Item
+from vggfeat.errors import DataError, ImageError
+from vggfeat.sources import Fetched, Item, Unanswered
 
 AHEAD = 4  # images a worker
+FETCHES = 16  # more that are on their way from far away, which takes time and no processor
+LOST = 32  # files on end that a source listed and doesn't give
 BYTES_AHEAD = 2**30  # of decoded images that wait
 
 
@@ -41,7 +43,7 @@ class Decoded:
 
 
 class Decoder:
-    """Threads that prepare images for a describer."""
+    """Threads that prepare images for a describer: `workers` of them decode at a time, others may fetch."""
 
     def __init__(self, describer: Describer, max_pixels: int, workers: int | None = None) -> None:
         local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))  # processes of torchrun on this machine
@@ -49,7 +51,9 @@ class Decoder:
         self._describer, self._max_pixels = describer, max_pixels
         self._ahead = AHEAD * workers
         self._bytes, self._lock = 0, Lock()
-        self._pool = ThreadPoolExecutor(workers, "decode")
+        self._unanswered = 0
+        self._decoding = Semaphore(workers)
+        self._pool = ThreadPoolExecutor(workers + FETCHES, "decode")
 
     def __enter__(self) -> "Decoder":
         return self
@@ -58,11 +62,12 @@ class Decoder:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def decode(self, items: Iterable[tuple[int, Item]]) -> Iterator[Decoded]:
-        """In the order of the items."""
+        """In the order of the items. Raises DataError where a source is down."""
         pending: deque[tuple[int, Item, Future[Tensor]]] = deque()
         for place, item in items:
             pending.append((place, item, self._pool.submit(self._read, item)))
-            while len(pending) > self._ahead or (pending and self._bytes > BYTES_AHEAD):
+            ahead = self._ahead + (FETCHES if isinstance(item.image, Fetched) else 0)
+            while len(pending) > ahead or (pending and self._bytes > BYTES_AHEAD):
                 yield self._result(*pending.popleft())
         while pending:
             yield self._result(*pending.popleft())
@@ -71,8 +76,9 @@ class Decoder:
         if isinstance(item.image, ImageError):
             raise item.image
         image = item.image.fetch() if isinstance(item.image, Fetched) else item.image
-        before = _state(image)
-        tensor = self._describer.prepare(image, self._max_pixels)
+        with self._decoding:
+            before = _state(image)
+            tensor = self._describer.prepare(image, self._max_pixels)
         if _state(image) != before:
             raise ImageError(f"{item.image}: changed while it was read; run the extraction again")
         self._count(tensor.nbytes)
@@ -82,7 +88,14 @@ class Decoder:
         try:
             tensor = future.result()
         except ImageError as error:
+            self._unanswered = self._unanswered + 1 if isinstance(error, Unanswered) else 0
+            if self._unanswered == LOST:
+                raise DataError(
+                    f"{error}; nor could the {LOST - 1} files before it be had: is the source down? "
+                    "what is described is kept, run the same command again to continue"
+                ) from error
             return Decoded(place, item, error)
+        self._unanswered = 0
         self._count(-tensor.nbytes)
         return Decoded(place, item, tensor)
 

@@ -2,11 +2,12 @@
 
     photos/                       every file below it that isn't hidden; the label is its first folder
     list.txt list.csv .parquet    a path or address a line, or the column `path`, and `label` if any
-    shards/{000..099}.tar *.jpg   braces and globs
+    shards/{000..099}.tar *.jpg   braces and globs (at an address braces and *)
     shard.tar .tar.gz .tgz        its images; a tar in a folder or a list likewise
     s3://bucket/photos            any of these at an address: s3, gs, hdfs, https, memory, ...
 
-Sources are read as a stream: nothing here grows with the number of images, but the names of one folder, packed.
+Sources are read as a stream: nothing here grows with the number of images, but the names of one folder, packed; at an
+address some 1.5 KB for each entry of one folder, which fsspec lists as a whole.
 What can't be had is an Item all the same, with the reason in place of the image.
 """
 
@@ -15,9 +16,9 @@ from pathlib import Path, PurePosixPath
 
 from vggfeat.errors import DataError
 from vggfeat.sources import folders, lists, patterns, remote, shards
-from vggfeat.sources.item import Fetched, Item
+from vggfeat.sources.item import Fetched, Item, Unanswered
 
-__all__ = ["Fetched", "Item", "count", "items", "name_of"]
+__all__ = ["Fetched", "Item", "Unanswered", "count", "items", "name_of"]
 
 
 def items(source: str | Path) -> Iterator[Item]:

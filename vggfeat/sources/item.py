@@ -32,6 +32,10 @@ class Fetched(Protocol):
         """Raises ImageError."""
 
 
+class Unanswered(ImageError):
+    """A file that its source listed, and doesn't give. One is a failure; many on end mean that the source is down."""
+
+
 def utf8(name: str) -> str:
     r"""A file's name as text; bytes that aren't UTF-8 are escaped as \xe9, and never two names as the same text."""
     raw = os.fsencode(name)

@@ -1,23 +1,36 @@
-"""Images at addresses: s3://, gs://, hdfs://, https://, memory://, whatever fsspec has a file system for."""
+"""Images at addresses: s3://, gs://, hdfs://, https://, memory://, whatever fsspec has a file system for.
+
+Paths of object stores are keys, in which any character may stand; those of the web are addresses, with `?` before a
+query. In both * and braces are patterns.
+"""
 
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from vggfeat.errors import DataError, ImageError
 from vggfeat.sources import lists, patterns, shards
-from vggfeat.sources.item import MAX_BYTES, Item
+from vggfeat.sources.item import MAX_BYTES, Item, Unanswered
+
+# of the file systems that fsspec leaves to other packages, the usual ones
+PACKAGES = {
+    **dict.fromkeys(("s3", "s3a"), "s3fs"),
+    **dict.fromkeys(("gs", "gcs"), "gcsfs"),
+    **dict.fromkeys(("az", "abfs"), "adlfs"),
+    **dict.fromkeys(("http", "https"), "aiohttp"),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """A file of an fsspec file system."""
+    """A file of an fsspec file system. listed : by that itself, so that it ought to be there."""
 
     system: Any
     path: str
+    listed: bool = False
 
     def __str__(self) -> str:
         return str(self.system.unstrip_protocol(self.path))
@@ -30,7 +43,8 @@ class Remote:
                 while len(data) <= MAX_BYTES and (chunk := file.read(MAX_BYTES + 1 - len(data))):
                     data += chunk
         except Exception as error:  # each file system has errors of its own
-            raise ImageError(f"{self}: {_reason(error)}") from error
+            kind = Unanswered if self.listed and not isinstance(error, FileNotFoundError) else ImageError
+            raise kind(f"{self}: {_reason(error)}") from error
         if len(data) > MAX_BYTES:
             raise ImageError(f"{self}: has more than {MAX_BYTES:,} bytes")
         return bytes(data)
@@ -45,7 +59,7 @@ def items(address: str) -> Iterator[Item]:
     if "*" in address or "{" in address:
         return _matching(address)
     system, path = _reach(address)
-    name = PurePosixPath(path.split("?")[0]).name
+    name = PurePosixPath(_without_query(path)).name
     if lists.is_list(name):
         return _listed(system, path, address)
     if shards.is_shard(name):
@@ -53,8 +67,12 @@ def items(address: str) -> Iterator[Item]:
     if PurePosixPath(name).suffix.lower() in shards.IMAGES:
         return iter([Item(name, Remote(system, path))])
     with _asked(address):
-        if system.isdir(path):
-            return _walk(system, path)
+        try:
+            entries = _entries(system, path)
+        except (FileNotFoundError, NotADirectoryError):
+            entries = []
+        if entries or system.isdir(path):
+            return _walk(system, path, entries)
         if system.exists(path):
             return iter([Item(name, Remote(system, path))])
     raise DataError(f"{address}: there is no such folder, list or image")
@@ -65,9 +83,9 @@ def entry(address: str, label: str | None) -> Iterator[Item]:
     try:
         image = Remote(*_reach(address))
     except DataError as error:
-        yield Item(address, ImageError(str(error)), label)
+        yield Item(address, ImageError(str(error).removeprefix(f"{address}: ")), label)
         return
-    if shards.is_shard(address.split("?")[0]):
+    if shards.is_shard(_without_query(image.path)):
         yield from _shard(image, address)
     else:
         yield Item(address, image, label)
@@ -76,8 +94,15 @@ def entry(address: str, label: str | None) -> Iterator[Item]:
 def _reach(address: str) -> tuple[Any, str]:
     import fsspec
 
+    protocol, rest = address.split("://", 1)
+    address = f"{protocol.lower()}://{rest}"
     with _asked(address):
-        system, path = fsspec.url_to_fs(address, use_listings_cache=False)
+        try:
+            system, path = fsspec.url_to_fs(address, use_listings_cache=False)
+        except ImportError as error:
+            package = PACKAGES.get(protocol.lower())
+            need = f"needs {package}: pip install {package}" if package else _reason(error)
+            raise DataError(f"{address}: {need}") from error
         return system, str(path)
 
 
@@ -92,33 +117,52 @@ def _asked(address: str) -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    text = str(error).strip().splitlines()
-    return text[0] if text else type(error).__name__
+    text = (str(error).strip().splitlines() or [""])[0]
+    if isinstance(error, FileNotFoundError):  # of which most file systems tell the path only
+        return f"No such file ({text})" if text else "No such file"
+    return text or type(error).__name__
 
 
-def _walk(system: Any, root: str) -> Iterator[Item]:
-    """As folders.walk: sorted, files before folders, hidden ones and stores left out."""
-    waiting = [root.rstrip("/")]
+def _without_query(path: str) -> str:
+    return path.split("?")[0] if is_address(path) else path
+
+
+def _walk(system: Any, root: str, entries: "list[_Entry]") -> Iterator[Item]:
+    """As folders.walk: sorted, files before folders, hidden ones and stores left out. entries: of the root."""
+    root = root.rstrip("/")
+    waiting = [root]
     while waiting:
         folder = waiting.pop()
         try:
-            entries = {entry["name"].rstrip("/"): entry["type"] for entry in system.ls(folder + "/", detail=True)}
+            entries = entries if folder == root else _entries(system, folder)
         except Exception as error:
-            if folder == root.rstrip("/"):
-                raise DataError(f"{Remote(system, root)}: can't be listed ({_reason(error)})") from error
             yield Item(_relative(folder, root), ImageError(_reason(error)))
             continue
-        inside = sorted(path for path in entries if _is_inside(path, folder))
-        for path in inside:
-            if entries[path] != "directory":
-                yield from _file(system, path, _relative(path, root))
-        waiting += [path for path in reversed(inside) if entries[path] == "directory" and not path.endswith(".vggfeat")]
+        for entry in entries:
+            if not entry.is_folder:
+                yield from _file(system, entry.path, _relative(entry.path, root))
+        folders = [entry.path for entry in entries if entry.is_folder and not entry.path.endswith(".vggfeat")]
+        waiting += reversed(folders)
+
+
+class _Entry(NamedTuple):
+    path: str
+    is_folder: bool
+
+
+def _entries(system: Any, folder: str) -> list[_Entry]:
+    """What lies in a folder, sorted. An object and a prefix may have the same name."""
+    folder = folder.rstrip("/")
+    listing = system.ls(folder + "/", detail=True)
+    found = {_Entry(one["name"].rstrip("/"), one["type"] == "directory") for one in listing}
+    return sorted(entry for entry in found if _is_inside(entry.path, folder))
 
 
 def _is_inside(path: str, folder: str) -> bool:
     """A page's list of its files may also link elsewhere, or to itself in another order."""
     name = path.removeprefix(f"{folder}/")
-    return name != path and not name.startswith(".") and not re.search(r"[/?#]", name)
+    elsewhere = r"[/?#]" if is_address(path) else "/"
+    return name not in ("", path) and not name.startswith(".") and not re.search(elsewhere, name)
 
 
 def _relative(path: str, root: str) -> str:
@@ -129,7 +173,7 @@ def _file(system: Any, path: str, name: str) -> Iterator[Item]:
     if shards.is_shard(name):
         yield from _shard(Remote(system, path), name)
     else:
-        yield Item(name, Remote(system, path), name.split("/")[0] if "/" in name else None)
+        yield Item(name, Remote(system, path, listed=True), name.split("/")[0] if "/" in name else None)
 
 
 def _shard(image: Remote, name: str) -> Iterator[Item]:
@@ -148,24 +192,32 @@ def _matching(address: str) -> Iterator[Item]:
     for text in patterns.expand(address):
         system, path = _reach(text)
         with _asked(text):
-            matches = sorted(system.glob(path)) if "*" in path else [path]
+            matches = _matches(system, path) if "*" in path else [path]
         root = _reach(base)[1]
-        for match in map(str, matches):
+        for match in matches:
             found = True
             yield from _file(system, match, _relative(match, root))
     if not found:
         raise DataError(f"{address}: matches no file")
 
 
+def _matches(system: Any, pattern: str) -> list[str]:
+    """Sorted, without folders, and as on a disk without hidden files unless the pattern names them."""
+    found = system.glob(pattern, detail=True)
+    files = [str(path) for path, entry in found.items() if entry["type"] != "directory"]
+    return sorted(path for path in files if "/." not in path or "/." in pattern)
+
+
 def _listed(system: Any, path: str, address: str) -> Iterator[Item]:
     """The images of a list; its entries are addresses, or relative to its folder."""
+    place = _without_query(path)
     with _asked(address), system.open(path, "rb") as opened:
         file: IO[bytes] = opened
-        for name, label in lists.rows(file, path.split("?")[0]):
+        for name, label in lists.rows(file, place):
             if is_address(name):
                 yield from entry(name, label)
             else:
-                image = Remote(system, f"{path.rsplit('/', 1)[0]}/{name.lstrip('/')}")
+                image = Remote(system, f"{place.rsplit('/', 1)[0]}/{name.lstrip('/')}")
                 if shards.is_shard(name):
                     yield from _shard(image, name)
                 else:
