@@ -297,6 +297,14 @@ def test_the_rate_falls_when_the_error_stops_improving():
     assert [Plateau(drops=n).rate(0.01) for n in range(4)] == pytest.approx([1e-2, 1e-3, 1e-4, 1e-5], rel=1e-12)
 
 
+def test_many_small_steps_together_are_an_improvement():
+    """0.3 points an epoch, of which two are more than 0.5: the wait begins anew at every other epoch."""
+    states = run_plateau([50 - 0.3 * epoch for epoch in range(30)])
+    assert states[-1].drops == 0 and states[-1].best_epoch == 29
+    states = run_plateau([50 - 0.1 * epoch for epoch in range(6)])  # slower than that
+    assert states[-1].over
+
+
 def test_no_number_is_no_improvement():
     states = run_plateau([float("nan")] * 4)
     assert [state.drops for state in states] == [0, 1, 1, 1] and states[-1].over
@@ -390,6 +398,7 @@ def test_the_chain_of_a_deep_net():
     chain = stages("D")
     assert [stage.name for stage in chain] == ["A-256", "D-256", "D-384", "D-256-512"]
     assert [stage.init for stage in chain] == ["random", "A-256", "D-256", "D-384"]
-    assert [stage.changes.get("lr") for stage in chain] == [None, None, 1e-3, 1e-3]
+    assert [stage.changes.get("lr") for stage in chain] == [None, 1e-2, 1e-3, 1e-3]
     assert [stage.changes.get("scale", "256") for stage in chain] == ["256", "256", "384", "256-512"]
+    assert stages("A-LRN")[1].changes["lr"] == 1e-2  # a net of A's shapes begins like the others
     assert [stage.name for stage in stages("A")] == ["A-256", "A-384", "A-256-512"]

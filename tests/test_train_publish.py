@@ -28,7 +28,9 @@ def run(tmp_path, tiny_weights):
     (folder / "log.csv").write_text(
         LOG + "0,0.01,2,90,50,2,60,25,9,9\n1,0.01,2,80,40,2,20,10,9,9\n2,0.01,1,70,30,2,30,5,9,9\n"
     )
-    (folder / "result.json").write_text(json.dumps({"unreadable": 3, "dense": {"top1": 10.0, "top5": 0.0}}))
+    (folder / "result.json").write_text(
+        json.dumps({"epochs": 3, "unreadable": 3, "dense": {"top1": 10.0, "top5": 0.0}})
+    )
     return folder
 
 
@@ -58,6 +60,21 @@ def test_the_card_tells_data_recipe_and_scores(run, tmp_path):
     assert "| applied densely, mirrored | 10.00 ± 3.00 | 0.00 ± 0.00 |" in card
     assert "BGR, 0..255, minus 103.939, 116.779, 123.68, over 1, 1, 1" in card
     assert f"{weights.verify(published.weights.path).values:,} parameters, float32" in card
+
+
+def test_what_a_run_came_to_before_it_went_on_is_not_told(run, tmp_path):
+    """Its dense errors may be of another net than the best one of now."""
+    with (run / "log.csv").open("a") as log:
+        log.write("3,0.01,1,70,30,2,15,5,9,9\n")
+    card = publish(run, tmp_path / "mine.safetensors", licence="CC-BY-4.0").card.read_text()
+    assert "4 epochs, and not at its end yet." in card and "applied densely" not in card and "Of epoch 3 " in card
+
+
+@pytest.mark.parametrize("text", ['{"epochs": 3, "dense"', "[1]", '{"epochs": 3, "dense": {"top1": "low"}}'])
+def test_a_damaged_result_is_named(run, tmp_path, text):
+    (run / "result.json").write_text(text)
+    with pytest.raises(WeightsError, match=r"result\.json: is not that of a run of vggfeat train"):
+        publish(run, tmp_path / "mine.safetensors", licence="CC-BY-4.0")
 
 
 def test_a_run_that_goes_on_says_so(run, tmp_path):

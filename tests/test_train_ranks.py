@@ -53,7 +53,22 @@ def runs(tmp_path_factory):
         [job("two", **exact, epochs=2)],  # begun by two processes, continued by one
         [job("one", **exact, epochs=2)],
     ]
-    assert run(groups) == [[0], [0, 0], [0], [0, 0], [0], [0]]
+    seldom = job("asked", **exact, save_minutes=1000)
+    first, second = together(2, free_port(), **seldom)
+    groups += [
+        [first, {**second, "die": ["asked", 3]}],  # in the second step; the first process has not been asked
+        together(2, free_port(), **seldom),
+        [first, {**second, "die": ["step", 3]}],  # finds all done
+    ]
+    lost = together(2, free_port(), **job("lost", **exact))
+    groups.append([lost[0], {**lost[1], "die": ["step", 3]}])
+    apart = [{**one, "out": f"{top}/apart{r}"} for r, one in enumerate(together(2, free_port(), **job("", **exact)))]
+    groups += [apart, [{**one, "settings": {**one["settings"], "epochs": 2}} for one in apart]]
+    ends = run(groups)
+    assert ends[:6] == [[0], [0, 0], [0], [0, 0], [0], [0]]
+    assert ends[6:9] == [[1, 1], [0, 0], [0, 0]]
+    assert ends[9] == [1, -9]  # the first ends too, by an exception
+    assert ends[10:] == [[0, 0], [1, 1]]
     return top
 
 
@@ -72,6 +87,12 @@ def test_two_processes_train_as_one(runs):
     for name in one:
         size = one[name].abs().max().item()
         assert (one[name] - two[name]).abs().max().item() <= 2e-4 * size + 1e-7, name
+
+
+def test_when_one_is_asked_to_stop_both_do_and_nothing_is_lost(runs):
+    header, *asked = (runs / "asked" / "steps.csv").read_text().splitlines()
+    assert len(asked) == 36 // 7
+    assert [header, *asked] == (runs / "two" / "steps.csv").read_text().splitlines()[: 1 + len(asked)]
 
 
 def test_both_know_of_the_image_that_could_not_be_read(runs):

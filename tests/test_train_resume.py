@@ -39,17 +39,19 @@ def ends(tmp_path_factory):
         [job("row", settings={"micro": 4, "workers": 2})],
         [job("asked", die=["asked", 9], settings=seldom)],  # it ends its fifth step, and saves it
         [job("asked", settings=seldom)],
+        [job("group", die=["group", 5], settings={**seldom, "workers": 2, "cache": 0.0})],
+        [job("group", settings=seldom)],
     ]
     return top, run(groups)
 
 
 def test_the_kills_were_kills(ends):
     _, statuses = ends
-    wanted = [0, *[KILLED, KILLED, 0] * 3, 1, 0]
+    wanted = [0, *[KILLED, KILLED, 0] * 3, 1, 0, 1, 0]
     assert [status for (status,) in statuses] == wanted
 
 
-@pytest.mark.parametrize("how", ["step", "checkpoint", "row", "asked"])
+@pytest.mark.parametrize("how", ["step", "checkpoint", "row", "asked", "group"])
 def test_losses_and_weights_are_those_of_the_unbroken_run(ends, how):
     top, _ = ends
     assert (top / how / "steps.csv").read_bytes() == (top / "unbroken" / "steps.csv").read_bytes()
@@ -62,7 +64,7 @@ def test_losses_and_weights_are_those_of_the_unbroken_run(ends, how):
         assert (top / how / file).read_bytes() == (top / "unbroken" / file).read_bytes()
 
 
-@pytest.mark.parametrize("how", ["step", "checkpoint", "row", "asked"])
+@pytest.mark.parametrize("how", ["step", "checkpoint", "row", "asked", "group"])
 def test_so_are_the_epochs(ends, how):
     def epochs(folder: Path) -> list[dict[str, str]]:
         with (folder / "log.csv").open() as lines:

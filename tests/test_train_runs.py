@@ -1,10 +1,13 @@
 """Whole runs: what they leave behind, what they refuse, and the paper's chain."""
 
 import csv
-import fcntl
 import json
 import math
 import shutil
+import signal
+import subprocess
+import sys
+from itertools import count
 
 import numpy as np
 import pytest
@@ -22,6 +25,7 @@ from vggfeat.images import read
 from vggfeat.metrics import top_k_error
 from vggfeat.train import Recipe, checkpoint, train, train_paper
 from vggfeat.train.colour import ILSVRC
+from vggfeat.train.learner import Learner
 from vggfeat.train.sets import read_sets
 
 
@@ -48,6 +52,20 @@ def finished(data, tmp_path_factory):
     return out, result
 
 
+def interrupted(data, out, step, **settings):
+    """Train until the step-th step from now, in which the process is asked to stop."""
+    plain, calls = Learner.step, count(1)
+
+    def asked(self, *arguments):
+        if next(calls) == step:
+            signal.raise_signal(signal.SIGTERM)
+        return plain(self, *arguments)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Learner, "step", asked)
+        train(data, out, **settings)
+
+
 def rows(path):
     with path.open() as lines:
         return list(csv.DictReader(lines))
@@ -69,7 +87,7 @@ def test_the_best_weights_classify_and_describe_at_once(finished, data):
     assert classifier.names == ("blue", "green", "red")
     labels = [list(COLOURS).index(path.parent.name) for path in images]
     dense = 100 * top_k_error(classifier.posteriors(images), labels, 1)
-    assert result.dense == {"top1": pytest.approx(dense), "top5": 0}
+    assert result.dense == {"top1": pytest.approx(dense), "top5": 0, "images": len(images)}
     assert Describer(weights=out / "best.safetensors", scales=(256,)).describe(images[0]).shape == (128,)
 
 
@@ -120,6 +138,41 @@ def test_a_finished_run_is_not_done_again(finished, data, tmp_path):
     assert (out / "checkpoint.safetensors").read_bytes() == before
     longer = train(data, out, **{**TINY, "epochs": 3, "micro": 6})
     assert longer.epochs == 3 and len(rows(out / "log.csv")) == 3
+
+
+def test_fewer_epochs_than_are_begun_end_it_with_those_that_are_done(finished, data, tmp_path):
+    out = shutil.copytree(finished[0], tmp_path / "run")
+    interrupted(data, out, step=1, **{**TINY, "epochs": 4})
+    assert checkpoint.load(out / "checkpoint.safetensors")[1].step == 1
+    fewer = train(data, out, **{**TINY, "epochs": 1})
+    assert (fewer.finished, fewer.epochs, fewer.top1) == ("2 epochs are done", 2, finished[1].top1)
+    assert train(data, out, **{**TINY, "epochs": 4}).epochs == 4
+
+
+def test_a_lost_log_costs_no_result(finished, data, tmp_path):
+    out = shutil.copytree(finished[0], tmp_path / "run")
+    (out / "log.csv").unlink()
+    again = train(data, out, **TINY)
+    assert (again.top1, again.top5, again.best_epoch) == (
+        finished[1].top1, finished[1].top5, finished[1].best_epoch
+    )  # fmt: skip
+    (out / "log.csv").write_text("epoch,lr\n0,nonsense\n")
+    with pytest.raises(VggfeatError, match=r"log\.csv: has other columns than .*; remove it"):
+        train(data, out, **TINY)
+
+
+def test_weights_to_start_from_may_be_named_otherwise_later(finished, data, tmp_path, monkeypatch):
+    """As the sha256 is the same; other ones of the same name are refused."""
+    base = shutil.copytree(finished[0], tmp_path / "base")
+    tuning = {**TINY, "epochs": 1}
+    train(data, tmp_path / "run", **tuning, init=f"from:{base / 'best.safetensors'}")
+    moved = base.rename(tmp_path / "moved")
+    monkeypatch.chdir(moved)
+    result = train(data, tmp_path / "run", **{**tuning, "epochs": 2}, init="from:best.safetensors")
+    assert result.epochs == 2
+    shutil.copy(tmp_path / "run" / "best.safetensors", "other.safetensors")
+    with pytest.raises(UsageError, match=r"was begun with init 'from:.*base/best\.safetensors', not 'from:other"):
+        train(data, tmp_path / "run", **tuning, init="from:other.safetensors")
 
 
 def test_a_bar_and_a_line_tell_how_it_went(data, tmp_path, capsys):
@@ -189,10 +242,13 @@ def test_a_folder_in_use_or_with_other_things_is_refused(data, tmp_path):
         train(data, tmp_path, **TINY)
     run = tmp_path / "run"
     run.mkdir()
-    with (run / ".lock").open("wb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    hold = "import fcntl, sys; f = open(sys.argv[1], 'wb'); fcntl.lockf(f, fcntl.LOCK_EX); print(flush=True); input()"
+    command = [sys.executable, "-c", hold, str(run / ".lock")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
         with pytest.raises(VggfeatError, match="another process is training there"):
             train(data, run, **TINY)
+        other.stdin.write(b"\n")
 
 
 def test_data_that_cannot_be_trained_on(data, tmp_path):
@@ -234,6 +290,107 @@ def test_unreadable_images_are_skipped_counted_and_listed(data, tmp_path):
         path.write_bytes(b"")
     with pytest.raises(DataError, match="none of the 6 validation images could be read"):
         train(root, tmp_path / "other", **{**TINY, "epochs": 1})
+
+
+def test_unreadable_images_of_steps_before_a_checkpoint_are_listed(data, tmp_path):
+    root = shutil.copytree(data, tmp_path / "data")
+    bad = [f"train/{name}/{i}.png" for name in COLOURS for i in range(2)]
+    for name in bad:
+        (root / name).write_bytes(b"no image")
+    settings = {**TINY, "epochs": 1, "save_minutes": 1000}
+    interrupted(root, tmp_path / "run", step=2, **settings)
+    train(root, tmp_path / "run", **settings)
+    train(root, tmp_path / "whole", **settings)
+    assert rows(tmp_path / "run" / "failures.csv") == rows(tmp_path / "whole" / "failures.csv")
+    with pytest.raises(DataError, match=r"no image of step \d+ of epoch 0 could be read; see failures\.csv"):
+        train(root, tmp_path / "one", **{**settings, "batch": 1})
+    assert {row["path"] for row in rows(tmp_path / "one" / "failures.csv")} <= set(bad)
+
+
+def test_images_that_can_not_be_seen_whole_are_listed_and_counted(data, tmp_path):
+    root = shutil.copytree(data, tmp_path / "data")
+    long = photo(root / "val" / "red" / "long.png", COLOURS["red"], 0, size=(2000, 1))
+    result = train(root, tmp_path / "run", dense=True, **{**TINY, "epochs": 1})
+    assert result.dense["images"] == 6 and "(of 6 images)" in str(result)
+    (row,) = rows(tmp_path / "run" / "failures.csv")
+    assert row["path"] == "val/red/long.png" and "would become" in row["reason"]
+    for path in (root / "val").glob("*/?.png"):
+        shutil.copy(long, path)
+    with pytest.raises(DataError, match="none of the 7 validation images can be seen whole"):
+        train(root, tmp_path / "other", dense=True, **{**TINY, "epochs": 1})
+
+
+def test_asked_during_validation_it_saves_and_stops(data, tmp_path, monkeypatch, capfd):
+    settings = {**TINY, "epochs": 1, "save_minutes": 1000}
+    train(data, tmp_path / "unbroken", **settings)
+    judge = Learner.judge
+
+    def asked(self, batch):
+        signal.raise_signal(signal.SIGTERM)
+        return judge(self, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Learner, "judge", asked)
+        with pytest.raises(KeyboardInterrupt):
+            train(data, tmp_path / "run", **settings)
+    assert "stopping when this step is done and saved" in capfd.readouterr().err
+    _, progress, _ = checkpoint.load(tmp_path / "run" / "checkpoint.safetensors")
+    assert (progress.epoch, progress.step) == (0, 3)
+    train(data, tmp_path / "run", **settings)
+    for name in ("steps.csv", "best.safetensors"):
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "unbroken" / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("config.json", "[]", r"config\.json: can't be read \(it is no object\); remove .*run and begin the run again"),
+        ("config.json", '{"recipe": []}', r"config\.json: is damaged; remove .*run and begin"),
+        ("failures.csv", "file\nx\n", r"failures\.csv: has other columns than path,reason; remove it"),
+        ("steps.csv", "\udcff", r"steps\.csv: can't be read .*; remove it"),
+        ("result.json", "[1]", r"result\.json: can't be read \(it is no object\); remove it"),
+    ],
+)
+def test_a_damaged_file_of_a_run_is_named(finished, data, tmp_path, name, text, said):
+    out = shutil.copytree(finished[0], tmp_path / "run")
+    (out / name).write_text(text, errors="surrogateescape")
+    with pytest.raises(VggfeatError, match=said):
+        train(data, out, **{**TINY, "epochs": 3})
+
+
+@pytest.mark.parametrize("text", ["{}", '{"mean": [1, 2], "values": [1, 2, 3], "vectors": [], "images": 1}'])
+def test_damaged_statistics_are_named(data, tmp_path, text):
+    settings = {**TINY, "epochs": 1, "save_minutes": 1000}
+    interrupted(data, tmp_path / "run", step=1, **settings)
+    (tmp_path / "run" / "checkpoint.safetensors").unlink()
+    (tmp_path / "run" / "statistics.json").write_text(text)
+    with pytest.raises(VggfeatError, match=r"statistics\.json: can't be meant .*; remove it"):
+        train(data, tmp_path / "run", **settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"width": float("nan")}, "width must be above 0 and at most 16, not nan"),
+        ({"width": 1e9}, "width must be above 0"),
+        ({"seed": 2**64}, "seed must be at most"),
+    ],
+)
+def test_settings_that_can_not_be_meant(settings, said):
+    with pytest.raises(UsageError, match=said):
+        Recipe(**settings)
+
+
+def test_a_recipe_and_settings_beside_it_are_refused(data, tmp_path):
+    with pytest.raises(UsageError, match="epochs beside a recipe: put it into the recipe"):
+        train(data, tmp_path / "run", Recipe(**TINY), epochs=3)
+
+
+def test_the_fully_connected_layers_alone_are_trained_of_the_same_net_only(finished, data, tmp_path):
+    start = {"init": f"from:{finished[0] / 'best.safetensors'}", "finetune": "fc"}
+    with pytest.raises(UsageError, match="to train the fully connected layers of B alone takes a trained B"):
+        train(data, tmp_path / "run", **{**TINY, "net": "B"}, **start)
+    train(data, tmp_path / "same", **{**TINY, "epochs": 1}, **start)
 
 
 def test_a_checkpoint_holds_nothing_that_could_run(finished, tmp_path):

@@ -34,7 +34,7 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def in_a_step(count: int, how: int = signal.SIGKILL) -> None:
+def in_a_step(count: int, how: int = signal.SIGKILL, kill: Any = os.kill) -> None:
     """Before the gradients of a group of images are added."""
     from vggfeat.train.learner import Learner
 
@@ -42,7 +42,7 @@ def in_a_step(count: int, how: int = signal.SIGKILL) -> None:
 
     def add(self: Any, batch: Any) -> Any:
         if next(calls) == count:
-            os.kill(os.getpid(), how)
+            kill(os.getpid(), how)
         return plain(self, batch)
 
     Learner._add_gradients = add  # type: ignore[method-assign]
@@ -51,6 +51,12 @@ def in_a_step(count: int, how: int = signal.SIGKILL) -> None:
 def asked_in_a_step(count: int) -> None:
     """Not by SIGKILL, but by the SIGTERM with which clusters ask a process to end."""
     in_a_step(count, signal.SIGTERM)
+
+
+def asked_as_a_group(count: int) -> None:
+    """The same signal to all processes of the group, the workers that decode too, as schedulers send it."""
+    os.setpgid(0, 0)
+    in_a_step(count, signal.SIGTERM, lambda _, how: os.killpg(0, how))
 
 
 def in_a_checkpoint(count: int) -> None:
@@ -82,7 +88,13 @@ def after_an_epochs_row(count: int) -> None:
     Table.add = add  # type: ignore[method-assign]
 
 
-DEATHS = {"step": in_a_step, "asked": asked_in_a_step, "checkpoint": in_a_checkpoint, "row": after_an_epochs_row}
+DEATHS = {
+    "step": in_a_step,
+    "asked": asked_in_a_step,
+    "group": asked_as_a_group,
+    "checkpoint": in_a_checkpoint,
+    "row": after_an_epochs_row,
+}
 
 
 def child(job: dict[str, Any]) -> int:

@@ -39,6 +39,7 @@ CONFIGS: dict[str, tuple[str, ...]] = {
 }
 
 CROP = 224  # the side of the image that the fully connected layers were made for (Sect. 2.1)
+MAX_WIDTH = 16  # beyond it a slip of the pen would ask for terabytes
 FC_WINDOW = 7  # ... and that of the pool5 map that fc6 sees there
 TOPS = ("pool5", "fc6", "fc7", "fc8")  # where a net may end
 
@@ -94,6 +95,8 @@ def _walk(net: str, width: float, classes: int, top: Top) -> Iterator[Layer]:
 
 
 def _scaled(channels: int, width: float) -> int:
+    if not 0 < width <= MAX_WIDTH:
+        raise UsageError(f"width must be above 0 and at most {MAX_WIDTH}, not {width}")
     scaled = round(channels * width)
     if scaled < 1:
         raise UsageError(f"width {width} leaves a layer of {channels} channels with none; take a larger one")

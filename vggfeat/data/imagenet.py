@@ -115,6 +115,8 @@ def read(
     below = subfolders(folder)
     if below:
         rows, names, notes = _in_folders(top, subset, below, classes)
+    elif subset == "train":
+        raise DataError(f"{folder}: training images lie in a folder for each class, {folder.name}/<class>/*.jpg")
     else:
         rows, names, notes = _flat_val(top, folder, classes, kits)
     if blacklist:

@@ -29,7 +29,7 @@ from vggfeat import __version__
 from vggfeat.errors import ImageError, VggfeatError
 from vggfeat.images import MAX_PIXELS
 from vggfeat.progress import progress
-from vggfeat.train.checkpoint import write_whole
+from vggfeat.train.checkpoint import part_of, write_whole
 from vggfeat.train.ranks import Ranks
 from vggfeat.train.shards import Member
 
@@ -147,6 +147,7 @@ def keep(place: Place, images: Callable[[], Iterable[Found]], size: float, ranks
         if found or ranks.local > 0:
             return found
         try:
+            part_of(place.file).unlink(missing_ok=True)  # what a killed run left takes room
             _check_room(place.file.parent, size)
             with progress(place.count, f"decoding into {place.file}") as bar:
                 place.write(_counted(images(), bar))

@@ -6,6 +6,7 @@ labels) and `random`, which says how all that is drawn follows from the seed. No
 """
 
 import json
+import math
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -32,7 +33,8 @@ RANDOM = (
 @dataclass(frozen=True)
 class Progress:
     """epoch, step : the next ones to do, counted from 0. sums : the tally of the epoch's steps so far. seconds : of
-    training, in all. finished : why the run is over; empty while it isn't.
+    training, in all. best_top5 : the top-5 error (per cent) of the epoch whose top-1 error, plateau.best, is the best.
+    finished : why the run is over; empty while it isn't.
     """
 
     epoch: int = 0
@@ -40,6 +42,7 @@ class Progress:
     sums: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)
     seconds: float = 0.0
     plateau: Plateau = field(default_factory=Plateau)
+    best_top5: float = math.nan
     finished: str = ""
 
 
@@ -53,11 +56,14 @@ def save(path: Path, tensors: Mapping[str, Tensor], progress: Progress, about: M
 
 def load(path: Path) -> tuple[dict[str, Tensor], Progress, dict[str, Any]]:
     """What `save` wrote: tensors, progress, and the rest of the metadata. Raises WeightsError, naming the file."""
-    with opened(path) as file:
-        metadata = file.metadata() or {}
-        if metadata.get("format") != FORMAT:
-            raise WeightsError(f"{path}: is no checkpoint of the format {FORMAT} that this version reads")
-        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    try:
+        with opened(path) as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: is damaged; remove it to start again") from error
+    if metadata.get("format") != FORMAT:
+        raise WeightsError(f"{path}: is no checkpoint of the format {FORMAT} that this version reads")
     try:
         about = {key: json.loads(value) for key, value in metadata.items() if key not in ("format", "random")}
         said = about.pop("progress")
@@ -70,9 +76,14 @@ def load(path: Path) -> tuple[dict[str, Tensor], Progress, dict[str, Any]]:
     return tensors, progress, about
 
 
+def part_of(path: Path) -> Path:
+    """Where a file is written before it is renamed."""
+    return path.with_name(f".{path.name}.part")
+
+
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     """Write a file under another name, sync it, and rename it. Raises VggfeatError, naming the file."""
-    part = path.with_name(f".{path.name}.part")
+    part = part_of(path)
     try:
         write(part)
         with part.open("rb+") as file:

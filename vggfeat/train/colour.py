@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,14 @@ class Colour:
     values: tuple[float, float, float]
     vectors: tuple[tuple[float, float, float], ...]
     images: int = 0
+
+    @classmethod
+    def of(cls, said: dict[str, Any]) -> "Colour":
+        """What `asdict` and JSON made of one. Raises KeyError, TypeError or ValueError for anything else."""
+        vectors = tuple(_triple(row) for row in said["vectors"])
+        if len(vectors) != 3:
+            raise ValueError(f"{len(vectors)} components")
+        return cls(_triple(said["mean"]), _triple(said["values"]), vectors, int(said["images"]))
 
     def shift(self, normal: np.ndarray, strength: float) -> np.ndarray:
         """What is added to every pixel, RGB in 0..1: sum of vector_j * value_j * strength * normal_j, float32 (3,)."""
@@ -62,6 +71,6 @@ def measure(images: Iterable[np.ndarray]) -> Colour:
     return Colour(_triple(mean), _triple(values), tuple(_triple(row) for row in vectors), count)
 
 
-def _triple(values: np.ndarray) -> tuple[float, float, float]:
+def _triple(values: Iterable[float]) -> tuple[float, float, float]:
     first, second, third = (float(value) for value in values)
     return first, second, third

@@ -4,7 +4,7 @@ import csv
 import fcntl
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ EPOCHS = (
     *("epoch", "lr", "train_loss", "train_top1", "train_top5", "val_loss", "val_top1", "val_top5"),
     *("images_per_s", "seconds"),
 )
+CONFIG = "config.json"
 
 
 class RunFolder:
@@ -38,31 +39,47 @@ class RunFolder:
         text = json.dumps(value, indent=1) + "\n"
         write_whole(self.path / name, lambda part: part.write_text(text, encoding="utf-8"))
 
-    def read_json(self, name: str) -> Any:
+    def read_json(self, name: str) -> dict[str, Any] | None:
         """The value of a file, None where there is none. Raises VggfeatError for one that is damaged."""
+        file = self.path / name
         try:
-            return json.loads((self.path / name).read_text(encoding="utf-8"))
+            found = json.loads(file.read_text(encoding="utf-8"))
+            if isinstance(found, dict):
+                return found
+            reason: Any = "it is no object"
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
-            raise VggfeatError(f"{self.path / name}: can't be read ({error}); remove it to start again") from None
+            reason = error
+        what = f"{self.path} and begin the run again" if name == CONFIG else "it, and it is made anew"
+        raise VggfeatError(f"{file}: can't be read ({reason}); remove {what}")
+
+    def begun(self) -> dict[str, Any]:
+        """config.json, with its parts `recipe`, `data` and `start`, which may be empty; nothing where there is none.
+        Raises VggfeatError for one that is damaged."""
+        known = self.read_json(CONFIG)
+        if known is None:
+            return {}
+        parts = {key: known.get(key, {}) for key in ("recipe", "data", "start")}
+        if not all(isinstance(part, dict) for part in parts.values()):
+            raise VggfeatError(f"{self.path / CONFIG}: is damaged; remove {self.path} and begin the run again")
+        return known | parts
 
     def agree(self, config: Mapping[str, Any]) -> None:
         """Begin the run, or make sure that it was begun with the same recipe and data.
 
         Raises UsageError, naming the first setting that differs with both values, or DataError.
         """
-        known = self.read_json("config.json")
-        if known is None:
-            self.write_json("config.json", config)
+        known = self.begun()
+        if not known:
+            self.write_json(CONFIG, config)
             return
         for key, value in config["recipe"].items():
-            if known.get("recipe", {}).get(key) != value:
-                was = known.get("recipe", {}).get(key)
+            if (was := known["recipe"].get(key)) != value:
                 raise UsageError(
                     f"{self.path}: was begun with {key} {was!r}, not {value!r}; name another folder for this"
                 )
-        if known.get("data", {}).get("sha256") != config["data"]["sha256"]:
+        if known["data"].get("sha256") != config["data"]["sha256"]:
             raise DataError(f"{self.path}: was begun with other images or labels; name another folder for these")
 
     def add_failures(self, failures: Sequence[tuple[str, str]]) -> int:
@@ -81,10 +98,18 @@ class Table:
         self.path, self.columns = path, columns
 
     def rows(self) -> list[dict[str, str]]:
+        """Raises VggfeatError for a file that is no such table."""
         if not self.path.exists():
             return []
-        with self.path.open(newline="", encoding="utf-8") as lines:
-            return list(csv.DictReader(lines))
+        try:
+            with self.path.open(newline="", encoding="utf-8") as lines:
+                table = csv.DictReader(lines)
+                rows = list(table)
+        except (OSError, ValueError, csv.Error) as error:
+            raise VggfeatError(f"{self.path}: can't be read ({error}); remove it") from None
+        if rows and list(table.fieldnames or ()) != list(self.columns):
+            raise VggfeatError(f"{self.path}: has other columns than {','.join(self.columns)}; remove it")
+        return rows
 
     def add(self, rows: Sequence[Sequence[Any]]) -> None:
         with self.path.open("a", newline="", encoding="utf-8") as lines:
@@ -95,12 +120,12 @@ class Table:
 
     def keep(self, wanted: Callable[[dict[str, str]], bool]) -> None:
         """Leave out the rows that come after a checkpoint: they will be made again. A row that a kill cut is
-        among them."""
+        among them; one that is damaged is left out too."""
         kept = []
         for row in self.rows():
-            if any(row.get(column) in (None, "") for column in self.columns) or not wanted(row):
-                break
-            kept.append([row[column] for column in self.columns])
+            with suppress(ValueError):
+                if all(row.get(column) not in (None, "") for column in self.columns) and wanted(row):
+                    kept.append([row[column] for column in self.columns])
         self.replace(kept)
 
     def replace(self, rows: Sequence[Sequence[Any]]) -> None:
@@ -125,14 +150,15 @@ def held(path: Path, main: bool) -> Iterator[RunFolder]:
     try:
         path.mkdir(parents=True, exist_ok=True)
         others = {entry.name for entry in path.iterdir()} - {".lock", ".config.json.part"}
-        if others and "config.json" not in others:
+        if others and CONFIG not in others:
             raise UsageError(f"{path}: is a folder with other things in it, not a run; name another one")
         lock = (path / ".lock").open("wb")
     except OSError as error:
         raise VggfeatError(f"{path}: can't be written ({error.strerror})") from error
     with lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            # not flock, which processes that decode would inherit, and hold for a while when this one is killed
+            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):  # which of them is the system's choice
             raise VggfeatError(f"{path}: another process is training there; wait for it to end") from None
         yield RunFolder(path)

@@ -1,5 +1,6 @@
 """Batches: which images make a step, and their way from the disk to the net."""
 
+import signal
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -107,7 +108,22 @@ class _Keys:
 def loader(crops: Crops, keys: Iterator[Key], workers: int, pin: bool) -> Iterator[Batch]:
     """The Batches of some keys, in their order, prepared by `workers` processes; 0: by this one."""
     sampler: Any = _Keys(keys)
-    return iter(DataLoader(crops, batch_size=None, sampler=sampler, num_workers=workers, pin_memory=pin))
+    return iter(
+        DataLoader(
+            crops,
+            batch_size=None,
+            sampler=sampler,
+            num_workers=workers,
+            pin_memory=pin,
+            worker_init_fn=_unasked if workers else None,
+        )
+    )
+
+
+def _unasked(_: int) -> None:
+    """A signal to the whole group of processes asks the training process alone to stop; it ends its workers itself."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def centre_keys(n: int, micro: int, rank: int, world: int) -> Iterator[Key]:

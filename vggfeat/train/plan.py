@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 
 from vggfeat.errors import UsageError
 from vggfeat.train.ranks import joined
-from vggfeat.train.recipe import FROM, LR_TUNING, Recipe
+from vggfeat.train.recipe import FROM, LR, LR_TUNING, Recipe
 from vggfeat.train.run import Result, train
 
 BASE = "A"
+SHALLOW = "B-5x5"  # Sect. 4.1; it stands in no table
 
 
 class Stage(NamedTuple):
@@ -27,7 +28,7 @@ class Stage(NamedTuple):
 def stages(net: str) -> list[Stage]:
     """The runs that lead to a net for all scales. A itself has nothing to start from but random weights."""
     first = Stage("A-256", "random", {"net": BASE})
-    deeper = [] if net == BASE else [Stage(f"{net}-256", first.name, {})]
+    deeper = [] if net == BASE else [Stage(f"{net}-256", first.name, {"lr": LR})]
     return [
         first,
         *deeper,
@@ -43,6 +44,10 @@ def train_paper(data: str | Path, out: str | Path, recipe: Recipe | None = None,
     Raises what `train` does.
     """
     recipe = recipe or Recipe(**settings)
+    if recipe.net == SHALLOW:
+        raise UsageError(
+            f"{SHALLOW} has no layers like A's to begin with: leave out the schedule, and give init glorot"
+        )
     plain = Recipe(net=recipe.net)
     for name in ("init", "scale", "lr", "finetune"):
         if getattr(recipe, name) != getattr(plain, name):

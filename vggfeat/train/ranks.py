@@ -4,13 +4,16 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
 from torch import Tensor, distributed
 
 from vggfeat.devices import find_device
-from vggfeat.errors import UsageError
+from vggfeat.errors import UsageError, VggfeatError
+
+PATIENCE = timedelta(hours=4)  # in which process 0 may decode, or evaluate densely, while the others wait
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,13 @@ class Ranks:
             distributed.all_reduce(values)
         return values
 
+    def any(self, *asked: bool) -> tuple[bool, ...]:
+        """For each question whether the answer is yes in one of the processes, in each of them."""
+        if self.world == 1:
+            return asked
+        answers = self.sum(torch.tensor(asked, dtype=torch.float32, device=self.device))
+        return tuple(bool(answer) for answer in answers.tolist())
+
     def told(self, values: Any) -> Any:
         """What process 0 has, in each of them."""
         if self.world == 1:
@@ -56,9 +66,9 @@ def joined(device: str) -> Iterator[Ranks]:
     """This process's place: among torchrun's processes where it was started by that, else on its own.
 
     With "auto" or "cuda" each process of a machine takes the GPU of its local number. Raises UsageError for more
-    processes than GPUs.
+    processes than GPUs, and VggfeatError where one of the others is lost.
     """
-    world = int(os.environ.get("WORLD_SIZE", "1"))
+    world = _number("WORLD_SIZE", 1) if "WORLD_SIZE" in os.environ else 1
     if world == 1:
         yield Ranks(find_device(device))
         return
@@ -66,16 +76,31 @@ def joined(device: str) -> Iterator[Ranks]:
     if distributed.is_initialized():  # by a chain of runs, once for all
         yield ranks
         return
-    distributed.init_process_group("nccl" if ranks.device.type == "cuda" else "gloo")
+    distributed.init_process_group("nccl" if ranks.device.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
         yield ranks
+    except distributed.DistError as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise VggfeatError(
+            f"process {ranks.rank} of {ranks.world}: another one has ended ({reason}); see what that said"
+        ) from error
     finally:
         distributed.destroy_process_group()
 
 
+def _number(name: str, least: int) -> int:
+    """A number that torchrun puts into the environment. Raises UsageError where there is none."""
+    word = os.environ.get(name, "")
+    if not word.isdecimal() or int(word) < least:
+        raise UsageError(
+            f"${name} is {word!r} in the environment: start the processes by torchrun, or unset $WORLD_SIZE"
+        )
+    return int(word)
+
+
 def _started_by_torchrun(device: str, world: int) -> Ranks:
-    rank, local = int(os.environ["RANK"]), int(os.environ["LOCAL_RANK"])
-    here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    rank, local = _number("RANK", 0), _number("LOCAL_RANK", 0)
+    here = _number("LOCAL_WORLD_SIZE", 1)
     found = find_device(device)
     if found.type == "cuda":
         if here > torch.cuda.device_count():

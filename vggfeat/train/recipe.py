@@ -15,10 +15,11 @@ FROM = "from:"
 LR = 1e-2  # Sect. 3.1: "initially set to 10^-2" ...
 LR_TUNING = 1e-3  # ... and for a net that starts from one of the same kind, such as S=384 from S=256
 MAX_SCALE = 2048
+MAX_SEED = 2**63 - 1
 
 
 def _free(default: Any) -> Any:
-    """A setting that a continued run may change: it decides how the numbers are had, not which."""
+    """A setting that a continued run may change: it decides how the numbers are had."""
     return field(default=default, metadata={"free": True})
 
 
@@ -37,7 +38,7 @@ class Recipe:
     lr : the initial learning rate; None: 1e-2, and 1e-3 from the same net.
     drops : how often lr is divided by 10 when the validation error stops improving; then the run ends.
     patience, gain : the error has stopped improving when for `patience` epochs it has not been `gain` points
-        (per cent) below its best. The paper doesn't say how it judged; these are ours.
+        (per cent) below that of the last improvement. The paper doesn't say how it judged; these are ours.
     epochs : at most; 74. An epoch is len(train) // batch steps; its remainder differs from epoch to epoch.
     colour : standard deviation of the multiples of the pixels' principal components that shift an image's
         colour (Krizhevsky et al., 2012). flip : mirror every second image.
@@ -46,7 +47,8 @@ class Recipe:
     seed : of everything random.
     precision : "bfloat16" runs the layers in it over float32 weights; "auto" is that on CUDA, float32 on a CPU.
 
-    Of the machine; these may change when a run is continued:
+    Of the machine; these may change when a run is continued. With another `micro` or `compile`, as with another number
+    of processes, dropout draws other masks, of the same distribution; the other ones change nothing:
     device : "auto", "cpu", "cuda", "cuda:1". micro : images that go through the net at once; gradients are
     accumulated up to the batch. workers : processes that decode, beside each training process; 0: none, it decodes
     itself; None: none on a CPU, else a share of the cores. cache : GiB of memory that decoded images may take, train
@@ -107,6 +109,8 @@ class Recipe:
         for name in ("momentum", "dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise UsageError(f"{name} must be 0 or more and below 1, not {getattr(self, name)}")
+        if self.seed > MAX_SEED:
+            raise UsageError(f"seed must be at most {MAX_SEED}, not {self.seed}")
         if self.lr is not None and not 0 < self.lr < math.inf:
             raise UsageError(f"lr must be above 0, not {self.lr}")
         if self.finetune == "fc" and not self.source:

@@ -38,7 +38,7 @@ class Board:
                 from torch.utils.tensorboard import SummaryWriter
             except ImportError:
                 raise UsageError("--tensorboard needs the package tensorboard: pip install tensorboard") from None
-            self._writer = SummaryWriter(str(folder), purge_step=step)  # what a killed run wrote beyond is hidden
+            self._writer = SummaryWriter(str(folder), purge_step=step + 1)  # what a killed run wrote beyond is hidden
 
     def add(self, values: Mapping[str, float], step: int) -> None:
         if self._writer is not None:

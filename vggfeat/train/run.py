@@ -35,7 +35,7 @@ class Result:
     """The end of a run: errors in per cent on the validation set, of the best epoch (counted from 0).
 
     finished : why it ended. top1, top5 : of one centre crop an image. dense : the same of the dense application, where
-    it was asked for. unreadable : how many images could not be read.
+    it was asked for, and of how many `images`. unreadable : how many images could not be read, or not applied densely.
     """
 
     out: str
@@ -54,7 +54,8 @@ class Result:
             f"top-1 {self.top1:.2f} %, top-5 {self.top5:.2f} % (centre crop); its weights are best.safetensors"
         ]
         if self.dense:
-            lines.append(f"applied densely: top-1 {self.dense['top1']:.2f} %, top-5 {self.dense['top5']:.2f} %")
+            of = f" (of {self.dense['images']:.0f} images)" if "images" in self.dense else ""
+            lines.append(f"applied densely: top-1 {self.dense['top1']:.2f} %, top-5 {self.dense['top5']:.2f} %{of}")
         if self.unreadable:
             lines.append(f"{self.unreadable} images could not be read (failures.csv)")
         return "\n".join(lines)
@@ -67,10 +68,13 @@ def train(data: str | Path, out: str | Path, recipe: Recipe | None = None, **set
     recipe, or settings : see Recipe.
 
     The same call continues a run that was killed, from its last checkpoint, with the same losses as if it had not
-    been (bit for bit on a CPU, with as many threads). Started by torchrun, its processes train one net: the gradient is
-    that of the whole batch. Raises UsageError, DataError, WeightsError for what can't be meant, read or continued;
-    VggfeatError where the loss is no number any more.
+    been: bit for bit on a CPU, with as many threads and processes, the same `micro` and `compile` (where dropout is
+    drawn for other groups of images the masks are others). Started by torchrun, its processes train one net: the
+    gradient is that of the whole batch, and `out` lies on storage that all see. Raises UsageError, DataError,
+    WeightsError for what can't be meant, read or continued; VggfeatError where the loss is no number any more.
     """
+    if recipe and settings:
+        raise UsageError(f"{', '.join(settings)} beside a recipe: put it into the recipe")
     recipe = recipe or Recipe(**settings)
     sets = read_sets(data, recipe.batch)
     with joined(recipe.device) as ranks, held(Path(out), ranks.main) as folder, _settings_of_torch(ranks):
@@ -80,8 +84,10 @@ def train(data: str | Path, out: str | Path, recipe: Recipe | None = None, **set
         if not setup.progress.finished:
             for photos in (sets.train, sets.val):
                 photos.keep(recipe, ranks, cores())
-        with stoppable() as stopper:  # what is before may be cut off at any time
-            return Run(folder, recipe, sets, ranks, setup, stopper).to_the_end()
+        with stoppable() as stopper:  # what is before and after may be cut off at any time
+            run = Run(folder, recipe, sets, ranks, setup, stopper)
+            run.to_the_end()
+        return run.result()
 
 
 @contextmanager
@@ -109,8 +115,8 @@ class Run:
         self._failures: list[tuple[str, str]] = []
         self._looked = self._saved = time.monotonic()
 
-    def to_the_end(self) -> Result:
-        """Do what is left of the run."""
+    def to_the_end(self) -> None:
+        """Do what is left of the run. Raises KeyboardInterrupt, when all is saved, if it is asked to stop."""
         began = self.progress
         if self.ranks.main:
             self.folder.steps.keep(lambda row: (int(row["epoch"]), int(row["step"])) < (began.epoch, began.step))
@@ -122,12 +128,17 @@ class Run:
             crops = Crops(self.sets.train, self.recipe, self.setup.colour)
             keys = self.plan.keys(began.epoch, began.step)
             self.batches: Iterator[Batch] = loader(crops, keys, self.workers, self.ranks.device.type == "cuda")
-            while not self.progress.finished:
-                self._epoch()
-            self.batches = iter(())  # ends the processes that decode
-        self.board.close()
-        result: Result = self.ranks.told(self._result() if self.ranks.main else None)
-        return result
+            try:
+                while not self.progress.finished:
+                    self._epoch()
+            finally:
+                self.batches = iter(())  # ends the processes that decode
+                self.board.close()
+
+    def result(self) -> Result:
+        """The same in all processes; process 0 measures it."""
+        found: Result = self.ranks.told(self._result() if self.ranks.main else None)
+        return found
 
     def _epoch(self) -> None:
         """The rest of the current epoch, and its validation."""
@@ -138,12 +149,17 @@ class Run:
             counts, failures = self.learner.step(self.batches, self.plan.groups, seed)
             self._fresh.append(counts)
             self._failures += failures
-            due = time.monotonic() - self._saved >= 60 * self.recipe.save_minutes
-            if (step + 1) % every == 0 or due or self.stopper.asked or step + 1 == self.plan.steps:
+            regular = (step + 1) % every == 0 or step + 1 == self.plan.steps
+            # what several processes do together they decide together, now and then
+            due, asked = (
+                self.ranks.any(self._due, self.stopper.asked) if regular or self.ranks.world == 1 else (False,) * 2
+            )
+            if regular or due or asked:
                 self._look()
-            if due or self.stopper.asked:
+            if due or asked:
+                self._list_failures()
                 self._save()
-            if self.stopper.asked:
+            if asked:
                 raise KeyboardInterrupt
         self._close_epoch()
 
@@ -153,7 +169,10 @@ class Run:
         sums, step = list(p.sums), p.step
         for counts in torch.stack(self._fresh).tolist():
             if not counts[-1]:
-                raise DataError(f"{self.folder.path}: no image of step {step} of epoch {p.epoch} could be read")
+                self._list_failures()
+                raise DataError(
+                    f"{self.folder.path}: no image of step {step} of epoch {p.epoch} could be read; see failures.csv"
+                )
             loss = counts[0] / counts[-1]
             if not math.isfinite(loss):
                 self._diverged(f"the loss became {loss} in step {step} of epoch {p.epoch}")
@@ -166,15 +185,16 @@ class Run:
             self.folder.steps.add(rows)
             self.board.add({"step/loss": loss, "step/lr": self._rate}, p.epoch * self.plan.steps + step)
             top1 = 100 * sums[1] / sums[-1]
-            self.bar.set_description(f"epoch {p.epoch}, loss {loss:.3f}, top-1 error {top1:.1f} %", refresh=False)
+            self.bar.set_description_str(f"epoch {p.epoch}, loss {loss:.3f}, top-1 error {top1:.1f} %", refresh=False)
             self.bar.update(len(rows) * self.recipe.batch)
 
     def _close_epoch(self) -> None:
         """Validate, write the weights, and decide how it goes on."""
         p, recipe = self.progress, self.recipe
         crops = Crops(self.sets.val, recipe, self.setup.colour)
-        val, failures = centre_tally(self.learner, crops, self.workers)
-        failures = self.ranks.all(self._failures + failures)
+        val, failures = centre_tally(self.learner, crops, self.workers, self._between_batches)
+        self._failures += failures
+        self._list_failures()
         if not math.isfinite(val[0]):
             self._diverged(f"the validation loss became {val[0]} after epoch {p.epoch}")
         error = 100 * val[1] / val[-1]
@@ -185,13 +205,20 @@ class Run:
         finished = "the validation error stopped improving" if plateau.over else ""
         if not finished and p.epoch + 1 >= recipe.epochs:
             finished = f"{recipe.epochs} epochs are done"
-        self.progress = Progress(p.epoch + 1, seconds=p.seconds, plateau=plateau, finished=finished)
-        self._failures = []
+        best = plateau.best_epoch == p.epoch
+        top5 = 100 * val[2] / val[-1] if best else p.best_top5
+        self.progress = Progress(p.epoch + 1, seconds=p.seconds, plateau=plateau, best_top5=top5, finished=finished)
         if self.ranks.main:
-            self.folder.add_failures(failures)
-            self._write_weights(best=plateau.best_epoch == p.epoch)
+            self._write_weights(best)
             self._report(p, rate, val)
         self._save()
+
+    def _between_batches(self) -> None:
+        """Of the validation, which may take minutes. Several processes don't agree here, and go on to the next step."""
+        if self.stopper.asked and self.ranks.world == 1:
+            self._list_failures()
+            self._save()
+            raise KeyboardInterrupt
 
     def _report(self, p: Progress, rate: float, val: list[float]) -> None:
         """Log and draw an epoch, whose steps end at `p`."""
@@ -219,6 +246,17 @@ class Run:
                 classes=self.sets.classes,
             )
 
+    def _list_failures(self) -> None:
+        """Put the images that could not be read since the last time, in any of the processes, into failures.csv."""
+        failures = self.ranks.all(self._failures)
+        self._failures = []
+        if self.ranks.main:
+            self.folder.add_failures(failures)
+
+    @property
+    def _due(self) -> bool:
+        return time.monotonic() - self._saved >= 60 * self.recipe.save_minutes
+
     def _save(self) -> None:
         """Write a checkpoint, if all weights are numbers."""
         self._saved = time.monotonic()
@@ -244,19 +282,18 @@ class Run:
 
     def _result(self) -> Result:
         p, files = self.progress, self.folder
-        rows = files.epochs.rows()
-        best = next(row for row in rows if int(row["epoch"]) == p.plateau.best_epoch)
         known = files.read_json("result.json") or {}
         dense = known.get("dense") if known.get("epochs") == p.epoch else None
         if self.recipe.dense and dense is None:
-            dense = dense_errors(files.best, self.sets.val, self.recipe.test_scale, str(self.ranks.device))
+            dense, left_out = dense_errors(files.best, self.sets.val, self.recipe.test_scale, str(self.ranks.device))
+            files.add_failures(left_out)
         result = Result(
             out=str(files.path),
             finished=p.finished,
             epochs=p.epoch,
             best_epoch=p.plateau.best_epoch,
-            top1=float(best["val_top1"]),
-            top5=float(best["val_top5"]),
+            top1=p.plateau.best,
+            top5=p.best_top5,
             seconds=p.seconds,
             unreadable=files.add_failures([]),
             dense=dense,

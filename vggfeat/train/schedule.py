@@ -8,8 +8,9 @@ FACTOR = 10
 
 @dataclass(frozen=True)
 class Plateau:
-    """Where a run stands: its lowest validation error so far (per cent), the epoch of it, the epochs without an
-    improvement, and how often the rate was divided. `over` once another division would be due after the last.
+    """Where a run stands: its lowest validation error so far (per cent), the epoch of it, the error of the last
+    improvement, the epochs since, and how often the rate was divided. `over` once another division would be due after
+    the last.
     """
 
     best: float = math.inf
@@ -17,15 +18,17 @@ class Plateau:
     waited: int = 0
     drops: int = 0
     over: bool = False
+    improved: float = math.inf
 
     def after(self, epoch: int, error: float, *, patience: int, gain: float, drops: int) -> "Plateau":
         """The state after an epoch with this validation error. A NaN is no improvement.
 
-        Any lower error is the best net so far; only one that is lower by `gain` points starts the wait anew.
+        Any lower error is the best net so far; only one that is lower by `gain` points than the last improvement is
+        another, and starts the wait anew.
         """
-        if error < self.best - gain:
-            return replace(self, best=error, best_epoch=epoch, waited=0)
         now = replace(self, best=error, best_epoch=epoch) if error < self.best else self
+        if error < self.improved - gain:
+            return replace(now, improved=error, waited=0)
         if self.waited + 1 < patience:
             return replace(now, waited=self.waited + 1)
         if self.drops == drops:

@@ -1,12 +1,14 @@
 """The beginning of a run, new or continued: net, optimiser, pixel statistics, and where it stands."""
 
 import os
+import sys
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from vggfeat import __version__
+from vggfeat import weights as weights_of
 from vggfeat.data.imagenet import synset_names
-from vggfeat.errors import WeightsError
+from vggfeat.errors import UsageError, VggfeatError, WeightsError
 from vggfeat.nets import VGG
 from vggfeat.train import checkpoint
 from vggfeat.train.checkpoint import Progress
@@ -14,7 +16,7 @@ from vggfeat.train.colour import ILSVRC, Colour, measure, sample
 from vggfeat.train.folder import RunFolder
 from vggfeat.train.learner import Learner, precision
 from vggfeat.train.ranks import Ranks
-from vggfeat.train.recipe import Recipe
+from vggfeat.train.recipe import FROM, Recipe
 from vggfeat.train.sets import Sets
 from vggfeat.train.start import Start, begin
 
@@ -44,11 +46,19 @@ def set_up(folder: RunFolder, recipe: Recipe, sets: Sets, ranks: Ranks) -> Setup
         "val": len(sets.val),
         "folders": list(sets.folders),
     }
+    if ranks.main:
+        recipe = _as_begun(folder, recipe)
+    recipe = ranks.told(recipe)
     config = {"vggfeat": __version__, "recipe": recipe.deciding(), "data": data, "notes": list(sets.notes)}
     if ranks.main:
         folder.agree(config)
-    ranks.told(None)  # the others wait until that is settled
-    if folder.checkpoint.exists():
+    seen = ranks.all([folder.checkpoint.exists()])  # the others wait until that is settled
+    if any(seen):
+        if not all(seen):
+            raise UsageError(
+                f"{folder.path}: {seen.count(False)} of {len(seen)} processes don't see the checkpoint there; "
+                "the folder of a run lies on storage that all of them share"
+            )
         return _continued(folder, recipe, sets, ranks, data["sha256"])
     colour = ranks.told(_colour(folder, recipe, sets) if ranks.main else None)
     vgg, start = begin(recipe, sets, colour)
@@ -61,6 +71,8 @@ def set_up(folder: RunFolder, recipe: Recipe, sets: Sets, ranks: Ranks) -> Setup
     learner = Learner(vgg, recipe, start.preprocessing, ranks)
     learner.sgd.param_groups[0]["lr"] = start.lr
     if ranks.main:
+        for note in sets.notes:
+            print(note, file=sys.stderr)
         machine = {"device": str(ranks.device), "processes": ranks.world, "precision": precision(recipe, ranks.device)}
         folder.write_json(
             "config.json", {**config, "start": about["start"], "settings": asdict(recipe), "began_on": machine}
@@ -68,10 +80,21 @@ def set_up(folder: RunFolder, recipe: Recipe, sets: Sets, ranks: Ranks) -> Setup
     return Setup(learner, colour, start, Progress(), about)
 
 
+def _as_begun(folder: RunFolder, recipe: Recipe) -> Recipe:
+    """The recipe under the name that the weights it starts from had when the run was begun: a folder may have moved,
+    or be named from another place. They are the same where their sha256 is."""
+    begun = folder.begun()
+    named = begun.get("recipe", {}).get("init", "")
+    if not recipe.source or named == recipe.init or not str(named).startswith(FROM):
+        return recipe
+    found = weights_of.resolve(recipe.source, None, "pool5")
+    return replace(recipe, init=named) if found.sha256 == begun.get("start", {}).get("sha256") else recipe
+
+
 def _continued(folder: RunFolder, recipe: Recipe, sets: Sets, ranks: Ranks, data: str) -> Setup:
     tensors, progress, about = checkpoint.load(folder.checkpoint)
     try:
-        was, colour, start = about["recipe"], Colour(**about["colour"]), Start.of(about["start"])
+        was, colour, start = about["recipe"], Colour.of(about["colour"]), Start.of(about["start"])
         for key, value in recipe.deciding().items():
             if was[key] != value:
                 raise WeightsError(
@@ -81,7 +104,7 @@ def _continued(folder: RunFolder, recipe: Recipe, sets: Sets, ranks: Ranks, data
             raise WeightsError(f"{folder.checkpoint}: is of a run on other images or labels; remove it")
         vgg = VGG(recipe.net, width=recipe.width, classes=len(sets.classes), dropout=recipe.dropout)
         learner = Learner(vgg, recipe, start.preprocessing, ranks)
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"{folder.checkpoint}: its metadata can't be meant ({error!r}); remove it") from None
     try:
         learner.take(tensors, progress.plateau.rate(start.lr))
@@ -89,6 +112,10 @@ def _continued(folder: RunFolder, recipe: Recipe, sets: Sets, ranks: Ranks, data
         raise WeightsError(f"{folder.checkpoint}: {error}; remove it") from None
     if progress.finished and recipe.epochs > progress.epoch and not progress.plateau.over:
         progress = replace(progress, finished="")  # more epochs are asked for now
+    if (
+        not progress.finished and recipe.epochs <= progress.epoch
+    ):  # fewer, and what is begun of the next is left as it is
+        progress = replace(progress, finished=f"{progress.epoch} epochs are done")
     return Setup(learner, colour, start, progress, about)
 
 
@@ -97,7 +124,10 @@ def _colour(folder: RunFolder, recipe: Recipe, sets: Sets) -> Colour:
     published = recipe.statistics == "ilsvrc" or (recipe.statistics == "auto" and sets.folders == tuple(synset_names()))
     known = folder.read_json("statistics.json")
     if known is not None and not published:
-        return Colour(**known)
+        try:
+            return Colour.of(known)
+        except (KeyError, TypeError, ValueError) as error:
+            raise VggfeatError(f"{folder.path / 'statistics.json'}: can't be meant ({error!r}); remove it") from None
     colour = ILSVRC if published else measure(sets.train.readable(sample(len(sets.train)).tolist(), cores()))
     folder.write_json("statistics.json", asdict(colour))
     return colour

@@ -62,7 +62,8 @@ def read(root: Path, subset: str) -> tuple[list[str], list[Member], np.ndarray]:
             members.append(member)
             labels.append(label)
     if not paths:
-        raise DataError(f"{root}: its shards of {subset} hold no sample; write them anew")
+        lacking = f"holds no sample, KEY.jpg and KEY.cls with no dot in KEY, in {subset}-*.tar or {subset}/*.tar"
+        raise DataError(f"{root}: {lacking}; train and val are both shards or both folders")
     return paths, members, np.array(labels, np.int64)
 
 
@@ -85,6 +86,10 @@ def _samples(shard: Path) -> Iterator[tuple[str, Member, int]]:
     images: dict[str, tuple[str, Member]] = {}
     labels: dict[str, int] = {}
     for info in _contents(shard):
+        try:
+            info.name.encode()
+        except UnicodeEncodeError:
+            raise DataError(f"{shard}: {info.name!a} is not UTF-8; write it anew under another name") from None
         path = PurePosixPath(info.name)
         key, _, suffix = path.name.partition(".")  # as webdataset divides names
         key = str(path.parent / key)

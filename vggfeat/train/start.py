@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from vggfeat import weights
-from vggfeat.errors import WeightsError
+from vggfeat.errors import UsageError, WeightsError
 from vggfeat.nets import VGG, initialise, layers, tensor_shapes
 from vggfeat.train.colour import Colour
 from vggfeat.train.draws import weights_seed
@@ -51,6 +51,11 @@ def begin(recipe: Recipe, sets: Sets, colour: Colour) -> tuple[VGG, Start]:
     found = weights.resolve(recipe.source, None, "pool5")
     initialise(vgg, recipe.fill, generator)
     same = _shapes(found) == _shapes_of(recipe, found)
+    if recipe.finetune == "fc" and not same:
+        raise UsageError(
+            f"{found.path}: is of net {found.net}; to train the fully connected layers of {recipe.net} alone takes a "
+            f"trained {recipe.net}, else its other convolutions would stay random"
+        )
     wanted = _copied(found, recipe.net, same, sets.classes)
     _copy(vgg, found, wanted)
     rate = recipe.lr or (LR_TUNING if same else LR)

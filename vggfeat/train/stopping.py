@@ -1,5 +1,6 @@
 """Being asked to stop (Ctrl-C, or a cluster's SIGTERM) between two steps rather than within one."""
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ class Stopper:
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True
+        os.write(2, b"stopping when this step is done and saved; once more: at once\n")  # print may be in use
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Validation errors: of one centre crop an image, and of the net applied densely to whole images (Sect. 3.2)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +15,12 @@ from vggfeat.train.loading import Crops, centre_keys, loader
 from vggfeat.train.sets import Photos
 
 
-def centre_tally(learner: Learner, crops: Crops, workers: int) -> tuple[list[float], list[tuple[str, str]]]:
+def centre_tally(
+    learner: Learner, crops: Crops, workers: int, between: Callable[[], None]
+) -> tuple[list[float], list[tuple[str, str]]]:
     """The tally of all processes' centre crops at Q, and this process's images that can't be read.
 
-    Raises DataError where none can.
+    between : called between two batches. Raises DataError where no image can be read.
     """
     ranks = learner.ranks
     total = torch.zeros(2 + len(TOP), dtype=torch.float64, device=ranks.device)
@@ -27,25 +29,35 @@ def centre_tally(learner: Learner, crops: Crops, workers: int) -> tuple[list[flo
     for batch in loader(crops, keys, workers, ranks.device.type == "cuda"):
         total += learner.judge(batch)
         failures += batch.failures
+        between()
     values = ranks.sum(total).tolist()
     if not values[-1]:
         raise DataError(f"none of the {len(crops.photos)} validation images could be read")
     return values, failures
 
 
-def dense_errors(weights: Path, photos: Photos, q: int, device: str) -> dict[str, float]:
-    """Top-1 and top-5 error in per cent of a native file applied densely at Q, mirror images averaged (Table 3)."""
+def dense_errors(weights: Path, photos: Photos, q: int, device: str) -> tuple[dict[str, float], list[tuple[str, str]]]:
+    """Top-1 and top-5 error in per cent of a native file applied densely at Q, mirror images averaged (Table 3), the
+    number of images, and which were left out: those that can't be read, or are too long for a whole view.
+
+    Raises DataError where none is left.
+    """
     classifier = Classifier(weights=weights, scales=(q,), device=device)
+    left_out: list[tuple[str, str]] = []
 
     def prepared() -> Iterator[tuple[int, Tensor]]:
         for row in range(len(photos)):
             try:
                 image = classifier.prepare(photos.pixels(row))
-            except ImageError:  # listed already, by the centre crops
+            except ImageError as error:
+                left_out.append((photos.paths[row], str(error)))
                 continue
             yield row, image
 
     found = {row: nets[0].mean(axis=0) for row, nets in classifier.stream(prepared())}
+    if not found:
+        raise DataError(f"none of the {len(photos)} validation images can be seen whole; leave out --dense")
     rows = sorted(found)
     posteriors = np.stack([found[row] for row in rows])
-    return {f"top{k}": 100 * top_k_error(posteriors, photos.labels[rows], k) for k in TOP}
+    errors = {f"top{k}": 100 * top_k_error(posteriors, photos.labels[rows], k) for k in TOP}
+    return {**errors, "images": len(rows)}, left_out

@@ -45,7 +45,7 @@ def publish(run: str | Path, out: str | Path, *, licence: str, dtype: Dtype = "f
     if not licence.strip():
         raise UsageError("say under which licence the weights are published, such as CC-BY-4.0")
     config, epochs = _config(run / "config.json"), _epochs(run / "log.csv")
-    result = json.loads(_text(run / "result.json")) if (run / "result.json").is_file() else {}
+    result = _result(run / "result.json", len(epochs))
     best = native.read(run / "best.safetensors")
     state = native.load(best, best.top, dtype=getattr(torch, dtype)).state_dict()
     weights = native.save(
@@ -83,6 +83,19 @@ def _config(file: Path) -> dict[str, Any]:
         return {key: dict(config[key]) for key in ("recipe", "data", "start")}
     except (ValueError, KeyError, TypeError):
         raise WeightsError(f"{file}: is not that of a run of vggfeat train that has begun") from None
+
+
+def _result(file: Path, epochs: int) -> dict[str, Any]:
+    """What the run came to; nothing where it isn't at its end, such as one that went on after it was."""
+    if not file.is_file():
+        return {}
+    try:
+        result = dict(json.loads(_text(file)))
+        if result.get("dense"):
+            _ = [result["dense"][name] + 0.0 for name in ("top1", "top5")]
+    except (ValueError, KeyError, TypeError):
+        raise WeightsError(f"{file}: is not that of a run of vggfeat train; train on, which writes it anew") from None
+    return result if result.get("epochs") == epochs else {}
 
 
 def _epochs(file: Path) -> list[dict[str, float]]:
