@@ -67,8 +67,8 @@ def runs(tmp_path_factory):
     ends = run(groups)
     assert ends[:6] == [[0], [0, 0], [0], [0, 0], [0], [0]]
     assert ends[6:9] == [[1, 1], [0, 0], [0, 0]]
-    assert ends[9] == [1, -9]  # the first ends too, by an exception
-    assert ends[10:] == [[0, 0], [1, 1]]
+    assert ends[9] == [2, -9]  # the first says that the other is lost
+    assert ends[10:] == [[0, 0], [2, 2]]  # and both that they don't share a folder
     return top
 
 

@@ -13,6 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from vggfeat.errors import VggfeatError
+
 
 def run(groups: list[list[dict[str, Any]]]) -> list[list[int]]:
     """A job: {"data": ..., "out": ..., "settings": {...}, "env": {...}, "die": [where, count]}; the last two may
@@ -114,6 +116,7 @@ def child(job: dict[str, Any]) -> int:
         status = 0
     except Exception as error:
         print(f"{job['out']}: {error!r}", file=sys.stderr)
+        status = 2 if isinstance(error, VggfeatError) else 1
     finally:
         sys.stderr.flush()
         os._exit(status)

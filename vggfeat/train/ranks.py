@@ -79,7 +79,9 @@ def joined(device: str) -> Iterator[Ranks]:
     distributed.init_process_group("nccl" if ranks.device.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
         yield ranks
-    except distributed.DistError as error:
+    except RuntimeError as error:
+        if not (isinstance(error, distributed.DistError) or "gloo" in str(error)):  # gloo's have no class of their own
+            raise
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise VggfeatError(
             f"process {ranks.rank} of {ranks.world}: another one has ended ({reason}); see what that said"
