@@ -1,6 +1,8 @@
 """What differs between a CPU and a GPU. The GPU's side runs here on the CPU, with torch.cuda's events faked."""
 
+import time
 import warnings
+from threading import Lock
 from types import SimpleNamespace
 
 import numpy as np
@@ -50,6 +52,30 @@ class TestInOrder:
         assert [next(results) for _ in range(3)] == [(1, 1), (2, 2), (3, 3)]
 
 
+def test_large_passes_on_a_cpu_do_not_go_side_by_side(monkeypatch):
+    """Room for 10 pixels: of 4, 4 and 4 two go at a time; 9 and 20, which is more than there is room for, go alone."""
+    monkeypatch.setattr(devices, "PASSES_AT_ONCE", 4)
+    cpu = Cpu()
+    cpu._threads, cpu._memory = 4, 10 * 4 * 512
+    cpu.batch_pixels(512)
+    now, seen, lock = [], [], Lock()
+
+    def values(size):
+        with lock:
+            now.append(size)
+            seen.append(tuple(sorted(now)))
+        time.sleep(0.05)
+        with lock:
+            now.remove(size)
+        return [torch.tensor([size])]
+
+    sizes = [4, 4, 4, 9, 20, 4, 4]
+    found = [(size, value.item()) for size, (value,) in cpu.run(sizes, values, lambda size: size)]
+    assert found == [(size, size) for size in sizes]
+    assert (4, 4) in seen
+    assert all(sum(together) <= 10 or together == (20,) for together in seen)
+
+
 @pytest.fixture
 def fake_cuda(monkeypatch):
     """A Gpu whose device is the CPU; its log says when passes are launched, and when their results are waited for."""
@@ -77,7 +103,7 @@ def fake_cuda(monkeypatch):
 
 def test_passes_are_launched_before_the_results_of_others_are_read(fake_cuda):
     gpu = Gpu(torch.device("cpu"))
-    found = list(gpu.run("abcd", lambda one: [torch.tensor([ord(one)])]))
+    found = list(gpu.run("abcd", lambda one: [torch.tensor([ord(one)])], len))
     assert [(one, value.item()) for one, (value,) in found] == [("a", 97), ("b", 98), ("c", 99), ("d", 100)]
     assert fake_cuda.log == [
         "launched cpu stream 0", "launched cpu stream 1", "launched cpu stream 2", "waited for cpu stream 0",

@@ -1,10 +1,12 @@
 """What differs between a CPU and a GPU: how many pixels go together, how they get there, how passes overlap."""
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import chain, islice
+from threading import Condition
 from typing import Any, TypeVar
 
 import torch
@@ -20,7 +22,7 @@ PIXEL_BYTES = 12  # of one that waits: three float32
 # On a CPU
 CPU_PIXELS = 2**18
 WINDOW = 16  # passes' worth of pixels that may wait for images of their size
-PASSES_AT_ONCE = 4  # each holds its maps, up to 2 GiB for the largest images
+PASSES_AT_ONCE = 4  # each holds its maps
 
 # On a GPU; not measured yet
 GPU_PIXELS = 2**23
@@ -62,6 +64,25 @@ def in_order(work: Iterable[A], start: Callable[[A], Callable[[], B]], ahead: in
         yield first, result()
 
 
+class Room:
+    """What takes much goes together only up to `most`; what takes more than that goes alone."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._used, self._changed = most, 0, Condition()
+
+    @contextmanager
+    def taken(self, size: int) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._used or self._used + size <= self._most)
+            self._used += size
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._used -= size
+                self._changed.notify_all()
+
+
 class Cpu:
     """Several passes side by side in threads; one alone gets all cores.
 
@@ -71,13 +92,17 @@ class Cpu:
     def __init__(self) -> None:
         # The user's limit; a thread that starts during a pass reads that pass's share.
         self._threads = torch.get_num_threads()
+        self._memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        self._most = 2**62  # pixels of all passes at a time
 
     def batch_pixels(self, bytes_a_pixel: float) -> int:
         """Pixels that one pass takes, mirror images included.
 
         One image at a time is the fastest (its maps stay in the cache); small images go together for the sake of
-        the fully connected layers.
+        the fully connected layers. The maps of passes side by side fill a quarter of the memory; of an image that is
+        larger than that, its pass goes alone.
         """
+        self._most = int(self._memory / 4 / bytes_a_pixel)
         return CPU_PIXELS
 
     def waiting_pixels(self, batch_pixels: int) -> int:
@@ -88,16 +113,24 @@ class Cpu:
         """The image where the net is."""
         return image
 
-    def run(self, work: Iterable[A], values: Callable[[A], list[Tensor]]) -> Iterator[tuple[A, list[Tensor]]]:
-        """(work, its values on the CPU) in the order of the work."""
+    def run(
+        self, work: Iterable[A], values: Callable[[A], list[Tensor]], pixels: Callable[[A], int]
+    ) -> Iterator[tuple[A, list[Tensor]]]:
+        """(work, its values on the CPU) in the order of the work. pixels : of a piece of it, mirror images included."""
         first = list(islice(work := iter(work), 2))
         if len(first) < 2:
             yield from ((one, values(one)) for one in first)
             return
         at_once = min(self._threads, PASSES_AT_ONCE)
+        room = Room(self._most)
+
+        def in_room(one: A) -> list[Tensor]:
+            with room.taken(pixels(one)):
+                return values(one)
+
         pool = ThreadPoolExecutor(at_once, "net", torch.set_num_threads, (self._threads // at_once,))
         try:
-            yield from in_order(chain(first, work), lambda one: pool.submit(values, one).result, at_once)
+            yield from in_order(chain(first, work), lambda one: pool.submit(in_room, one).result, at_once)
         finally:
             pool.shutdown(cancel_futures=True)
             torch.set_num_threads(self._threads)  # the pool's share was also that of threads that start later
@@ -131,7 +164,9 @@ class Gpu:
         """The image on its way to the device. Not from pageable memory: Python would wait for all that is launched."""
         return image.pin_memory().to(self.device, non_blocking=True)
 
-    def run(self, work: Iterable[A], values: Callable[[A], list[Tensor]]) -> Iterator[tuple[A, list[Tensor]]]:
+    def run(
+        self, work: Iterable[A], values: Callable[[A], list[Tensor]], pixels: Callable[[A], int]
+    ) -> Iterator[tuple[A, list[Tensor]]]:
         """(work, its values on the CPU) in the order of the work.
 
         What can fail for want of memory fails while it is launched, in `values`; what was launched before stays valid.

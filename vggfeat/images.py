@@ -23,7 +23,7 @@ Source: TypeAlias = Any
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 
 MAX_PIXELS = 89_478_485  # of an image as it is read; where Pillow begins to suspect a decompression bomb
-MAX_RESCALED_PIXELS = 2**23  # of an image after rescaling; each map of conv1 then takes 2 GiB in float32
+MAX_RESCALED_PIXELS = 2**23  # of an image after rescaling; conv1's maps then take 4 GiB each, with the mirror
 RESCALING = "bilinear, antialiased, longer side rounded half up"  # decides numbers: recorded with every store
 
 _TURNS = {  # EXIF orientation -> what makes the image upright
@@ -114,7 +114,7 @@ def _pixels(image: Image.Image, max_pixels: int, name: str) -> np.ndarray:
     _check_size(*image.size, max_pixels, name)
     upright = _upright(image)
     if upright.mode.startswith("I"):  # 16-bit grey; Pillow's own conversion would clip at 255
-        grey = np.asarray(upright).astype(np.int64)
+        grey = np.asarray(upright).astype(np.int32, copy=False)
         if grey.min() < 0 or grey.max() > 65535:
             raise ImageError(f"{name}: 32-bit pixels; convert it to 8 or 16 bits")
         return np.repeat(((grey * 255 + 32767) // 65535).astype(np.uint8)[:, :, None], 3, axis=2)

@@ -222,8 +222,11 @@ class Passes:
         for first in buckets:
             for net in self.nets:
                 net.net  # noqa: B018  (loaded here, once, and not by each of several threads)
-            for bucket, values in self.machine.run(chain([first], buckets), self._pass):
+            for bucket, values in self.machine.run(chain([first], buckets), self._pass, self._pixels):
                 yield bucket, [value.numpy() for value in values]
+
+    def _pixels(self, bucket: Bucket[K]) -> int:
+        return bucket.pixels * (2 if self.mirror else 1)
 
     def _pass(self, bucket: Bucket[K]) -> list[Tensor]:
         return self._values([piece for _, _, piece in bucket.pieces])

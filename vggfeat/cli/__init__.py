@@ -3,8 +3,10 @@
 Nothing heavy is imported here: `--help` answers at once.
 """
 
+import io
 import os
 import sys
+import warnings
 from typing import Annotated
 
 import typer
@@ -53,6 +55,7 @@ def _options(
 def main() -> None:
     """The entry point: errors become one line on stderr and an exit status (1 failed, 2 wrong usage)."""
     keep_freed_memory()
+    _set_output()
     try:
         app()
     except UsageError as error:
@@ -68,6 +71,14 @@ def main() -> None:
         sys.exit(1)
     except OSError as error:
         _fail(f"{error.filename or ''}: {error.strerror or error}".lstrip(": "), 1)
+
+
+def _set_output() -> None:
+    """Any name of a file can be printed; what Pillow thinks of odd files stays out of the bar: reading them says it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def _fail(message: str, status: int) -> None:

@@ -1,6 +1,7 @@
 """Images to descriptors: extract, describe, classify, export, nets."""
 
 import os
+import signal
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -61,6 +62,8 @@ def extract(
 
     out = out or default_out(source)
     share = share_of_environment()
+    before = _rows(out)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster's request to end is as good as Ctrl-C
     try:
         with redirect_stdout(sys.stderr):  # where Ray tells of lost nodes, in many lines
             store = extract(
@@ -86,16 +89,29 @@ def extract(
             )
     except KeyboardInterrupt:
         _end_now(f"interrupted; what is described is in {out}, the same command continues it")
-    _say_what_is_done(store, share)
+    _say_what_is_done(store, share, before)
 
 
-def _say_what_is_done(store: "Store", share: tuple[int, int]) -> None:
+def _rows(store: Path) -> int:
+    """How many a store has; 0 where it is none, or damaged, which the extraction says."""
+    from vggfeat.errors import StoreError
+    from vggfeat.store import Store
+
+    try:
+        return len(Store(store))
+    except StoreError:
+        return 0
+
+
+def _say_what_is_done(store: "Store", share: tuple[int, int], before: int) -> None:
     if share[1] > 1:
         typer.echo(f"{store.path}: process {share[0]} of {share[1]} has ended")
         if not store.settled:  # the last says it for all
             return
     failed = len(store.failures)
-    typer.echo(f"{store.path}: {len(store)} images described" + (f", {failed} failed (failures.csv)" if failed else ""))
+    done = f"{store.path}: {len(store)} images described"
+    done += f", {failed} failed (failures.csv)" if failed else ""
+    typer.echo(done + (f"; {before} of them before this run" if before else ""))
 
 
 def _end_now(message: str) -> NoReturn:

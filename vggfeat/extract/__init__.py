@@ -77,7 +77,7 @@ def extract(
     Raises DataError where there is nothing to describe, StoreError, WeightsError, UsageError; ImageError with
     on_error="fail".
     """
-    _check(on_error, part_size, max_pixels, share)
+    _check(on_error, part_size, max_pixels, workers, share)
     _check_engine(engine, share, describer)
     items = _items(source)
     out = Path(out) if out is not None else default_out(source)
@@ -97,7 +97,7 @@ def extract(
 
             fill_on_cluster(writer, source, filling, options, bar)
         else:
-            todo = Todo(items, writer.names, part_size, share)
+            todo = Todo(items, writer.names, part_size, share, writer.failures)
             filling.fill(writer, todo, describer, _Shown(bar, todo))
     store = Store(out)
     if writer.settled and not store.parts:
@@ -113,13 +113,15 @@ def default_out(source: str | Path | Sequence[Item]) -> Path:
     return Path(f"{sources.name_of(source)}.vggfeat")
 
 
-def _check(on_error: str, part_size: int, max_pixels: int, share: tuple[int, int]) -> None:
+def _check(on_error: str, part_size: int, max_pixels: int, workers: int | None, share: tuple[int, int]) -> None:
     if on_error not in ("skip", "fail"):
         raise UsageError(f"on_error is skip or fail, not {on_error!r}")
     if part_size < 1:
         raise UsageError(f"part_size must be at least 1, not {part_size}")
     if not 1 <= max_pixels <= 2 * MAX_PIXELS:
         raise UsageError(f"max_pixels must be from 1 to {2 * MAX_PIXELS:,}, not {max_pixels:,}")
+    if workers is not None and workers < 1:
+        raise UsageError(f"workers must be at least 1, not {workers}")
     if not 0 <= share[0] < share[1]:
         raise UsageError(f"share is (i, n) with i from 0 to n - 1, not {share}")
 
@@ -143,6 +145,11 @@ def _items(source: str | Path | Sequence[Item]) -> Iterator[Item]:
     """The images of a source. Raises DataError, before anything else is begun, where there are none."""
     if not isinstance(source, str | Path):
         source = list(source)
+        for item in source:
+            if not (isinstance(item, Item) and isinstance(item.path, str) and isinstance(item.label, str | None)):
+                raise UsageError(f"{item!r} is no Item with a text as path, and as label if any")
+        if not source:
+            raise DataError("the list of images is empty")
         if len({item.path for item in source}) < len(source):
             raise UsageError("two items have the same path; a row can't share its name")
         return iter(source)

@@ -68,15 +68,19 @@ class Background(Generic[T]):
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Ctrl-C within takes effect at the end."""
-    if current_thread() is not main_thread() or signal.getsignal(signal.SIGINT) is None:
+    """Ctrl-C, and SIGTERM where it is handled alike, take effect at the end."""
+    if current_thread() is not main_thread():
         yield
         return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: handler for number, handler in before.items() if callable(handler)}
     came = []
-    before = signal.signal(signal.SIGINT, lambda *_: came.append(True))
+    for number in before:
+        signal.signal(number, lambda number, _: came.append(number))
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     if came:
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(came[0])

@@ -2,12 +2,13 @@
 
 import os
 import re
+import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock, Semaphore
+from threading import Condition, Semaphore
 from typing import Any
 
 from torch import Tensor
@@ -50,7 +51,7 @@ class Decoder:
         workers = workers or max(1, (os.cpu_count() or 1) // local)
         self._describer, self._max_pixels = describer, max_pixels
         self._ahead = AHEAD * workers
-        self._bytes, self._lock = 0, Lock()
+        self._bytes, self._next, self._changed = 0, 0, Condition()
         self._unanswered = 0
         self._decoding = Semaphore(workers)
         self._pool = ThreadPoolExecutor(workers + FETCHES, "decode")
@@ -59,23 +60,27 @@ class Decoder:
         return self
 
     def __exit__(self, *error: object) -> None:
+        with self._changed:
+            self._next = sys.maxsize  # nobody waits for room any more
+            self._changed.notify_all()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def decode(self, items: Iterable[tuple[int, Item]]) -> Iterator[Decoded]:
         """In the order of the items. Raises DataError where a source is down."""
         pending: deque[tuple[int, Item, Future[Tensor]]] = deque()
-        for place, item in items:
-            pending.append((place, item, self._pool.submit(self._read, item)))
+        for number, (place, item) in enumerate(items):
+            pending.append((place, item, self._pool.submit(self._read, number, item)))
             ahead = self._ahead + (FETCHES if isinstance(item.image, Fetched) else 0)
             while len(pending) > ahead or (pending and self._bytes > BYTES_AHEAD):
                 yield self._result(*pending.popleft())
         while pending:
             yield self._result(*pending.popleft())
 
-    def _read(self, item: Item) -> Tensor:
+    def _read(self, number: int, item: Item) -> Tensor:
         if isinstance(item.image, ImageError):
             raise item.image
         image = item.image.fetch() if isinstance(item.image, Fetched) else item.image
+        self._wait_for_room(number)
         with self._decoding:
             before = _state(image)
             tensor = self._describer.prepare(image, self._max_pixels)
@@ -83,6 +88,11 @@ class Decoder:
             raise ImageError(f"{item.image}: changed while it was read; run the extraction again")
         self._count(tensor.nbytes)
         return tensor
+
+    def _wait_for_room(self, number: int) -> None:
+        """Until the images that wait take less memory, or the one that is wanted next is this one."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._bytes <= BYTES_AHEAD or self._next >= number)
 
     def _result(self, place: int, item: Item, future: Future[Tensor]) -> Decoded:
         try:
@@ -95,13 +105,18 @@ class Decoder:
                     "what is described is kept, run the same command again to continue"
                 ) from error
             return Decoded(place, item, error)
+        finally:
+            with self._changed:
+                self._next += 1
+                self._changed.notify_all()
         self._unanswered = 0
         self._count(-tensor.nbytes)
         return Decoded(place, item, tensor)
 
     def _count(self, number: int) -> None:
-        with self._lock:
+        with self._changed:
             self._bytes += number
+            self._changed.notify_all()
 
 
 def _state(image: Any) -> tuple[int, int, int] | None:

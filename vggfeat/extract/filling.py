@@ -111,12 +111,17 @@ class _Waiting:
                 self.commit()
             return
         self._show(1)
-        if not isinstance(result, Decoded):
+        if isinstance(result, Decoded):
+            self._list(result.item.path, result.reason, result.error)
+        elif reason := self._parts.unfit(result[1]):
+            self._list(result[1].path, reason, ImageError(f"{result[1].path}: {reason}"))
+        else:
             self._records.append(result)
-            return
-        self._parts.failures[result.item.path] = result.reason
+
+    def _list(self, path: str, reason: str, error: ImageError) -> None:
+        self._parts.failures[path] = reason
         if self._fail:
-            raise result.error
+            raise error
 
     def drop_broken_group(self) -> None:
         del self._records[self._whole :]

@@ -27,22 +27,38 @@ class Cut:
 class Todo:
     """(place, item) of those items that have no row yet, in the ranges of the i-th of n processes.
 
-    names : of the rows that are there; each item's is added. skipped : how many of this process's items had one.
+    names : of the rows that are there; each item's is added. failures : of earlier runs; what has items now, an
+    archive or a folder, is taken out: it is no failure any more, or becomes one again behind them. skipped : how many
+    of this process's items had a row.
     """
 
-    def __init__(self, items: Iterable[Item], names: Names, part_size: int, share: tuple[int, int] = (0, 1)) -> None:
+    def __init__(
+        self,
+        items: Iterable[Item],
+        names: Names,
+        part_size: int,
+        share: tuple[int, int] = (0, 1),
+        failures: dict[str, str] | None = None,
+    ) -> None:
         self._items, self._names, self._part_size, self._share = items, names, part_size, share
+        self._failures = failures or {}
         self.skipped = 0
 
     def __iter__(self) -> Iterator[tuple[int, Item]]:
         i, n = self._share
         for place, item in enumerate(self._items):
             item = _storable(item)
+            self._mend(item.path)
             new, mine = self._names.add(item.path), place // self._part_size % n == i
             if new and mine:
                 yield place, item
             elif mine:
                 self.skipped += 1
+
+    def _mend(self, path: str) -> None:
+        while self._failures and "/" in path:
+            path = path.rpartition("/")[0]
+            self._failures.pop(path, None)
 
 
 def _storable(item: Item) -> Item:

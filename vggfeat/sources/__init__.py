@@ -6,8 +6,8 @@
     shard.tar .tar.gz .tgz        its images; a tar in a folder or a list likewise
     s3://bucket/photos            any of these at an address: s3, gs, hdfs, https, memory, ...
 
-Sources are read as a stream: nothing here grows with the number of images, but the names of one folder, packed; at an
-address some 1.5 KB for each entry of one folder, which fsspec lists as a whole.
+Sources are read as a stream: nothing here grows with the number of images, but the names of one folder, packed, and
+those that a glob matches; at an address some 1.5 KB for each entry of one folder, which fsspec lists as a whole.
 What can't be had is an Item all the same, with the reason in place of the image.
 """
 
@@ -26,13 +26,17 @@ def items(source: str | Path) -> Iterator[Item]:
 
     Raises DataError where there is no such source, or it is no list after all.
     """
-    text = str(source)
+    text = str(source).removeprefix("file://")
+    if not text:
+        raise DataError("the name of the source is empty; . is the current folder")
     if remote.is_address(text):
         return remote.items(text)
-    path = Path(source)
+    path = Path(text)
     if not path.exists() and patterns.is_pattern(text):
         return patterns.items(text)
     if path.is_dir():
+        if folders.is_store(path):
+            raise DataError(f"{source}: is a store of descriptors, not a folder of images; name their folder")
         return folders.walk(path)
     if not path.exists():
         raise DataError(f"{source}: no such folder, list or image")

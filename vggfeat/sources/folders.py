@@ -57,7 +57,7 @@ def _entries(folder: Path) -> tuple[Iterator[str], list[str]]:
                 continue
             if not entry.is_dir(follow_symlinks=False):
                 files.append(os.fsencode(entry.name))
-            elif not _is_store(folder / entry.name):
+            elif not is_store(folder / entry.name):
                 folders.append(entry.name)
             if len(files) == PACKED:
                 packed.append(pa.array(files, pa.large_binary()))
@@ -72,7 +72,7 @@ def _unpacked(names: pa.ChunkedArray) -> Iterator[str]:
         yield from map(os.fsdecode, names.slice(start, PACKED).to_pylist())
 
 
-def _is_store(folder: Path) -> bool:
+def is_store(folder: Path) -> bool:
     return folder.name.endswith(".vggfeat") or ((folder / ".lock").exists() and (folder / "meta.json").exists())
 
 

@@ -30,6 +30,7 @@ def items(file: Path) -> Iterator[Item]:
 
 
 def _entry(name: str, label: str | None, folder: Path) -> Iterator[Item]:
+    name = name.removeprefix("file://")
     if remote.is_address(name):
         yield from remote.entry(name, label)
     elif shards.is_shard(name):
@@ -49,7 +50,7 @@ def rows(file: IO[bytes], name: str) -> Iterator[tuple[str, str | None]]:
             yield from ((line, None) for raw in _lines(file) if (line := raw.rstrip("\r\n")).strip())
     except UnicodeDecodeError as error:
         raise DataError(f"{name}: is not UTF-8 text") from error
-    except (csv.Error, pa.ArrowException) as error:
+    except (csv.Error, pa.ArrowException, KeyError) as error:  # KeyError: a column twice
         raise DataError(f"{name}: is damaged ({error})") from error
 
 
@@ -78,10 +79,9 @@ def _parquet(file: Any, name: str) -> Iterator[tuple[str, str | None]]:
         _need_path(table.schema_arrow.names, name)
         columns = [column for column in ("path", "label") if column in table.schema_arrow.names]
         for batch in table.iter_batches(1024, columns=columns):
-            paths = batch.column("path").to_pylist()
-            labels = batch.column("label").to_pylist() if "label" in columns else [None] * len(paths)
-            for path, label in zip(paths, labels, strict=True):
-                yield str(path or ""), None if label in (None, "") else str(label)
+            paths, *labels = (batch.column(column).cast(pa.string()).to_pylist() for column in columns)
+            for path, label in zip(paths, labels[0] if labels else [None] * len(paths), strict=True):
+                yield path or "", label or None
 
 
 def _need_path(columns: Iterable[str], name: str) -> None:

@@ -1,4 +1,4 @@
-"""Globs and braces: shards/{000..099}.tar, photos/*/img_*.jpg"""
+"""Globs and braces: shards/{000..099}.tar, photos/*/img_*.jpg, photos/**/*.jpg"""
 
 import glob
 import re
@@ -66,4 +66,4 @@ def _matches(pattern: str) -> list[Path]:
     """Sorted. A brace alone names files that are to be there: one that isn't becomes a failure."""
     if not glob.has_magic(pattern):
         return [Path(pattern)]
-    return sorted(map(Path, glob.glob(pattern)))  # noqa: PTH207  (a pattern may be absolute)
+    return sorted(map(Path, glob.glob(pattern, recursive=True)))  # noqa: PTH207  (a pattern may be absolute)

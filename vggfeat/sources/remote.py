@@ -4,12 +4,14 @@ Paths of object stores are keys, in which any character may stand; those of the 
 query. In both * and braces are patterns.
 """
 
+import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import IO, Any, NamedTuple
+from urllib.parse import unquote
 
 from vggfeat.errors import DataError, ImageError
 from vggfeat.sources import lists, patterns, shards
@@ -22,6 +24,9 @@ PACKAGES = {
     **dict.fromkeys(("az", "abfs"), "adlfs"),
     **dict.fromkeys(("http", "https"), "aiohttp"),
 }
+
+SILENT_SECONDS = 300  # of a server in the middle of a file
+BUFFER = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +64,7 @@ def items(address: str) -> Iterator[Item]:
     if "*" in address or "{" in address:
         return _matching(address)
     system, path = _reach(address)
-    name = PurePosixPath(_without_query(path)).name
+    name = _unquoted(PurePosixPath(_without_query(path)).name, path)
     if lists.is_list(name):
         return _listed(system, path, address)
     if shards.is_shard(name):
@@ -166,7 +171,12 @@ def _is_inside(path: str, folder: str) -> bool:
 
 
 def _relative(path: str, root: str) -> str:
-    return path.removeprefix(root.rstrip("/")).lstrip("/")
+    return _unquoted(path.removeprefix(root.rstrip("/")).lstrip("/"), path)
+
+
+def _unquoted(name: str, path: str) -> str:
+    """A name as its folder has it: in addresses of the web a space is %20."""
+    return unquote(name) if is_address(path) else name
 
 
 def _file(system: Any, path: str, name: str) -> Iterator[Item]:
@@ -178,12 +188,44 @@ def _file(system: Any, path: str, name: str) -> Iterator[Item]:
 
 def _shard(image: Remote, name: str) -> Iterator[Item]:
     try:
-        file = image.system.open(image.path, "rb")
+        file = _front_to_back(image.system, image.path)
     except Exception as error:
         yield Item(name, ImageError(_reason(error)))
         return
     with file:
         yield from shards.stream(file, name)
+
+
+def _front_to_back(system: Any, path: str) -> IO[bytes]:
+    """A file that is read once, as long as it takes; from the web in one request, as not every server gives pieces."""
+    if not is_address(path):
+        found: IO[bytes] = system.open(path, "rb")
+        return found
+    import fsspec
+    from aiohttp import ClientTimeout
+
+    patience = ClientTimeout(total=None, sock_read=SILENT_SECONDS)
+    patient = fsspec.filesystem("http", use_listings_cache=False, client_kwargs={"timeout": patience})
+    return io.BufferedReader(_Raw(patient.open(path, "rb", block_size=0)), BUFFER)
+
+
+class _Raw(io.RawIOBase):
+    """What has only `read`, as Python's buffered files want it."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._file.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 def _matching(address: str) -> Iterator[Item]:
@@ -211,8 +253,10 @@ def _matches(system: Any, pattern: str) -> list[str]:
 def _listed(system: Any, path: str, address: str) -> Iterator[Item]:
     """The images of a list; its entries are addresses, or relative to its folder."""
     place = _without_query(path)
-    with _asked(address), system.open(path, "rb") as opened:
-        file: IO[bytes] = opened
+    with _asked(address):
+        in_pieces = place.lower().endswith(".parquet")
+        file: IO[bytes] = system.open(path, "rb") if in_pieces else _front_to_back(system, path)
+    with _asked(address), file:
         for name, label in lists.rows(file, place):
             if is_address(name):
                 yield from entry(name, label)

@@ -69,8 +69,8 @@ def members(archive: Path, name: str) -> Iterator[Item]:
                 yield from stream(file, name)
             else:
                 yield from _items(_read(file, archive), name)
-    except OSError as error:
-        yield Item(name, ImageError(error.strerror or str(error)))
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        yield Item(name, ImageError(getattr(error, "strerror", None) or str(error)))
 
 
 def stream(file: IO[bytes], name: str) -> Iterator[Item]:

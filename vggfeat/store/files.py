@@ -102,6 +102,8 @@ def _check_types(schema: pa.Schema) -> None:
 def _undamaged(part: Path) -> Iterator[None]:
     try:
         yield
+    except FileNotFoundError as error:
+        raise StoreError(f"{part}: is gone; read the store again when nobody writes to it") from error
     except (OSError, pa.ArrowException, ValueError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise StoreError(

@@ -1,7 +1,9 @@
 """Stores as a matrix: scales aggregated, nets fused, in memory or in a file."""
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import index
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +77,8 @@ class Selection:
         self._agg: Aggregation = agg or self.meta.get("agg", "mean")
         self._normalize: Normalisation = normalize
         aggregate([np.zeros((1, 1))], self._agg, normalize)  # complains of a wrong word before the work
-        self._scales = [_chosen_scales(store, scales) for store in self._stores]
+        chosen_scales = _whole(scales)
+        self._scales = [_chosen_scales(store, chosen_scales) for store in self._stores]
         self._rows = self._choose(rows)
         dims = [_dim(store, chosen) for store, chosen in zip(self._stores, self._scales, strict=True)]
         self._dims = [
@@ -114,7 +117,9 @@ class Selection:
             with temporary.open("wb") as out:
                 header = {"descr": "<f4", "fortran_order": False, "shape": self.shape}
                 np.lib.format.write_array_header_1_0(out, header)
-                out.truncate(out.tell() + 4 * self.shape[0] * self.shape[1])
+                out.flush()
+                # Room on the disk, now: a map that finds none when it is written to kills the process.
+                os.posix_fallocate(out.fileno(), 0, out.tell() + 4 * self.shape[0] * self.shape[1])
             if self.shape[0]:  # nothing can't be mapped
                 X = np.load(temporary, mmap_mode="r+")
                 self.into(X)
@@ -125,8 +130,19 @@ class Selection:
         return np.load(file, mmap_mode="r" if self.shape[0] else None)
 
 
-def _chosen_scales(store: Store, scales: Sequence[int] | None) -> Sequence[int]:
-    for q in scales or ():
+def _whole(scales: Iterable[int] | None) -> tuple[int, ...]:
+    """Raises UsageError for what can't be scales."""
+    try:
+        chosen = tuple(index(q) for q in scales) if scales is not None else ()
+    except TypeError as error:
+        raise UsageError(f"scales must be whole numbers, such as (256, 384), not {scales!r}") from error
+    if len(set(chosen)) < len(chosen):
+        raise UsageError(f"a scale is given twice: {','.join(map(str, chosen))}")
+    return chosen
+
+
+def _chosen_scales(store: Store, scales: tuple[int, ...]) -> Sequence[int]:
+    for q in scales:
         if q not in store.scales:
             raise StoreError(f"{store.path}: has no scale {q}; its scales are {','.join(map(str, store.scales))}")
     return scales or store.scales
@@ -141,12 +157,15 @@ def _dim(store: Store, scales: Sequence[int]) -> int:
 
 
 def _numbers(rows: slice | Sequence[int] | np.ndarray | None, count: int) -> np.ndarray:
-    if rows is None or isinstance(rows, slice):
-        return np.arange(count, dtype=np.int64)[rows or slice(None)]
+    every = np.arange(count, dtype=np.int64)
     try:
+        if rows is None or isinstance(rows, slice):
+            return every[rows or slice(None)]
         wanted = np.asarray(rows)
-        return np.arange(count, dtype=np.int64)[wanted if len(wanted) else wanted.astype(np.int64)]
-    except (IndexError, TypeError) as error:
+        if wanted.ndim != 1:
+            raise ValueError(f"give a slice, a list of numbers or a mask, not {rows!r}")
+        return every[wanted if len(wanted) else wanted.astype(np.int64)]
+    except (IndexError, TypeError, ValueError) as error:
         raise UsageError(f"rows of a store of {count}: {error}") from error
 
 
@@ -167,12 +186,12 @@ def _wanted(store: Store, columns: list[str], rows: np.ndarray) -> Iterator[tupl
     order = np.argsort(rows, kind="stable")
     ordered = rows[order]
     start = 0
-    for part in store.parts:
-        end = start + files.part_rows(part)
+    for number, size in enumerate(store.sizes):
+        end = start + size
         if np.searchsorted(ordered, start) == np.searchsorted(ordered, end):  # none of them: not even opened
             start = end
             continue
-        for batch in files.part_batches(part, columns):
+        for batch in store.part_batches(number, columns):
             low, high = np.searchsorted(ordered, (start, start + len(batch)))
             if low < high:
                 places = order[low:high]

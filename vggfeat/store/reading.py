@@ -12,7 +12,9 @@ from vggfeat.store import files
 
 
 class Store:
-    """A store on disk, for reading. Raises StoreError where there is none."""
+    """A store on disk, for reading: the parts that are there when it is first asked for them, whoever adds others
+    meanwhile. Raises StoreError where there is none.
+    """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -26,9 +28,14 @@ class Store:
     def scales(self) -> tuple[int, ...]:
         return tuple(self.fingerprint["scales"])
 
-    @property
+    @cached_property
     def parts(self) -> list[Path]:
         return files.parts(self.path)
+
+    @cached_property
+    def sizes(self) -> list[int]:
+        """How many rows each part has."""
+        return [files.part_rows(part) for part in self.parts]
 
     @cached_property
     def paths(self) -> list[str]:
@@ -46,15 +53,26 @@ class Store:
         return not files.failure_lists(self.path)[1:] and not any(self.path.glob(".ended-*of*"))
 
     def __len__(self) -> int:
-        return sum(map(files.part_rows, self.parts))
+        return sum(self.sizes)
 
     def batches(self, columns: Sequence[str] | None = None, size: int = files.BATCH) -> Iterator[pa.RecordBatch]:
         """The rows in order, at most `size` at once: a store of any length in little memory.
 
         Raises StoreError, naming the part, where one is damaged or lacks a column.
         """
-        for part in self.parts:
-            yield from files.part_batches(part, columns, size)
+        for number in range(len(self.parts)):
+            yield from self.part_batches(number, columns, size)
+
+    def part_batches(
+        self, number: int, columns: Sequence[str] | None = None, size: int = files.BATCH
+    ) -> Iterator[pa.RecordBatch]:
+        """The rows of one of the parts; raises as `batches` does, and where it isn't the part any more that it was."""
+        part, rows = self.parts[number], 0
+        for batch in files.part_batches(part, columns, size):
+            rows += len(batch)
+            yield batch
+        if rows != self.sizes[number]:
+            raise StoreError(f"{part}: was changed while the store was read; read it again when nobody writes to it")
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
         """All rows as an Arrow table; raises as `batches` does, and where there are no rows."""

@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import os
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
@@ -18,6 +19,7 @@ from vggfeat.errors import StoreError, UsageError
 from vggfeat.store import files
 from vggfeat.store.names import Names
 
+LAUNCH = os.environ.get("TORCHELASTIC_RUN_ID", "")  # tells apart the runs of torchrun
 FAILURES_SECONDS = 60  # between two writings of a list of failures that grows
 
 
@@ -54,6 +56,13 @@ class Parts:
             self._write(self.path / name, lambda file: files.write_part(table, file))
             for record in records:
                 self.failures.pop(record.path, None)
+
+    def unfit(self, record: Record) -> str:
+        """Why a record can't be stored; empty where it can."""
+        most = np.finfo(self.dtype.to_pandas_dtype()).max
+        if all(np.abs(vector).max(initial=0) <= most for vector in record.scales.values()):  # not so for NaN either
+            return ""
+        return f"its descriptor has values that are not finite in {self.dtype}; take another --precision or --dtype"
 
     def _write(self, file: Path, write: Any) -> None:
         files.write_whole(file, write, self._owner)
@@ -127,9 +136,10 @@ class Writer(Parts):
                 return
             self._write_failures()
             if not self._alone:
-                self._write(self.path / f".ended-{self._mine}", lambda file: file.touch())
-                if len(list(self.path.glob(f".ended-*of{self.world}"))) == self.world:
-                    settle(self.path)
+                self._write(self.path / f".ended-{self._mine}", lambda file: file.write_text(LAUNCH, encoding="utf-8"))
+                ended = [file.read_text(encoding="utf-8") for file in self.path.glob(f".ended-*of{self.world}")]
+                if ended.count(LAUNCH) == self.world:  # one that a former run left says nothing of this one
+                    settle(self.path, self._owner)
                     self.settled = True
 
     def _lock(self, stack: ExitStack) -> None:
@@ -192,10 +202,11 @@ class Writer(Parts):
         self._written_at = time.monotonic()
 
 
-def settle(store: Path) -> tuple[Names, dict[str, str]]:
+def settle(store: Path, owner: str = "") -> tuple[Names, dict[str, str]]:
     """Make one store of what several runs or processes left: each image has one row, or one line in failures.csv.
 
-    Returns the names of the rows, and the failures. Only for a process that has the store to itself.
+    owner : of the temporary files that are left over; all, where the process has the store to itself. Others may only
+    have ended, or have nothing to write yet. Returns the names of the rows, and the failures.
     """
     names, failures = Names(), files.read_failures(store)
     lists, known = files.failure_lists(store), len(failures)
@@ -205,7 +216,7 @@ def settle(store: Path) -> tuple[Names, dict[str, str]]:
             _keep(part, fresh)
     if len(failures) != known or lists[1:]:
         files.write_whole(store / "failures.csv", lambda file: files.write_failures(file, failures))
-    for pattern in ("failures-*of*.csv", ".ended-*of*", "*.tmp"):
+    for pattern in ("failures-*of*.csv", ".ended-*of*", f"*{owner}.tmp"):
         for left in store.glob(pattern):
             left.unlink(missing_ok=True)
     return names, failures
