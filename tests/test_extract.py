@@ -1,6 +1,7 @@
 """Extraction: every file is described or listed, and a killed run ends as an unbroken one."""
 
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import vggfeat
 from vggfeat import sources
 from vggfeat.descriptors import Describer
 from vggfeat.errors import DataError, ImageError, StoreError, UsageError
-from vggfeat.extract import Item, default_out, extract
+from vggfeat.extract import Item, decoding, default_out, extract
 from vggfeat.store import Store, load
 
 SCALES = (64, 96)
@@ -54,6 +55,81 @@ def test_each_row_is_the_descriptor_of_its_image(photos, tmp_path, describer):
     table = pq.read_table(store.parts[0]).to_pylist()
     assert [(r["width"], r["height"], r["label"]) for r in table if r["path"] == "cats/00.png"] == [(80, 60, "cats")]
     assert [r["label"] for r in table if "/" not in r["path"]] == [None] * 7
+
+
+@pytest.mark.parametrize(
+    ("items", "said"),
+    [
+        (["a.jpg"], "'a.jpg' is no Item"),
+        ([Item("1.jpg", b"", 7)], "is no Item with a text as path, and as label"),
+        ([Item(Path("1.jpg"), b"")], "is no Item with a text as path"),
+    ],
+)
+def test_a_list_of_other_things_is_refused_before_the_work(tmp_path, describer, items, said):
+    with pytest.raises(UsageError, match=said):
+        extract(items, tmp_path / "s", describer=describer)
+    with pytest.raises(DataError, match="the list of images is empty"):
+        extract([], tmp_path / "s", describer=describer)
+    assert not (tmp_path / "s").exists()
+
+
+def test_values_that_can_not_be_stored_make_a_failure(photos, tmp_path, describer, monkeypatch):
+    """Of three images one is too large for float16, and one is not finite."""
+    stream, factors = Describer.stream, iter([1.0, 1e9, float("nan")])
+
+    def loud(self, prepared):
+        for key, (vectors,) in stream(self, prepared):
+            yield key, [vectors * np.float32(next(factors))]
+
+    monkeypatch.setattr(Describer, "stream", loud)
+    items = [*sources.items(photos)][:3]
+    store = extract(items, tmp_path / "s", describer=describer, dtype="float16")
+    assert len(store) == 1
+    assert len(store.failures) == 2
+    assert all("not finite in halffloat" in reason for reason in store.failures.values())
+    assert np.isfinite(load(store.path).X).all()
+    factors = iter([1e9])
+    with pytest.raises(ImageError, match=r"\.png: its descriptor has values"):
+        extract(items, tmp_path / "t", describer=describer, dtype="float16", on_error="fail")
+
+
+def test_an_archive_that_is_mended_is_no_failure_any_more(tmp_path, describer):
+    import tarfile
+
+    folder = tmp_path / "photos"
+    for i in range(3):
+        photo(folder / f"{i}.png", seed=i)
+    with tarfile.open(folder / "t.tar", "w") as archive:
+        for i in range(3):
+            archive.add(folder / f"{i}.png", f"x/{i}.png")
+    whole = (folder / "t.tar").read_bytes()
+    (folder / "t.tar").write_bytes(whole[: len(whole) // 2])
+    for _ in range(2):
+        assert "t.tar" in extract(folder, tmp_path / "s", describer=describer).failures
+    (folder / "t.tar").write_bytes(whole)
+    store = extract(folder, tmp_path / "s", describer=describer)
+    assert (len(store), store.failures) == (6, {})
+
+
+def test_decoded_images_wait_within_bounds(photos, describer, monkeypatch):
+    """Eight workers, a slow reader, and room for two images: no more than two and those under way are decoded."""
+    monkeypatch.setattr(decoding, "BYTES_AHEAD", 2 * 3 * 80 * 60)
+    most, prepare = [], describer.prepare
+
+    def slow(*arguments):
+        image = prepare(*arguments)
+        time.sleep(0.02)
+        return image
+
+    monkeypatch.setattr(describer, "prepare", slow)
+    with decoding.Decoder(describer, 10**6, workers=8) as decoder:
+        items = enumerate(sources.items(photos))
+        for one in decoder.decode(items):
+            assert not isinstance(one.image, ImageError)
+            time.sleep(0.05)
+            most.append(decoder._bytes)
+    assert len(most) == 23
+    assert max(most) <= (3 + 8) * 3 * 80 * 60
 
 
 def test_part_size_cuts_parts_and_changes_no_value(photos, tmp_path, describer):

@@ -125,6 +125,18 @@ def test_ctrl_c_ends_the_run_within_two_seconds_and_keeps_what_is_done(command, 
     assert len(Store(tmp_path / "s")) >= 4
 
 
+def test_a_request_to_end_is_as_good_as_ctrl_c(command, arguments, tmp_path):
+    run = command.start(*arguments, "--out", tmp_path / "s")
+    while parts(tmp_path / "s") < 2 and run.is_running():
+        time.sleep(0.002)
+    run.signal(signal.SIGTERM)
+    run.wait(30)
+    assert "interrupted; what is described is in" in run.output
+    done = len(Store(tmp_path / "s"))
+    again = command.run(*arguments, "--out", tmp_path / "s")
+    assert again.output.endswith(f"{N} images described, 2 failed (failures.csv); {done} of them before this run\n")
+
+
 def test_an_interrupt_stores_what_was_described_after_the_last_part(photos, tmp_path, describer, monkeypatch):
     stream = Describer.stream
 

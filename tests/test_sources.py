@@ -13,6 +13,8 @@ from pathlib import Path
 import fsspec
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -113,6 +115,13 @@ def test_lists(tmp_path):
     pd.DataFrame({"path": ["a.jpg"], "label": ["dog"]}).to_parquet(tmp_path / "m.parquet")
     assert listed(tmp_path / "m.parquet") == [("a.jpg", "dog", None)]
     assert [sources.count(tmp_path / name) for name in ("l.txt", "l.parquet")] == [4, 2]
+    binary = pa.table({"path": pa.array([b"a.jpg", b"b.jpg"]), "label": pa.array([b"dog", b""])})
+    pq.write_table(binary, tmp_path / "b.parquet")
+    assert listed(tmp_path / "b.parquet") == [("a.jpg", "dog", None), ("b.jpg", None, None)]
+    for wrong in (pa.array([{"x": "a"}]), pa.array([b"\xff"])):
+        pq.write_table(pa.table({"path": wrong}), tmp_path / "w.parquet")
+        with pytest.raises(DataError, match=r"w\.parquet: is damaged"):
+            names(tmp_path / "w.parquet")
 
 
 @pytest.mark.parametrize(
@@ -245,6 +254,31 @@ def test_damaged_tars_neither_hang_nor_fill_the_memory(tmp_path):
     assert "bytes, more than" in listed(tmp_path / "t.tar")[0][2]
 
 
+def test_a_name_that_no_system_takes_is_a_failure(tmp_path):
+    put(tmp_path / "l.txt", b"a\0.jpg\nx\0y.tar\n")
+    found = listed(tmp_path / "l.txt")
+    assert [row[0] for row in found] == ["a\0.jpg", "x\0y.tar"]
+    assert "null byte" in found[1][2]
+
+
+def test_a_store_and_nothing_are_no_sources(tmp_path):
+    put(tmp_path / "s" / "meta.json", b"{}")
+    put(tmp_path / "s" / ".lock", b"")
+    with pytest.raises(DataError, match="is a store of descriptors, not a folder of images"):
+        names(tmp_path / "s")
+    with pytest.raises(DataError, match="the name of the source is empty"):
+        names("")
+
+
+def test_files_of_this_machine_may_have_an_address(tmp_path):
+    put(tmp_path / "a" / "0.png", png())
+    os.mkfifo(tmp_path / "a" / "fifo.png")  # which is not waited for
+    assert names(f"file://{tmp_path}") == ["a/0.png", "a/fifo.png"]
+    (tmp_path / "l.txt").write_text(f"file://{tmp_path}/a/0.png\n")
+    (found,) = sources.items(tmp_path / "l.txt")
+    assert content(found) == png()
+
+
 def test_an_archive_that_changes_gives_no_image_of_another(tmp_path):
     file = tar(tmp_path / "t.tar", [("a.jpg", b"a" * 100), ("b.jpg", b"b" * 100)])
     found = list(sources.items(file))
@@ -267,6 +301,9 @@ def test_tars_in_a_folder_in_a_list_and_by_pattern(tmp_path):
     assert names(f"{tmp_path}/shards/*.tar") == inside
     assert names(f"{tmp_path}/shards/s-{{00..02}}.tar") == inside
     assert names(f"{tmp_path}/sh*/{{z,s-01}}.*") == ["shards/z.jpg", *(f"shards/{name}" for name in inside[2:4])]
+    put(tmp_path / "deep" / "0.jpg", b"0")
+    put(tmp_path / "deep" / "a" / "b" / "1.jpg", b"1")
+    assert names(f"{tmp_path}/deep/**/*.jpg") == ["0.jpg", "a/b/1.jpg"]
     (tmp_path / "l.txt").write_text("shards/s-01.tar\nshards/z.jpg\n")
     assert names(tmp_path / "l.txt") == ["shards/s-01.tar/1/x.jpg", "shards/s-01.tar/1/y.jpg", "shards/z.jpg"]
     missing = listed(f"{tmp_path}/shards/s-{{02..03}}.tar")[-1]
@@ -498,6 +535,23 @@ def test_a_query_is_no_part_of_a_name(tmp_path, server):
     (found,) = sources.items(f"{server}/d/list.txt?key=b/c")
     assert (found.path, content(found)) == ("a.png", png(1))
     assert names(f"{server}/d/a.png?key=b/c") == ["a.png"]
+
+
+def test_tars_and_lists_of_any_length_from_a_server_that_gives_no_pieces(tmp_path, server):
+    """Beyond the 5 MiB that fsspec takes at once."""
+    tar(tmp_path / "www" / "t.tar", [(f"{i:02}.png", bytes(10**6)) for i in range(12)])
+    assert listed(f"{server}/t.tar") == [(f"t.tar/{i:02}.png", None, None) for i in range(12)]
+    lines = [f"photos of a folder with a long name/{i:06}.png" for i in range(150_000)]
+    put(tmp_path / "www" / "list.txt", "\n".join(lines).encode())
+    assert (tmp_path / "www" / "list.txt").stat().st_size > 6 * 2**20
+    assert names(f"{server}/list.txt") == lines
+
+
+def test_names_from_the_web_are_those_of_the_folder(tmp_path, server):
+    put(tmp_path / "www" / "my class" / "a b%.png", png())
+    put(tmp_path / "www" / "my class" / "t u.tar", tar(tmp_path / "t.tar", [("x.png", png())]).read_bytes())
+    assert listed(server) == listed(tmp_path / "www")
+    assert names(f"{server}/my%20class/a%20b%25.png") == ["a b%.png"]
 
 
 def test_a_tar_that_breaks_off_on_its_way(tmp_path, server):

@@ -1,6 +1,7 @@
 """The store: whole parts, a fingerprint that guards, aggregation when it is read."""
 
 import json
+import os
 import tracemalloc
 
 import numpy as np
@@ -8,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from vggfeat.errors import StoreError, UsageError
-from vggfeat.store import Names, Record, Store, Writer, load, names
+from vggfeat.store import Names, Record, Selection, Store, Writer, load, names, writing
 
 FINGERPRINT = {"net": "D", "layer": "fc7", "scales": [256, 384], "mean": (1.0, 2.0)}
 
@@ -195,6 +196,58 @@ def test_no_bit_of_a_part_changes_unnoticed(store, step):
     assert noticed > 3 * len(good) / step
 
 
+def test_a_part_that_another_process_adds_meanwhile_is_not_mixed_in(tmp_path):
+    """Between the names and the vectors: the rows stay those of their names."""
+    path = tmp_path / "s"
+    for place in (0, 20):
+        with Writer(path, FINGERPRINT, share=(0, 2)) as writer:
+            writer.commit([record(f"{place + i}", [place + i, 1], [1, 1]) for i in range(3)], place)
+    selection = Selection(path, agg="stack", normalize="none")
+    with Writer(path, FINGERPRINT, share=(1, 2)) as writer:
+        writer.commit([record(f"{10 + i}", [10 + i, 1], [1, 1]) for i in range(3)], 10)
+    X = np.zeros(selection.shape, np.float32)
+    selection.into(X)
+    assert selection.paths == ["0", "1", "2", "20", "21", "22"]
+    assert X[:, 0].tolist() == [0, 1, 2, 20, 21, 22]
+    assert len(load(path).paths) == 9
+
+
+def test_a_part_that_is_changed_or_gone_meanwhile_is_named(store):
+    selection = Selection(store, normalize="none")
+    X = np.zeros(selection.shape, np.float32)
+    first, second = Store(store).parts
+    second.write_bytes(first.read_bytes())  # two rows in place of one
+    with pytest.raises(StoreError, match=r"part-00001\.parquet: was changed while the store was read"):
+        selection.into(X)
+    second.unlink()
+    with pytest.raises(StoreError, match=r"part-00001\.parquet: is gone; read the store again"):
+        selection.into(X)
+
+
+def test_processes_of_another_launch_have_not_ended_this_one(tmp_path, monkeypatch):
+    """Rank 0 ended once, in a launch that rank 1 did not live to end. In the next launch rank 1 is the first to end."""
+
+    def ends(rank, launch):
+        monkeypatch.setattr(writing, "LAUNCH", launch)
+        with Writer(tmp_path / "s", FINGERPRINT, share=(rank, 2)) as writer:
+            writer.commit([record(f"{launch}{rank}", [1, 1], [1, 1])], 10 * rank)
+        return writer.settled
+
+    assert [ends(0, "a"), ends(1, "b"), ends(0, "b")] == [False, False, True]
+    assert Store(tmp_path / "s").settled
+
+
+def test_the_last_of_several_leaves_what_others_write_alone(tmp_path):
+    path = tmp_path / "s"
+    with Writer(path, FINGERPRINT, share=(0, 2)):
+        pass
+    with Writer(path, FINGERPRINT, share=(1, 2)) as writer:
+        for name in ("part-00000.parquet.0of2.tmp", "part-00001.parquet.1of2.tmp"):
+            (path / name).write_bytes(b"half")
+    assert writer.settled
+    assert [file.name for file in path.glob("*.tmp")] == ["part-00000.parquet.0of2.tmp"]
+
+
 def test_parts_are_named_by_place_and_never_overwritten(tmp_path):
     with Writer(tmp_path / "s", FINGERPRINT) as writer:
         for number, name in ((70, "d"), (5, "a"), (5, "b"), (None, "e"), (5, "c")):
@@ -272,6 +325,41 @@ def test_rows_that_are_not_there(tmp_path):
     for rows in ([20], [0.5], np.ones(3, bool), ["a"]):
         with pytest.raises(UsageError, match="rows of a store of 20"):
             load(path, rows=rows)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"rows": [[0, 1], [1, 2]]}, "rows of a store of 3: give a slice, a list of numbers or a mask"),
+        ({"rows": [[0, 1], [1]]}, "rows of a store of 3"),
+        ({"rows": slice(None, None, 0)}, "slice step cannot be zero"),
+        ({"rows": slice(0, 1.5)}, "rows of a store of 3"),
+        ({"scales": 256}, "scales must be whole numbers"),
+        ({"scales": [256.5]}, "scales must be whole numbers"),
+        ({"scales": [256, 256]}, "a scale is given twice: 256,256"),
+    ],
+)
+def test_what_can_not_be_meant_by_rows_or_scales(store, options, said):
+    with pytest.raises(UsageError, match=said):
+        load(store, **options)
+
+
+def test_scales_may_be_an_array_or_a_generator(store):
+    expected = load(store, scales=[384, 256], agg="stack").X
+    for scales in (np.array([384, 256]), (q for q in (384, 256))):
+        assert np.array_equal(load(store, scales=scales, agg="stack").X, expected)
+
+
+def test_a_mapped_matrix_that_the_disk_has_no_room_for_is_an_error_and_no_crash(store, tmp_path, monkeypatch):
+    """A write to a map without room behind it would end the process with SIGBUS."""
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OSError, match="No space left"):
+        load(store, mmap=tmp_path / "x.npy")
+    assert not list(tmp_path.glob("x.npy*"))
 
 
 def test_parts_without_wanted_rows_are_not_read(tmp_path):

@@ -6,9 +6,10 @@ import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Condition, Semaphore
+from threading import Condition
 from typing import Any
 
 from torch import Tensor
@@ -50,10 +51,11 @@ class Decoder:
         local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))  # processes of torchrun on this machine
         workers = workers or max(1, (os.cpu_count() or 1) // local)
         self._describer, self._max_pixels = describer, max_pixels
-        self._ahead = AHEAD * workers
-        self._bytes, self._next, self._changed = 0, 0, Condition()
+        self._workers, self._ahead = workers, AHEAD * workers
+        # how many decode now, what the decoded ones take that wait, the number of the one that is wanted next
+        self._decoding, self._bytes, self._next = 0, 0, 0
+        self._changed = Condition()  # one of these
         self._unanswered = 0
-        self._decoding = Semaphore(workers)
         self._pool = ThreadPoolExecutor(workers + FETCHES, "decode")
 
     def __enter__(self) -> "Decoder":
@@ -80,19 +82,28 @@ class Decoder:
         if isinstance(item.image, ImageError):
             raise item.image
         image = item.image.fetch() if isinstance(item.image, Fetched) else item.image
-        self._wait_for_room(number)
-        with self._decoding:
+        with self._turn(number):
             before = _state(image)
             tensor = self._describer.prepare(image, self._max_pixels)
-        if _state(image) != before:
-            raise ImageError(f"{item.image}: changed while it was read; run the extraction again")
-        self._count(tensor.nbytes)
+            if _state(image) != before:
+                raise ImageError(f"{item.image}: changed while it was read; run the extraction again")
+            self._count(tensor.nbytes)
         return tensor
 
-    def _wait_for_room(self, number: int) -> None:
-        """Until the images that wait take less memory, or the one that is wanted next is this one."""
+    @contextmanager
+    def _turn(self, number: int) -> Iterator[None]:
+        """When few enough decode, and those that wait leave room for another, or this one is wanted now."""
         with self._changed:
-            self._changed.wait_for(lambda: self._bytes <= BYTES_AHEAD or self._next >= number)
+            self._changed.wait_for(
+                lambda: self._decoding < self._workers and (self._bytes <= BYTES_AHEAD or self._next >= number)
+            )
+            self._decoding += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._decoding -= 1
+                self._changed.notify_all()
 
     def _result(self, place: int, item: Item, future: Future[Tensor]) -> Decoded:
         try:
