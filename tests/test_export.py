@@ -1,6 +1,7 @@
 """Export: each format is read back by its own library."""
 
 import csv
+import subprocess
 import tracemalloc
 from pathlib import Path
 
@@ -131,6 +132,26 @@ def test_a_damaged_store_leaves_what_was_exported_before(tmp_path):
     with pytest.raises(StoreError, match="damaged"):
         export(path, tmp_path / "x.h5")
     assert (tmp_path / "x.h5").read_bytes() == before
+
+
+@pytest.mark.parametrize("suffix", READERS)
+def test_a_full_disk_is_one_line_and_leaves_what_was_exported_before(tmp_path, suffix):
+    """... and no crash: X is written through a map."""
+    path, small = stored(tmp_path / "s", range(300), dim=256), tmp_path / "small"
+    small.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", small], capture_output=True).returncode:
+        pytest.skip("mounting a small disk is not permitted here")
+    try:
+        old = [small / f"x{suffix}", small / f"x{suffix}.paths.txt"]
+        for file in old:
+            file.write_text("before")
+        with pytest.raises(OSError) as error:
+            export(path, old[0])
+        assert error.value.filename == str(old[0])
+        assert len(str(error.value).splitlines()) == 1
+        assert sorted(small.iterdir()) == old and {file.read_text() for file in old} == {"before"}
+    finally:
+        subprocess.run(["umount", small], check=True)
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".npz", ".h5"])

@@ -86,7 +86,7 @@ def test_values_that_can_not_be_stored_make_a_failure(photos, tmp_path, describe
     store = extract(items, tmp_path / "s", describer=describer, dtype="float16")
     assert len(store) == 1
     assert len(store.failures) == 2
-    assert all("not finite in halffloat" in reason for reason in store.failures.values())
+    assert all("not finite in float16" in reason for reason in store.failures.values())
     assert np.isfinite(load(store.path).X).all()
     factors = iter([1e9])
     with pytest.raises(ImageError, match=r"\.png: its descriptor has values"):

@@ -1,8 +1,10 @@
 """Stores for other tools: .npy, .npz, .h5, .csv, .mat."""
 
+import os
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from errno import EIO
 from pathlib import Path
 
 import numpy as np
@@ -39,15 +41,21 @@ def export(
     if out.suffix not in WRITERS:
         raise UsageError(f"{out}: can't export to {out.suffix or 'a file without suffix'}; take {', '.join(WRITERS)}")
     selection = Selection(store, agg=agg, normalize=normalize, scales=scales)
-    temporary = out.with_name(f"{out.name}.part")
+    temporary, names = out.with_name(f"{out.name}.part"), out.with_name(f"{out.name}.paths.txt.part")
     try:
         WRITERS[out.suffix](selection, temporary)
         if out.suffix == ".npy":
             lines = (path.replace("\n", "\\n").replace("\r", "\\r") for path in selection.paths)
-            out.with_suffix(".npy.paths.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+            names.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         temporary.replace(out)
+        if out.suffix == ".npy":
+            names.replace(names.with_suffix(""))
+    except OSError as error:  # of a temporary file, and from HDF5 in many lines
+        reason = os.strerror(error.errno) if error.errno else str(error).splitlines()[0]
+        raise OSError(error.errno or EIO, reason, str(out)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        for left in (temporary, names):
+            left.unlink(missing_ok=True)
     return out
 
 

@@ -193,7 +193,9 @@ class Passes:
                 yield from waiting.values()
                 waiting.clear()
                 pixels = 0
-            for s, piece in enumerate(pieces or self._rescaled(image, again=True)):
+            pieces = pieces or self._rescaled(image, again=True)
+            # the largest first: of passes side by side it is a short one, then, that the others wait for in the end
+            for s, piece in sorted(enumerate(pieces), key=lambda pair: -pair[1].numel()):
                 size = tuple(piece.shape)
                 bucket = waiting.setdefault(size, Bucket())
                 bucket.pieces.append((row, s, piece))

@@ -59,10 +59,11 @@ class Parts:
 
     def unfit(self, record: Record) -> str:
         """Why a record can't be stored; empty where it can."""
-        most = np.finfo(self.dtype.to_pandas_dtype()).max
+        dtype = np.dtype(self.dtype.to_pandas_dtype())
+        most = np.finfo(dtype).max
         if all(np.abs(vector).max(initial=0) <= most for vector in record.scales.values()):  # not so for NaN either
             return ""
-        return f"its descriptor has values that are not finite in {self.dtype}; take another --precision or --dtype"
+        return f"its descriptor has values that are not finite in {dtype}; take another --precision or --dtype"
 
     def _write(self, file: Path, write: Any) -> None:
         files.write_whole(file, write, self._owner)
