@@ -26,6 +26,7 @@ def ends(tmp_path_factory):
         return {"data": str(data), "out": str(top / out), "settings": {**SETTINGS, **more.pop("settings", {})}, **more}
 
     seldom = {"save_minutes": 1000}  # a checkpoint after each epoch only
+    half = {**seldom, "precision": "bfloat16", "epochs": 1}
     groups = [
         [job("unbroken")],
         [job("step", die=["step", 5], settings=seldom)],  # in the third step, before the first checkpoint
@@ -41,13 +42,16 @@ def ends(tmp_path_factory):
         [job("asked", settings=seldom)],
         [job("group", die=["group", 5], settings={**seldom, "workers": 2, "cache": 0.0})],
         [job("group", settings=seldom)],
+        [job("half", settings=half)],
+        [job("half-killed", die=["step", 5], settings={**half, "save_minutes": 0})],
+        [job("half-killed", settings=half)],
     ]
     return top, run(groups)
 
 
 def test_the_kills_were_kills(ends):
     _, statuses = ends
-    wanted = [0, *[KILLED, KILLED, 0] * 3, 1, 0, 1, 0]
+    wanted = [0, *[KILLED, KILLED, 0] * 3, 1, 0, 1, 0, 0, KILLED, 0]
     assert [status for (status,) in statuses] == wanted
 
 
@@ -62,6 +66,13 @@ def test_losses_and_weights_are_those_of_the_unbroken_run(ends, how):
     assert (progress.epoch, progress.plateau, progress.sums) == (again.epoch, again.plateau, again.sums)
     for file in ("best.safetensors", "last.safetensors", "statistics.json"):
         assert (top / how / file).read_bytes() == (top / "unbroken" / file).read_bytes()
+
+
+def test_so_are_those_in_bfloat16(ends):
+    top, _ = ends
+    for file in ("steps.csv", "best.safetensors"):
+        assert (top / "half-killed" / file).read_bytes() == (top / "half" / file).read_bytes()
+    assert (top / "half" / "steps.csv").read_text() != (top / "unbroken" / "steps.csv").read_text()
 
 
 @pytest.mark.parametrize("how", ["step", "checkpoint", "row", "asked", "group"])

@@ -12,6 +12,8 @@ from itertools import count
 import numpy as np
 import pytest
 import torch
+from test_data_imagenet import KIT, make_kit
+from test_data_imagenet import val as val_name
 from train_photos import COLOURS, TINY, photo, photo_set
 
 from vggfeat import weights
@@ -190,6 +192,25 @@ def test_the_rate_is_divided_and_the_run_ends(data, tmp_path):
     result = train(data, tmp_path / "run", **settings)
     assert result.finished == "the validation error stopped improving"
     assert [float(row["lr"]) for row in rows(tmp_path / "run" / "log.csv")] == pytest.approx([1e-3, 1e-3, 1e-4])
+
+
+def test_ilsvrcs_own_layout(tmp_path):
+    """Three of the synsets in train/, flat photos in val/ with the kit's ground truth, whose numbers are a trap."""
+    folders = {"n01440764": "red", "n02110185": "green", "n02119789": "blue"}
+    photo_set(tmp_path / "plain")
+    for synset, colour in folders.items():
+        shutil.copytree(tmp_path / "plain" / "train" / colour, tmp_path / "data" / "train" / synset)
+    truth = [KIT[synset] for synset in folders for _ in range(2)]
+    make_kit(tmp_path / "data", [*truth, KIT["n02100735"]], KIT)  # the last is of a class that isn't trained
+    for number, colour in enumerate([*(c for c in folders.values() for _ in range(2)), "red"], start=1):
+        name = val_name(number)
+        (tmp_path / "data" / "val").mkdir(exist_ok=True)
+        shutil.copy(tmp_path / "plain" / "val" / colour / f"{number % 2}.png", tmp_path / "data" / "val" / name)
+    result = train(tmp_path / "data", tmp_path / "run", **{**TINY, "epochs": 1})
+    assert weights.read(tmp_path / "run" / "best.safetensors").classes == ("tench", "Siberian husky", "kit fox")
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert (config["data"]["train"], config["data"]["val"], result.epochs) == (21, 6, 1)
+    assert "images left out, as their classes were not asked for: 1" in config["notes"]
 
 
 # ---- what it refuses
