@@ -54,6 +54,14 @@ def test_the_aggregation_named_at_the_extraction_is_the_default(tmp_path):
     assert load(path).X.shape == (1, 4)
 
 
+def test_the_aggregation_named_last_is_the_default(tmp_path):
+    path = write(tmp_path / "s", [record("a", [3, 4], [0, 2])])
+    before = Store(path).meta
+    write(path, [record("b", [3, 4], [0, 2])], agg="stack")
+    assert load(path).X.shape == (2, 4)
+    assert Store(path).meta == before | {"agg": "stack"}
+
+
 def test_any_tool_that_reads_parquet_reads_it(store):
     table = pq.read_table(store / "part-00000.parquet")
     assert table.column_names == ["path", "label", "width", "height", "q256", "q384"]

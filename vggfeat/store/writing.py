@@ -171,10 +171,11 @@ class Writer(Parts):
         """Take up what the folder holds; a new one gets its meta.json."""
         (self.path / f".ended-{self._mine}").unlink(missing_ok=True)
         if not (self.path / "meta.json").exists():
-            text = json.dumps(self.meta, indent=1) + "\n"
-            self._write(self.path / "meta.json", lambda file: file.write_text(text, encoding="utf-8"))
-        stored = files.read_meta(self.path)["fingerprint"]
-        files.check_fingerprint(self.path, stored, self.meta["fingerprint"])
+            self._write_meta(self.meta)
+        stored = files.read_meta(self.path)
+        files.check_fingerprint(self.path, stored["fingerprint"], self.meta["fingerprint"])
+        if self._alone and stored.get("agg") != self.meta["agg"]:  # how to read it, as was said last
+            self._write_meta(stored | {"agg": self.meta["agg"]})
         self._written: dict[str, str] = {}
         self._written_at = time.monotonic()
         if self._alone:
@@ -184,6 +185,10 @@ class Writer(Parts):
                 left_over.unlink(missing_ok=True)
             for part in files.parts(self.path):
                 _fresh(part, self.names)
+
+    def _write_meta(self, meta: dict[str, Any]) -> None:
+        text = json.dumps(meta, indent=1) + "\n"
+        self._write(self.path / "meta.json", lambda file: file.write_text(text, encoding="utf-8"))
 
     def settle(self) -> None:
         """Take up what others have left or written; only where this writer has the store to itself."""
