@@ -430,7 +430,7 @@ def many():
 def test_a_source_that_goes_down_ends_the_run_which_can_be_continued(tmp_path, many, describer, monkeypatch):
     whole = extract("memory://many", tmp_path / "whole", describer=describer)
     with monkeypatch.context() as patch:
-        patch.setattr(decoding, "FETCHES", 0)  # one after the other, so that it is known which are lost
+        patch.setattr(decoding, "FETCHES", 1)  # one after the other, so that it is known which are lost
         Down(patch, answers=10)
         with pytest.raises(DataError, match=r"41\.png: .*nor could the 31 files before it .*again to continue$"):
             extract("memory://many", tmp_path / "s", describer=describer, workers=1)
@@ -454,6 +454,8 @@ def test_many_are_fetched_at_once_and_few_decoded(tmp_path, describer, monkeypat
     together, decoding_now, most = threading.Barrier(8), [], []
 
     class Far:
+        far = True
+
         def fetch(self):
             together.wait(60)
             return png()

@@ -19,7 +19,7 @@ from vggfeat.errors import DataError, ImageError
 from vggfeat.sources import Fetched, Item, Unanswered
 
 AHEAD = 4  # images a worker
-FETCHES = 16  # more that are on their way from far away, which takes time and no processor
+FETCHES = 16  # on their way from far away at a time, which takes time and no processor
 LOST = 32  # files on end that a source listed and doesn't give
 BYTES_AHEAD = 2**30  # of decoded images that wait
 
@@ -45,7 +45,10 @@ class Decoded:
 
 
 class Decoder:
-    """Threads that prepare images for a describer: `workers` of them decode at a time, others may fetch."""
+    """Threads that prepare images for a describer: `workers` that decode, and some that fetch what is far away first.
+
+    Of all of them `workers` decode at a time.
+    """
 
     def __init__(self, describer: Describer, max_pixels: int, workers: int | None = None) -> None:
         local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))  # processes of torchrun on this machine
@@ -56,7 +59,7 @@ class Decoder:
         self._decoding, self._bytes, self._next = 0, 0, 0
         self._changed = Condition()  # one of these
         self._unanswered = 0
-        self._pool = ThreadPoolExecutor(workers + FETCHES, "decode")
+        self._near, self._far = ThreadPoolExecutor(workers, "decode"), ThreadPoolExecutor(FETCHES, "fetch")
 
     def __enter__(self) -> "Decoder":
         return self
@@ -65,15 +68,18 @@ class Decoder:
         with self._changed:
             self._next = sys.maxsize  # nobody waits for room any more
             self._changed.notify_all()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._near, self._far):
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def decode(self, items: Iterable[tuple[int, Item]]) -> Iterator[Decoded]:
         """In the order of the items. Raises DataError where a source is down."""
         pending: deque[tuple[int, Item, Future[Tensor]]] = deque()
         for number, (place, item) in enumerate(items):
-            pending.append((place, item, self._pool.submit(self._read, number, item)))
-            ahead = self._ahead + (FETCHES if isinstance(item.image, Fetched) else 0)
-            while len(pending) > ahead or (pending and self._bytes > BYTES_AHEAD):
+            far = getattr(item.image, "far", False)
+            pending.append((place, item, (self._far if far else self._near).submit(self._read, number, item)))
+            while len(pending) > (max(self._ahead, FETCHES) if far else self._ahead) or (
+                pending and self._bytes > BYTES_AHEAD
+            ):
                 yield self._result(*pending.popleft())
         while pending:
             yield self._result(*pending.popleft())

@@ -26,7 +26,10 @@ class Item:
 
 @runtime_checkable
 class Fetched(Protocol):
-    """The bytes of an image that lie in an archive or far away; read when, and where, the image is decoded."""
+    """The bytes of an image that lie in an archive or far away; read when, and where, the image is decoded.
+
+    One that has the attribute `far`, and it is true, may be fetched beside many others.
+    """
 
     def fetch(self) -> bytes:
         """Raises ImageError."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, ClassVar, NamedTuple
 from urllib.parse import unquote
 
 from vggfeat.errors import DataError, ImageError
@@ -36,6 +36,7 @@ class Remote:
     system: Any
     path: str
     listed: bool = False
+    far: ClassVar[bool] = True
 
     def __str__(self) -> str:
         return str(self.system.unstrip_protocol(self.path))
