@@ -75,11 +75,11 @@ class Decoder:
         """In the order of the items. Raises DataError where a source is down."""
         pending: deque[tuple[int, Item, Future[Tensor]]] = deque()
         for number, (place, item) in enumerate(items):
-            far = getattr(item.image, "far", False)
-            pending.append((place, item, (self._far if far else self._near).submit(self._read, number, item)))
-            while len(pending) > (max(self._ahead, FETCHES) if far else self._ahead) or (
-                pending and self._bytes > BYTES_AHEAD
-            ):
+            pool, ahead = self._near, self._ahead
+            if getattr(item.image, "far", False):
+                pool, ahead = self._far, max(self._ahead, FETCHES)
+            pending.append((place, item, pool.submit(self._read, number, item)))
+            while len(pending) > ahead or (pending and self._bytes > BYTES_AHEAD):
                 yield self._result(*pending.popleft())
         while pending:
             yield self._result(*pending.popleft())
