@@ -150,10 +150,9 @@ class Run:
             self._fresh.append(counts)
             self._failures += failures
             regular = (step + 1) % every == 0 or step + 1 == self.plan.steps
-            # what several processes do together they decide together, now and then
-            due, asked = (
-                self.ranks.any(self._due, self.stopper.asked) if regular or self.ranks.world == 1 else (False,) * 2
-            )
+            due = asked = False
+            if regular or self.ranks.world == 1:  # several processes decide together, and not in each step
+                due, asked = self.ranks.any(self._due, self.stopper.asked)
             if regular or due or asked:
                 self._look()
             if due or asked:

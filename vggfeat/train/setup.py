@@ -112,9 +112,8 @@ def _continued(folder: RunFolder, recipe: Recipe, sets: Sets, ranks: Ranks, data
         raise WeightsError(f"{folder.checkpoint}: {error}; remove it") from None
     if progress.finished and recipe.epochs > progress.epoch and not progress.plateau.over:
         progress = replace(progress, finished="")  # more epochs are asked for now
-    if (
-        not progress.finished and recipe.epochs <= progress.epoch
-    ):  # fewer, and what is begun of the next is left as it is
+    if not progress.finished and recipe.epochs <= progress.epoch:
+        # fewer are asked for than are begun: what there is of the next stays where it is
         progress = replace(progress, finished=f"{progress.epoch} epochs are done")
     return Setup(learner, colour, start, progress, about)
 
