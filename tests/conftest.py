@@ -1,6 +1,7 @@
 """Fixtures for all tests: the real photos and weights where they are at hand."""
 
 import os
+import signal
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -11,6 +12,10 @@ import pytest
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # the cores are shared among the workers; torch reads it when it is loaded
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A shell's background jobs ignore Ctrl-C, and so would all that the tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED = Path(os.environ.get("VGGFEAT_TEST_SHARED", Path(__file__).parents[2] / "shared"))
 
