@@ -111,6 +111,21 @@ def test_an_archive_that_is_mended_is_no_failure_any_more(tmp_path, describer):
     assert (len(store), store.failures) == (6, {})
 
 
+def test_what_a_list_names_itself_is_no_archive_that_was_mended(tmp_path, describer):
+    """A folder in a list is a failure each time, also if files within it follow, which are read much later."""
+    photo(tmp_path / "x" / "y.png")
+    for i in range(40):
+        photo(tmp_path / f"{i:02}.png", seed=i)
+    names = ["x", *(f"{i:02}.png" for i in range(40)), "x/y.png"]
+    (tmp_path / "list.txt").write_text("".join(f"{name}\n" for name in names))
+    for _ in range(2):
+        store = extract(tmp_path / "list.txt", tmp_path / "s", describer=describer, workers=1, part_size=4)
+        assert store.failures == {"x": "not a regular file"}
+        assert store.paths == names[1:]
+        for part in store.parts[:-1]:
+            part.unlink()  # so that there is work again between the two
+
+
 def test_decoded_images_wait_within_bounds(photos, describer, monkeypatch):
     """Eight workers, a slow reader, and room for two images: no more than two and those under way are decoded."""
     monkeypatch.setattr(decoding, "BYTES_AHEAD", 2 * 3 * 80 * 60)

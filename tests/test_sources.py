@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fsspec.implementations.http import HTTPFileSystem
 from PIL import Image
 
 from vggfeat import sources
@@ -445,8 +446,9 @@ def test_a_source_that_goes_down_ends_the_run_which_can_be_continued(tmp_path, m
 def test_of_a_list_each_file_is_tried_however_many_are_not_to_be_had(tmp_path, many, describer, monkeypatch):
     (tmp_path / "l.txt").write_text("".join(f"memory://many/{name}\n" for name in many))
     Down(monkeypatch, answers=0)
-    with pytest.raises(DataError, match="none of its 50 files could be read"):
-        extract(tmp_path / "l.txt", tmp_path / "s", describer=describer)
+    for source in (tmp_path / "l.txt", "memory://many/{00..49}.png"):  # braces count, and list nothing
+        with pytest.raises(DataError, match="none of its 50 files could be read"):
+            extract(source, tmp_path / f"{Path(source).suffix}s", describer=describer)
 
 
 def test_many_are_fetched_at_once_and_few_decoded(tmp_path, describer, monkeypatch):
@@ -547,6 +549,24 @@ def test_tars_and_lists_of_any_length_from_a_server_that_gives_no_pieces(tmp_pat
     put(tmp_path / "www" / "list.txt", "\n".join(lines).encode())
     assert (tmp_path / "www" / "list.txt").stat().st_size > 6 * 2**20
     assert names(f"{server}/list.txt") == lines
+
+
+def test_what_the_user_has_configured_holds_for_tars_too(tmp_path, server, monkeypatch):
+    """Such as the header that lets one in: fsspec reads it from its configuration."""
+    asked = []
+    opened = HTTPFileSystem.open
+
+    def open_(self, *arguments, **options):
+        asked.append(self.client_kwargs.get("headers"))
+        return opened(self, *arguments, **options)
+
+    monkeypatch.setattr(HTTPFileSystem, "open", open_)
+    monkeypatch.setitem(fsspec.config.conf, "http", {"client_kwargs": {"headers": {"Authorization": "Bearer x"}}})
+    tar(tmp_path / "www" / "t.tar", [("a.png", png())])
+    put(tmp_path / "www" / "list.txt", b"t.tar\n")
+    assert names(f"{server}/t.tar") == ["t.tar/a.png"]
+    assert names(f"{server}/list.txt") == ["t.tar/a.png"]
+    assert asked == [{"Authorization": "Bearer x"}] * 3
 
 
 def test_names_from_the_web_are_those_of_the_folder(tmp_path, server):

@@ -2,7 +2,8 @@
 (Appendix B). Plain numpy, so that stored descriptors can be aggregated without torch or a GPU.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from operator import index
 from typing import Literal
 
 import numpy as np
@@ -13,6 +14,17 @@ Aggregation = Literal["stack", "mean", "max"]
 Normalisation = Literal["l2", "per-scale", "none"]
 AGGREGATIONS = ("stack", "mean", "max")
 NORMALISATIONS = ("l2", "per-scale", "none")
+
+
+def whole(scales: Iterable[int]) -> tuple[int, ...]:
+    """The scales as a tuple of int; raises UsageError for what isn't whole, or stands there twice."""
+    try:
+        chosen = tuple(index(q) for q in scales)
+    except TypeError as error:
+        raise UsageError(f"scales must be whole numbers, such as (256, 384, 512), not {scales!r}") from error
+    if len(set(chosen)) < len(chosen):
+        raise UsageError(f"a scale is given twice: {','.join(map(str, chosen))}")
+    return chosen
 
 
 def l2_normalise(x: np.ndarray) -> np.ndarray:

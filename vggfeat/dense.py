@@ -5,6 +5,7 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
+from vggfeat.aggregate import whole
 from vggfeat.errors import UsageError
 from vggfeat.nets import FC_WINDOW, TOPS, VGG, Top
 
@@ -47,13 +48,12 @@ def smallest_q(top: Top, ceil: bool = False) -> int:
 
 
 def check_scales(scales: tuple[int, ...], top: Top, ceil: bool = False) -> None:
-    """Raises UsageError for a top that doesn't exist, for no scale, or one too small for `top`."""
+    """Raises UsageError for a top that doesn't exist, for no scale, one given twice, or too small for `top`."""
     if top not in TOPS:
         raise UsageError(f"no layer {top!r}; take one of {', '.join(TOPS)}")
     if not scales:
         raise UsageError("no scale given; the paper's are 256,384,512")
-    if len(set(scales)) < len(scales):
-        raise UsageError(f"a scale is given twice: {','.join(map(str, scales))}")
+    whole(scales)
     smallest = smallest_q(top, ceil)
     for q in scales:
         if q < smallest:

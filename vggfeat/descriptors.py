@@ -12,10 +12,10 @@ import numpy as np
 from torch import Tensor
 
 from vggfeat import images
-from vggfeat.aggregate import Aggregation, Normalisation, aggregate, fuse
+from vggfeat.aggregate import Aggregation, Normalisation, aggregate, fuse, whole
 from vggfeat.errors import UsageError
 from vggfeat.images import Source
-from vggfeat.passes import Passes, Precision, whole
+from vggfeat.passes import Passes, Precision
 
 Layer = Literal["fc7", "fc6", "pool5"]
 

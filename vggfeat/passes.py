@@ -5,7 +5,6 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
-from operator import index
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from vggfeat import images
 from vggfeat import weights as weights_of
+from vggfeat.aggregate import whole
 from vggfeat.dense import check_scales, dense, spatial_mean
 from vggfeat.devices import Cpu, Gpu, find_device, float32_as
 from vggfeat.errors import ImageError, UsageError, VggfeatError
@@ -259,14 +259,6 @@ class Passes:
                 f"{self.device} has not enough memory for a whole batch, of {width}x{height}, and smaller ones would "
                 "change the last bits: make room on it, take another precision, or leave out --deterministic"
             ) from error
-
-
-def whole(scales: Iterable[int]) -> tuple[int, ...]:
-    """The scales as a tuple of int; raises UsageError for what isn't whole."""
-    try:
-        return tuple(index(q) for q in scales)
-    except TypeError as error:
-        raise UsageError(f"scales must be whole numbers, such as (256, 384, 512), not {scales!r}") from error
 
 
 def widest(plan: Sequence[Layer]) -> float:

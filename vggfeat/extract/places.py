@@ -41,7 +41,8 @@ class Todo:
         failures: dict[str, str] | None = None,
     ) -> None:
         self._items, self._names, self._part_size, self._share = items, names, part_size, share
-        self._failures = failures or {}
+        self._failures = failures if failures is not None else {}
+        self._stale = set(self._failures)
         self.skipped = 0
 
     def __iter__(self) -> Iterator[tuple[int, Item]]:
@@ -56,9 +57,12 @@ class Todo:
                 self.skipped += 1
 
     def _mend(self, path: str) -> None:
-        while self._failures and "/" in path:
+        self._stale.discard(path)  # an item of its own, whose result decides
+        while self._stale and "/" in path:
             path = path.rpartition("/")[0]
-            self._failures.pop(path, None)
+            if path in self._stale:
+                self._stale.remove(path)
+                self._failures.pop(path, None)
 
 
 def _storable(item: Item) -> Item:

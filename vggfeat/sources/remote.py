@@ -180,11 +180,11 @@ def _unquoted(name: str, path: str) -> str:
     return unquote(name) if is_address(path) else name
 
 
-def _file(system: Any, path: str, name: str) -> Iterator[Item]:
+def _file(system: Any, path: str, name: str, listed: bool = True) -> Iterator[Item]:
     if shards.is_shard(name):
         yield from _shard(Remote(system, path), name)
     else:
-        yield Item(name, Remote(system, path, listed=True), name.split("/")[0] if "/" in name else None)
+        yield Item(name, Remote(system, path, listed), name.split("/")[0] if "/" in name else None)
 
 
 def _shard(image: Remote, name: str) -> Iterator[Item]:
@@ -202,11 +202,11 @@ def _front_to_back(system: Any, path: str) -> IO[bytes]:
     if not is_address(path):
         found: IO[bytes] = system.open(path, "rb")
         return found
-    import fsspec
     from aiohttp import ClientTimeout
 
     patience = ClientTimeout(total=None, sock_read=SILENT_SECONDS)
-    patient = fsspec.filesystem("http", use_listings_cache=False, client_kwargs={"timeout": patience})
+    client = {"client_kwargs": {**system.client_kwargs, "timeout": patience}}  # besides what the user has configured
+    patient = type(system)(**(system.storage_options | client))
     return io.BufferedReader(_Raw(patient.open(path, "rb", block_size=0)), BUFFER)
 
 
@@ -235,11 +235,12 @@ def _matching(address: str) -> Iterator[Item]:
     for text in patterns.expand(address):
         system, path = _reach(text)
         with _asked(text):
-            matches = _matches(system, path) if "*" in path else [path]
+            listed = "*" in path  # braces alone only count
+            matches = _matches(system, path) if listed else [path]
         root = _reach(base)[1]
         for match in matches:
             found = True
-            yield from _file(system, match, _relative(match, root))
+            yield from _file(system, match, _relative(match, root), listed)
     if not found:
         raise DataError(f"{address}: matches no file")
 

@@ -1,16 +1,15 @@
 """Stores as a matrix: scales aggregated, nets fused, in memory or in a file."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from operator import index
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from vggfeat.aggregate import Aggregation, Normalisation, aggregate, fuse
+from vggfeat.aggregate import Aggregation, Normalisation, aggregate, fuse, whole
 from vggfeat.errors import StoreError, UsageError
 from vggfeat.store import files
 from vggfeat.store.reading import Store
@@ -77,7 +76,7 @@ class Selection:
         self._agg: Aggregation = agg or self.meta.get("agg", "mean")
         self._normalize: Normalisation = normalize
         aggregate([np.zeros((1, 1))], self._agg, normalize)  # complains of a wrong word before the work
-        chosen_scales = _whole(scales)
+        chosen_scales = whole(scales) if scales is not None else ()
         self._scales = [_chosen_scales(store, chosen_scales) for store in self._stores]
         self._rows = self._choose(rows)
         dims = [_dim(store, chosen) for store, chosen in zip(self._stores, self._scales, strict=True)]
@@ -128,17 +127,6 @@ class Selection:
         finally:
             temporary.unlink(missing_ok=True)
         return np.load(file, mmap_mode="r" if self.shape[0] else None)
-
-
-def _whole(scales: Iterable[int] | None) -> tuple[int, ...]:
-    """Raises UsageError for what can't be scales."""
-    try:
-        chosen = tuple(index(q) for q in scales) if scales is not None else ()
-    except TypeError as error:
-        raise UsageError(f"scales must be whole numbers, such as (256, 384), not {scales!r}") from error
-    if len(set(chosen)) < len(chosen):
-        raise UsageError(f"a scale is given twice: {','.join(map(str, chosen))}")
-    return chosen
 
 
 def _chosen_scales(store: Store, scales: tuple[int, ...]) -> Sequence[int]:
