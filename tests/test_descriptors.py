@@ -17,11 +17,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import vggfeat
-from vggfeat import devices, weights
+from vggfeat import weights
+from vggfeat.engine import devices
 from vggfeat.descriptors import Describer
 from vggfeat.errors import ImageError, UsageError, VggfeatError, WeightsError
 from vggfeat.images import rescale
-from vggfeat.passes import PRECISIONS, DenseNet
+from vggfeat.engine.passes import PRECISIONS, DenseNet
 from vggfeat.weights import OXFORD, TORCHVISION, Preprocessing
 
 Weights = Callable[..., Path]

@@ -8,7 +8,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models.vgg import cfgs as torchvision_cfgs
 
-from vggfeat.dense import dense
+from vggfeat.engine.dense import dense
 from vggfeat.errors import UsageError
 from vggfeat.nets import (
     CONFIGS,
@@ -21,7 +21,7 @@ from vggfeat.nets import (
     tensor_shapes,
     weight_layers,
 )
-from vggfeat.tables import tables_1_and_2
+from vggfeat.nets.text import tables_1_and_2
 
 PARAMETERS = {
     "A": 132_863_336,

@@ -9,8 +9,6 @@ Importing the package imports neither torch nor numpy: each public name is fetch
 """
 
 import importlib
-import sys
-from types import ModuleType
 from typing import Any
 
 __version__ = "0.1.0"
@@ -18,8 +16,10 @@ __version__ = "0.1.0"
 _HOME = {
     "describe": "descriptors",
     "Describer": "descriptors",
+    "DescriptorSpec": "spec",
+    "clear_cache": "descriptors",
     "VGGDescriptor": "transformer",
-    "extract": "extract",
+    "extract": "extraction",
     "load": "store",
     "VggfeatError": "errors",
     "UsageError": "errors",
@@ -42,14 +42,3 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
-
-
-class _Package(ModuleType):
-    """Importing the module vggfeat.extract would set the attribute `vggfeat.extract`, which is the function."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if not (name in _HOME and isinstance(value, ModuleType)):
-            super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package

@@ -1,48 +1,59 @@
-"""From the descriptors of single scales to the descriptor of an image: stacking or pooling, L2, fusion
-(Appendix B). Plain numpy, so that stored descriptors can be aggregated without torch or a GPU.
+"""From the descriptors of single scales to the descriptor of an image: aggregation, L2 normalisation, fusion
+(Appendix B). Plain numpy, so that stored descriptors are aggregated without torch or a GPU.
 """
 
-from collections.abc import Iterable, Sequence
-from operator import index
-from typing import Literal
+from collections.abc import Sequence
 
 import numpy as np
 
-from vggfeat.errors import UsageError
+from vggfeat.spec import Aggregation, Normalisation, check_choice
 
-Aggregation = Literal["stack", "mean", "max"]
-Normalisation = Literal["l2", "per-scale", "none"]
-AGGREGATIONS = ("stack", "mean", "max")
-NORMALISATIONS = ("l2", "per-scale", "none")
-
-
-def whole(scales: Iterable[int]) -> tuple[int, ...]:
-    """The scales as a tuple of int; raises UsageError for what isn't whole, or stands there twice."""
-    try:
-        chosen = tuple(index(q) for q in scales)
-    except TypeError as error:
-        raise UsageError(f"scales must be whole numbers, such as (256, 384, 512), not {scales!r}") from error
-    if len(set(chosen)) < len(chosen):
-        raise UsageError(f"a scale is given twice: {','.join(map(str, chosen))}")
-    return chosen
+__all__ = ["aggregate", "fuse", "l2_normalise"]
 
 
 def l2_normalise(x: np.ndarray) -> np.ndarray:
-    """Rows of (N, dim) scaled to L2 norm 1; a row of zeros stays zero."""
+    """Scale the rows of a matrix to L2 norm 1.
+
+    Parameters
+    ----------
+    x : ndarray, shape (N, dim)
+
+    Returns
+    -------
+    ndarray, shape (N, dim)
+        A row of zeros stays zero.
+    """
     norm = np.linalg.norm(x, axis=1, keepdims=True)
     return x / np.where(norm == 0, 1, norm)
 
 
 def aggregate(scales: Sequence[np.ndarray], agg: Aggregation = "mean", normalize: Normalisation = "l2") -> np.ndarray:
-    """One matrix from the (N, C) matrices of S scales: (N, S * C) for stack, (N, C) for mean and max.
+    """Aggregate the descriptors of several scales.
 
-    normalize: "l2" once at the end (the paper), "per-scale" each scale and then the end, "none".
-    Raises UsageError for another word.
+    Parameters
+    ----------
+    scales : sequence of S ndarrays, shape (N, C)
+        The descriptors at each scale, not normalised.
+    agg : {"mean", "max", "stack"}
+        Aggregation over the scales.
+    normalize : {"l2", "per-scale", "none"}
+        L2 normalisation: once at the end (as in the paper), of each scale and at the end, or none.
+
+    Returns
+    -------
+    ndarray, shape (N, C), or (N, S * C) for "stack"
+
+    Raises
+    ------
+    UsageError
+        If `agg` or `normalize` is unknown.
+
+    References
+    ----------
+    Appendix B, "Evaluation on VOC-2007 and VOC-2012" and "on Caltech-101 and Caltech-256".
     """
-    if agg not in AGGREGATIONS:
-        raise UsageError(f"no aggregation {agg!r}; take one of {', '.join(AGGREGATIONS)}")
-    if normalize not in NORMALISATIONS:
-        raise UsageError(f"no normalisation {normalize!r}; take one of {', '.join(NORMALISATIONS)}")
+    check_choice("aggregation", agg, Aggregation)
+    check_choice("normalisation", normalize, Normalisation)
     if normalize == "per-scale":
         scales = [l2_normalise(x) for x in scales]
     if agg == "stack":
@@ -53,9 +64,18 @@ def aggregate(scales: Sequence[np.ndarray], agg: Aggregation = "mean", normalize
 
 
 def fuse(nets: Sequence[np.ndarray], normalize: Normalisation = "l2") -> np.ndarray:
-    """Late fusion: the (N, dim) descriptors of several nets side by side, the whole scaled to norm 1.
+    """Stack the descriptors of several nets (late fusion).
 
-    The nets' descriptors come normalised from `aggregate`, so that each has the same say.
+    Parameters
+    ----------
+    nets : sequence of ndarrays, shape (N, dim)
+        The descriptors of each net, normalised by `aggregate` so that all nets weigh the same.
+    normalize : {"l2", "per-scale", "none"}
+        "none" leaves the stack as it is; otherwise it is scaled to norm 1.
+
+    Returns
+    -------
+    ndarray, shape (N, sum of dims)
     """
     x = nets[0] if len(nets) == 1 else np.concatenate(nets, axis=1)
     return x if normalize == "none" or len(nets) == 1 else l2_normalise(x)

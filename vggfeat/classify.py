@@ -1,67 +1,66 @@
 """Classification (Sect. 3.2): score maps of whole images, averaged over places, mirror images, scales and nets."""
 
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from vggfeat.descriptors import SCALES, is_image
+from vggfeat._util.options import takes
+from vggfeat.descriptors import Describer, is_image
 from vggfeat.errors import UsageError, WeightsError
 from vggfeat.images import Source
-from vggfeat.passes import Passes, Precision
+from vggfeat.spec import PosteriorSpec
 from vggfeat.weights import class_names
+
+__all__ = ["TOP", "Classifier", "Prediction", "classify"]
 
 TOP = 5
 
 
 class Prediction(NamedTuple):
-    """A class by name, its place among fc8's outputs, and its probability in 0..1."""
+    """A class by name, its index among the outputs of fc8, and its probability in 0..1."""
 
     name: str
     place: int
     probability: float
 
 
-class Classifier(Passes):
+class Classifier:
     """Turns images into posteriors over the classes of one or several nets.
 
     A net's score map for the whole uncropped image is averaged over space and goes through the soft-max; these
-    posteriors are averaged with those of the mirror image, then over scales, then over nets (Sect. 3.2, 4.3,
-    4.5). The parameters are Describer's. `names` are the classes', in the order of the posteriors; "class 17"
-    where nobody tells.
+    posteriors are averaged with those of the mirrored image, then over scales, then over nets (Sect. 3.2, 4.3, 4.5).
 
-    Raises UsageError for arguments that can't be meant; WeightsError for weights without fc8, and for nets whose
-    classes are not the same.
+    Parameters
+    ----------
+    net, scales, weights, mirror, device, precision, ceil
+        See `NetSpec`.
+    spec : PosteriorSpec
+        All of these as one object, instead of them.
+
+    Attributes
+    ----------
+    names : tuple of str
+        The classes, in the order of the posteriors; "class 17" if the weights don't name them.
+
+    Raises
+    ------
+    UsageError
+        If an argument is invalid.
+    WeightsError
+        If the weights lack fc8, or if the nets have different classes.
     """
 
-    def __init__(
-        self,
-        net: str | None = None,
-        *,
-        scales: Sequence[int] = SCALES,
-        weights: str | Path = "auto",
-        mirror: bool = True,
-        device: str = "auto",
-        precision: Precision = "auto",
-        ceil: bool = False,
-    ) -> None:
-        super().__init__(
-            net,
-            scales=scales,
-            layer="fc8",
-            weights=weights,
-            mirror=mirror,
-            device=device,
-            precision=precision,
-            ceil=ceil,
-        )
-        first, *others = (class_names(net.weights) or self._numbers(net.dim) for net in self.nets)
-        for other, dense in zip(others, self.nets[1:], strict=True):
+    @takes(spec=PosteriorSpec, positional=["net"])
+    def __init__(self, *, spec: PosteriorSpec) -> None:
+        self.describer = Describer(spec=spec)
+        nets = self.describer.engine.nets
+        first, *others = (class_names(net.weights) or self._numbers(net.dim) for net in nets)
+        for other, net in zip(others, nets[1:], strict=True):
             if other != first:
                 raise WeightsError(
-                    f"{dense.weights.path} and {self.nets[0].weights.path} have other classes: "
-                    "only posteriors over the same ones can be averaged"
+                    f"{net.weights.path} and {nets[0].weights.path} have different classes: "
+                    "only posteriors over the same classes can be averaged"
                 )
         self.names = first
 
@@ -70,22 +69,43 @@ class Classifier(Passes):
         return tuple(f"class {i}" for i in range(outputs))
 
     def posteriors(self, image: Source | Iterable[Source]) -> np.ndarray:
-        """float32 (classes,) for one image, (N, classes) for a list of N; each row sums to 1.
+        """Compute the posteriors of one image or several.
 
-        Raises ImageError, naming the file, for the first image that can't be classified.
+        Parameters
+        ----------
+        image : as for `describe`
+
+        Returns
+        -------
+        ndarray, float32, shape (classes,) for one image, (N, classes) for several
+            Each row sums to 1.
+
+        Raises
+        ------
+        ImageError
+            If an image cannot be read; the message names the file.
         """
         if is_image(image):
             return self.posteriors([image])[0]
-        rows = dict(self.stream((i, self.prepare(one)) for i, one in enumerate(image)))
+        prepared = ((i, self.describer.prepare(one)) for i, one in enumerate(image))
+        rows = dict(self.describer.stream(prepared))
         matrix = np.zeros((len(rows), len(self.names)), np.float32)
         for i, nets in rows.items():
             matrix[i] = np.mean([scales.mean(axis=0) for scales in nets], axis=0)
         return matrix
 
     def predict(self, images: Iterable[Source], top: int = TOP) -> list[list[Prediction]]:
-        """The `top` likeliest classes of each image, the likeliest first; of equal ones the first."""
+        """Find the `top` most probable classes of each image, the most probable first; of equal ones the first.
+
+        Raises
+        ------
+        UsageError
+            If `top` is below 1.
+        ImageError
+            If an image cannot be read; the message names the file.
+        """
         if top < 1:
-            raise UsageError(f"the {top} likeliest classes can't be meant; take 1 or more")
+            raise UsageError(f"top must be 1 or more, not {top}")
         matrix = self.posteriors(list(images))
         order = np.argsort(-matrix, axis=1, kind="stable")[:, :top]
         return [
@@ -94,12 +114,25 @@ class Classifier(Passes):
         ]
 
 
-def classify(image: Source | Iterable[Source], *, top: int = TOP, **options: Any) -> Any:
-    """The likeliest classes of an image: a list of Predictions; for a list of images a list of such lists.
+@takes(spec=PosteriorSpec)
+def classify(image: Source | Iterable[Source], *, top: int = TOP, spec: PosteriorSpec) -> Any:
+    """Classify one image or several.
 
-    The options are Classifier's.
+    Parameters
+    ----------
+    image : as for `describe`
+    top : int
+        How many classes of each image.
+    net, scales, weights, mirror, device, precision, ceil
+        See `NetSpec`.
+    spec : PosteriorSpec
+        All of these as one object, instead of them.
+
+    Returns
+    -------
+    list of Prediction for one image, list of such lists for several
     """
-    classifier = Classifier(**options)
+    classifier = Classifier(spec=spec)
     if is_image(image):
         return classifier.predict([image], top)[0]
     return classifier.predict(image, top)

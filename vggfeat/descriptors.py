@@ -1,119 +1,178 @@
 """The Appendix B descriptor: images -> one descriptor a scale -> aggregation -> L2."""
 
-from collections.abc import Iterable, Sequence
-from copy import copy
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, replace
 from functools import lru_cache
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from vggfeat import images
-from vggfeat.aggregate import Aggregation, Normalisation, aggregate, fuse, whole
-from vggfeat.errors import UsageError
+from vggfeat._util.options import takes
+from vggfeat.aggregate import aggregate, fuse
+from vggfeat.engine import Engine, View, Whole
+from vggfeat.engine.batching import K
+from vggfeat.errors import ImageError
 from vggfeat.images import Source
-from vggfeat.passes import Passes, Precision
+from vggfeat.spec import DescriptorSpec, NetSpec, PosteriorSpec
 
-Layer = Literal["fc7", "fc6", "pool5"]
-
-LAYERS = ("fc7", "fc6", "pool5")
-SCALES = (256, 384, 512)  # Appendix B, Caltech; the five scales of VOC gain 0.3 %
+__all__ = ["Describer", "clear_cache", "describe"]
 
 
-class Describer(Passes):
+class Describer:
     """Turns images into VGG descriptors (Appendix B).
 
     Parameters
     ----------
-    net : "A", "A-LRN", "B", "C", "D", "E", or two with a comma, "D,E": their descriptors are stacked (late
-        fusion). None: the weights' own net, D where nothing says more.
-    scales : smallest sides Q to which each image is rescaled, in pixels.
-    agg : "mean" or "max" over scales, or "stack" (S times the dimension).
-    layer : "fc7", "fc6" or "pool5", after its ReLU.
-    weights : a name of the registry, a file, or "auto"; with several nets one for all, or one each with
-        commas.
-    mirror : average with the mirror image's descriptor.
-    normalize : "l2" once at the end, "per-scale" for each scale and at the end, "none".
-    device : "auto", "cpu", "cuda", "cuda:1", ...
-    precision : "float32", "tf32", "bfloat16", "float16"; "auto" is float32.
-    ceil : round pooled sizes up, as Caffe does.
+    net, scales, agg, layer, weights, mirror, normalize, device, precision, ceil
+        See `DescriptorSpec` and `NetSpec`.
+    spec : DescriptorSpec or PosteriorSpec
+        All of these as one object, instead of them.
+    engine : Engine, optional
+        Nets that are loaded already, made for an equal net, layer, weights, mirror, device, precision and ceil.
+    view : View, optional
+        How each image is cut: `Whole()` (the default), `Grid(5)`, `Box()`.
+    facts : mapping, optional
+        What else the values depend on; it becomes part of the fingerprint.
+    task : str
+        What a progress bar says.
 
-    Raises UsageError for arguments that can't be meant, WeightsError where the weights don't serve.
+    Raises
+    ------
+    UsageError
+        If an argument is invalid.
+    WeightsError
+        If the weights are missing, damaged, or lack the layer.
+
+    Examples
+    --------
+    >>> describer = Describer(weights="slim", layer="pool5", scales=(64,))
+    >>> describer.describe(np.zeros((80, 100, 3), np.uint8)).shape
+    (96,)
+
+    References
+    ----------
+    Appendix B, "Generalisation of Very Deep Features".
     """
 
-    layers: tuple[str, ...] = LAYERS
-
+    @takes(spec=DescriptorSpec, positional=["net"])
     def __init__(
         self,
-        net: str | None = None,
         *,
-        scales: Sequence[int] = SCALES,
-        agg: Aggregation = "mean",
-        layer: Layer = "fc7",
-        weights: str | Path = "auto",
-        mirror: bool = True,
-        normalize: Normalisation = "l2",
-        device: str = "auto",
-        precision: Precision = "auto",
-        ceil: bool = False,
+        spec: DescriptorSpec | PosteriorSpec,
+        engine: Engine | None = None,
+        view: View | None = None,
+        facts: Mapping[str, Any] | None = None,
+        task: str = "describing",
     ) -> None:
-        if layer not in self.layers:
-            raise UsageError(f"no layer {layer!r}; take one of {', '.join(self.layers)}")
-        aggregate([np.zeros((1, 1))], agg, normalize)  # complains now about a wrong word, not after the work
-        super().__init__(
-            net,
-            scales=scales,
-            layer=layer,
-            weights=weights,
-            mirror=mirror,
-            device=device,
-            precision=precision,
-            ceil=ceil,
-        )
-        self.agg, self.normalize, self.layer = agg, normalize, layer
+        self.spec = spec
+        self.engine = engine or Engine.of(spec)
+        self.view: View = view or Whole()
+        self.facts, self.task = dict(facts or {}), task
 
     @property
     def dim(self) -> int:
         """Length of a descriptor."""
-        return sum(net.dim for net in self.nets) * (len(self.scales) if self.agg == "stack" else 1)
+        scales = len(self.spec.scales) if self.spec.agg == "stack" else 1
+        return sum(net.dim for net in self.engine.nets) * scales
 
-    @property
-    def task(self) -> str:
-        """What a progress bar says."""
-        return "describing"
+    def variant(self, engine: Engine | None = None, view: View | None = None, **changes: Any) -> "Describer":
+        """A describer with other settings that shares the loaded nets.
+
+        Parameters
+        ----------
+        engine : Engine, optional
+            Some of the nets; see `Engine.apart`.
+        view : View, optional
+        **changes
+            Fields of the spec: scales, agg, normalize.
+        """
+        return Describer(
+            spec=replace(self.spec, **changes),
+            engine=engine or self.engine,
+            view=view or self.view,
+            facts=self.facts,
+            task=self.task,
+        )
 
     def fingerprint(self) -> list[dict[str, Any]]:
-        """For each net, everything that decides the numbers of a single scale."""
+        """For each net, everything that decides the values of a single scale."""
         return [
             {
                 "net": net.weights.net,
                 "width": net.weights.width,
                 "weights_sha256": net.weights.sha256,
                 "preprocessing": asdict(net.weights.preprocessing),
-                "layer": self.layer,
-                "scales": list(self.scales),
-                "mirror": self.mirror,
-                "pooling": "ceil" if self.ceil else "floor",
-                "precision": self.precision,
+                "layer": self.spec.layer,
+                "scales": list(self.spec.scales),
+                "mirror": self.spec.mirror,
+                "pooling": "ceil" if self.spec.ceil else "floor",
+                "precision": self.engine.precision,
                 "rescaling": images.RESCALING,
+                **self.facts,
+                **self.view.facts(),
             }
-            for net in self.nets
+            for net in self.engine.nets
         ]
 
-    def apart(self) -> list["Describer"]:
-        """One describer a net, of the same settings; they share the nets."""
-        parts = [copy(self) for _ in self.nets]
-        for part, net in zip(parts, self.nets, strict=True):
-            part.nets = [net]
-        return parts
+    def prepare(self, image: Source, max_pixels: int = images.MAX_PIXELS) -> Tensor:
+        """Decode an image and check that it can be rescaled to each scale.
+
+        Returns
+        -------
+        Tensor, uint8, shape (3, H, W), RGB
+
+        Raises
+        ------
+        ImageError
+            If the image cannot be read or is too large; the message names the file.
+        """
+        tensor = torch.from_numpy(self.view.read(image, max_pixels)).permute(2, 0, 1)
+        for q in self.spec.scales:
+            try:
+                images.check_rescaled(tensor.shape[1], tensor.shape[2], q)
+            except ImageError as error:
+                named = f"{image}: {error}" if isinstance(image, str | Path) else str(error)
+                raise ImageError(named) from error
+        return tensor
+
+    def stream(self, prepared: Iterable[tuple[K, Tensor]]) -> Iterator[tuple[K, list[np.ndarray]]]:
+        """Describe a stream of prepared images; see `Engine.stream`.
+
+        Parameters
+        ----------
+        prepared : iterable of (key, Tensor)
+            Images from `prepare`.
+
+        Yields
+        ------
+        (key, list of ndarray, float32, shape (S, C))
+            The values at each of the S scales, one array for each net; not in the order of the input.
+        """
+        return self.engine.stream(prepared, self.spec.scales, self.view)
 
     def describe(self, image: Source | Iterable[Source], max_pixels: int = images.MAX_PIXELS) -> np.ndarray:
-        """float32 (dim,) for one image, (N, dim) for a list of N (or a uint8 array (N, H, W, 3)).
+        """Describe one image or several.
 
-        Raises ImageError, naming the file, for the first image that can't be described or has more pixels.
+        Parameters
+        ----------
+        image : path, bytes, file object, PIL image, array or tensor, or an iterable of these
+            Arrays are uint8 (H, W, 3) RGB or (H, W), or uint8 (N, H, W, 3) for N images; tensors uint8 (3, H, W).
+        max_pixels : int
+            An image that has more pixels is an error.
+
+        Returns
+        -------
+        ndarray, float32, shape (dim,) for one image, (N, dim) for several
+
+        Raises
+        ------
+        ImageError
+            If an image cannot be read or has too many pixels; the message names the file.
         """
         if is_image(image):
             return self.describe([image], max_pixels)[0]
@@ -122,10 +181,10 @@ class Describer(Passes):
             return np.zeros((0, self.dim), np.float32)
         ordered = [rows[i] for i in range(len(rows))]
         per_net = [
-            aggregate(list(np.stack([row[n] for row in ordered], axis=1)), self.agg, self.normalize)
-            for n in range(len(self.nets))
+            aggregate(list(np.stack([row[n] for row in ordered], axis=1)), self.spec.agg, self.spec.normalize)
+            for n in range(len(self.engine.nets))
         ]
-        return fuse(per_net, self.normalize)
+        return fuse(per_net, self.spec.normalize)
 
 
 def is_image(image: Source | Iterable[Source]) -> bool:
@@ -138,14 +197,51 @@ def is_image(image: Source | Iterable[Source]) -> bool:
 
 
 @lru_cache(maxsize=1)
-def _describer(options: tuple[tuple[str, Any], ...]) -> Describer:
-    return Describer(**dict(options))
+def _kept(spec: NetSpec) -> Describer:
+    return Describer(spec=spec)
 
 
-def describe(image: Source | Iterable[Source], **options: Any) -> np.ndarray:
-    """The VGG descriptor of an image: float32 (dim,); of a list of N: (N, dim). The options are Describer's.
+def clear_cache() -> None:
+    """Free the nets that `describe` keeps."""
+    _kept.cache_clear()
 
-    The net of the last call is kept, so that calling this in a loop loads it once.
+
+@takes(spec=DescriptorSpec)
+def describe(image: Source | Iterable[Source], *, spec: DescriptorSpec) -> np.ndarray:
+    """Describe one image or several.
+
+    The nets of the last call are kept, so that a loop of calls loads them once; `clear_cache` frees them.
+
+    Parameters
+    ----------
+    image : path, bytes, file object, PIL image, array or tensor, or an iterable of these
+        Arrays are uint8 (H, W, 3) RGB or (H, W), or uint8 (N, H, W, 3) for N images; tensors uint8 (3, H, W).
+    net, scales, agg, layer, weights, mirror, normalize, device, precision, ceil
+        See `DescriptorSpec` and `NetSpec`.
+    spec : DescriptorSpec
+        All of these as one object, instead of them.
+
+    Returns
+    -------
+    ndarray, float32, shape (dim,) for one image, (N, dim) for several
+        L2 norm 1, unless `normalize` is "none".
+
+    Raises
+    ------
+    UsageError
+        If an argument is invalid.
+    ImageError
+        If an image cannot be read; the message names the file.
+    WeightsError
+        If the weights are missing, damaged, or lack the layer.
+
+    Examples
+    --------
+    >>> describe(np.zeros((80, 100, 3), np.uint8), weights="slim", layer="pool5", scales=(64,)).shape
+    (96,)
+
+    References
+    ----------
+    Appendix B, "Generalisation of Very Deep Features".
     """
-    scales = whole(options.pop("scales", SCALES))
-    return _describer(tuple(sorted({**options, "scales": scales}.items()))).describe(image)
+    return _kept(spec).describe(image)

@@ -5,13 +5,14 @@ would not do: wherever one lies near the edge between two roundings, two right m
 """
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 import numpy as np
 
-from vggfeat.descriptors import LAYERS, Describer
+from vggfeat.descriptors import Describer
 from vggfeat.errors import WeightsError
 from vggfeat.nets import TOPS
+from vggfeat.spec import DescriptorLayer
 from vggfeat.weights import REGISTRY, Weights, resolve
 
 PROJECTIONS = 16
@@ -50,7 +51,7 @@ def signature(weights: Weights, layer: str, device: str = "auto") -> np.ndarray:
 
     The root mean square of what two signatures differ by estimates the distance of their descriptors.
     """
-    describer = Describer(weights.net, weights=weights.path, layer=layer, scales=SCALES, device=device)  # type: ignore[arg-type]
+    describer = Describer(weights.net, weights=weights.path, layer=layer, scales=SCALES, device=device)
     return _signs(describer.dim) @ describer.describe(picture())
 
 
@@ -69,7 +70,7 @@ def measure(file: str | Path, device: str = "auto") -> list[Measured]:
     weights = resolve(file, top="pool5")
     entry = REGISTRY.get((weights.lineage, weights.net))
     known = entry.golden if entry else {}
-    served = [layer for layer in TOPS[: TOPS.index(weights.top) + 1] if layer in LAYERS]
+    served = [layer for layer in TOPS[: TOPS.index(weights.top) + 1] if layer in get_args(DescriptorLayer)]
     proven = [layer for layer in served if layer in known][-1:]
     return [
         Measured(layer, signature(weights, layer, device), np.array(known[layer]) if layer in known else None)

@@ -22,7 +22,7 @@ Source: TypeAlias = Any
 # Only formats that decode without an outside program (EPS would start one) are tried.
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 
-MAX_PIXELS = 89_478_485  # of an image as it is read; where Pillow begins to suspect a decompression bomb
+MAX_PIXELS = 89_478_485  # of an image as it is read; from there on Pillow suspects a decompression bomb
 MAX_RESCALED_PIXELS = 2**23  # of an image after rescaling; conv1's maps then take 4 GiB each, with the mirror
 RESCALING = "bilinear, antialiased, longer side rounded half up"  # decides numbers: recorded with every store
 

@@ -1,49 +1,45 @@
 """VGG descriptors as a scikit-learn transformer."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from vggfeat.aggregate import Aggregation, Normalisation
-from vggfeat.descriptors import SCALES, Describer, Layer
+from vggfeat._util.options import with_parameters_of
+from vggfeat.descriptors import Describer
 from vggfeat.images import Source
-from vggfeat.passes import Precision
+from vggfeat.spec import DescriptorSpec
+
+__all__ = ["VGGDescriptor"]
 
 
 class VGGDescriptor(TransformerMixin, BaseEstimator):
-    """`Describer` as a transformer: X is a list of N images (paths, ...), the output float32 (N, dim).
+    """VGG descriptors as a scikit-learn transformer.
 
-    Works in a Pipeline and a ColumnTransformer, with clone and get_params; fit learns nothing. The
-    parameters are those of Describer. The net is loaded once, at the first transform, and is not pickled.
+    Works in a Pipeline and a ColumnTransformer, with clone and get_params; fit learns nothing. The nets are loaded
+    once, at the first transform, and are not pickled.
+
+    Parameters
+    ----------
+    net, scales, agg, layer, weights, mirror, normalize, device, precision, ceil
+        See `DescriptorSpec` and `NetSpec`.
+
+    Examples
+    --------
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.svm import LinearSVC
+    >>> model = make_pipeline(VGGDescriptor(net="D"), LinearSVC())  # images in, labels out
+
+    References
+    ----------
+    Appendix B, "Generalisation of Very Deep Features".
     """
 
-    def __init__(
-        self,
-        net: str | None = None,
-        *,
-        scales: Sequence[int] = SCALES,
-        agg: Aggregation = "mean",
-        layer: Layer = "fc7",
-        weights: str = "auto",
-        mirror: bool = True,
-        normalize: Normalisation = "l2",
-        device: str = "auto",
-        precision: Precision = "auto",
-        ceil: bool = False,
-    ) -> None:
-        self.net = net
-        self.scales = scales
-        self.agg = agg
-        self.layer = layer
-        self.weights = weights
-        self.mirror = mirror
-        self.normalize = normalize
-        self.device = device
-        self.precision = precision
-        self.ceil = ceil
+    @with_parameters_of(DescriptorSpec, positional=["net"])
+    def __init__(self, **options: Any) -> None:
+        self.__dict__.update(options)
 
     @cached_property
     def _describer(self) -> Describer:
@@ -56,16 +52,31 @@ class VGGDescriptor(TransformerMixin, BaseEstimator):
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in super().__getstate__().items() if name != "_describer"}
 
-    def fit(self, X: Any = None, y: Any = None) -> Self:
-        """Does nothing; the net is fixed."""
+    def fit(self, X: Any = None, y: Any = None) -> Self:  # noqa: ARG002  (scikit-learn's interface)
+        """Do nothing; the net is fixed."""
         return self
 
     def transform(self, X: Iterable[Source]) -> np.ndarray:
-        """N images -> float32 (N, dim). Raises ImageError, naming the file."""
+        """Describe N images.
+
+        Parameters
+        ----------
+        X : iterable of N images
+            Each as for `describe`.
+
+        Returns
+        -------
+        ndarray, float32, shape (N, dim)
+
+        Raises
+        ------
+        ImageError
+            If an image cannot be read; the message names the file.
+        """
         return self._describer.describe(list(X))
 
-    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """vggdescriptor0, vggdescriptor1, ..."""
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:  # noqa: ARG002
+        """Name the columns: vggdescriptor0, vggdescriptor1, ..."""
         return np.array([f"vggdescriptor{i}" for i in range(self._describer.dim)], dtype=object)
 
     def __sklearn_is_fitted__(self) -> bool:

@@ -18,11 +18,12 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
 
 import vggfeat
-from vggfeat import devices, nets, passes, weights
+from vggfeat import nets, weights
+from vggfeat.engine import devices, passes
 from vggfeat.descriptors import Describer
-from vggfeat.halves import computes_in
+from vggfeat.engine.layers.halves import computes_in
 from vggfeat.images import rescaled_size
-from vggfeat.passes import PRECISIONS
+from vggfeat.engine.passes import PRECISIONS
 from vggfeat.sources import Item
 from vggfeat.weights import native
 

@@ -19,10 +19,10 @@ import numpy as np
 import torch
 
 from vggfeat import bench, weights
-from vggfeat.dense import dense
+from vggfeat.engine.dense import dense
 from vggfeat.descriptors import Describer
 from vggfeat.images import rescale
-from vggfeat.passes import PRECISIONS
+from vggfeat.engine.passes import PRECISIONS
 
 
 def reference(found: weights.Weights, describer: Describer, files: list[Path], q: int) -> np.ndarray:

@@ -15,8 +15,8 @@ from unittest.mock import patch
 import torch
 
 from vggfeat.descriptors import Describer
-from vggfeat.extract.decoding import Decoder
-from vggfeat.passes import DenseNet, Passes
+from vggfeat.extraction.decoding import Decoder
+from vggfeat.engine.passes import DenseNet, Passes
 from vggfeat.store import Writer
 
 

@@ -10,13 +10,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vggfeat.aggregate import Aggregation
 from vggfeat.bench.benchmark import Benchmark
 from vggfeat.bench.probe import Evaluation
-from vggfeat.bench.stored import variant
 from vggfeat.bench.trial import Trial
-from vggfeat.descriptors import SCALES, Describer
-from vggfeat.passes import DenseNet
+from vggfeat.descriptors import Describer
+from vggfeat.engine.net import DenseNet
+from vggfeat.spec import SCALES, Aggregation
 
 AGGREGATED: tuple[Aggregation, ...] = ("mean", "max", "stack")
 
@@ -43,8 +42,8 @@ class Rung:
     def key(self) -> str:
         """The same for rungs with the same numbers."""
         one = self.describer
-        agg = one.agg if len(one.scales) > 1 else None
-        return json.dumps([one.fingerprint(), agg, one.normalize, self.box], sort_keys=True)
+        agg = one.spec.agg if len(one.spec.scales) > 1 else None
+        return json.dumps([one.fingerprint(), agg, one.spec.normalize, self.box], sort_keys=True)
 
 
 def middle(scales: Sequence[int]) -> int:
@@ -59,16 +58,17 @@ def ladder(benchmark: Benchmark, mirrored: Describer, unmirrored: Describer, box
     three, where there are more; all scales by mean, max, stack. Then the nets fused, by mean, max, stack. Last, where
     boxes are described too, the image only, aggregated as the result is.
     """
-    names = net_names(mirrored.nets)
-    for name, net, bare in zip(names, mirrored.nets, unmirrored.nets, strict=True):
-        of_net = variant(mirrored, nets=[net], agg="mean")
-        yield Rung(name, variant(unmirrored, nets=[bare], agg="mean"), box)
-        yield Rung(name, variant(of_net, scales=unmirrored.scales), box)
-        if len(mirrored.scales) > 1:
-            others = (q for q in mirrored.scales if q not in unmirrored.scales)
-            yield from (Rung(name, variant(of_net, scales=[q]), box) for q in others)
-            if set(mirrored.scales) > set(SCALES):
-                yield Rung(name, variant(of_net, scales=SCALES), box, ("three",))
+    names = net_names(mirrored.engine.nets)
+    scales, middle_one = mirrored.spec.scales, unmirrored.spec.scales
+    for name, net, bare in zip(names, mirrored.engine.apart(), unmirrored.engine.apart(), strict=True):
+        of_net = mirrored.variant(net, agg="mean")
+        yield Rung(name, unmirrored.variant(bare, agg="mean"), box)
+        yield Rung(name, of_net.variant(scales=middle_one), box)
+        if len(scales) > 1:
+            others = (q for q in scales if q not in middle_one)
+            yield from (Rung(name, of_net.variant(scales=(q,)), box) for q in others)
+            if set(scales) > set(SCALES):
+                yield Rung(name, of_net.variant(scales=SCALES), box, ("three",))
             yield from _aggregated(benchmark, name, of_net, box)
     fused = " & ".join(names)
     if len(names) > 1:
@@ -79,9 +79,9 @@ def ladder(benchmark: Benchmark, mirrored: Describer, unmirrored: Describer, box
 
 def _aggregated(benchmark: Benchmark, name: str, describer: Describer, box: bool) -> Iterator[Rung]:
     of_paper = benchmark.recipe.agg if benchmark.recipe else None
-    for agg in AGGREGATED if len(describer.scales) > 1 else AGGREGATED[:1]:
+    for agg in AGGREGATED if len(describer.spec.scales) > 1 else AGGREGATED[:1]:
         shows = (agg, name) if agg == of_paper else (agg,)
-        yield Rung(name, variant(describer, agg=agg), box, shows)
+        yield Rung(name, describer.variant(agg=agg), box, shows)
 
 
 def net_names(nets: Sequence[DenseNet]) -> list[str]:
@@ -114,10 +114,10 @@ def climb(
 
 
 def _row(benchmark: Benchmark, rung: Rung, text: str, evaluation: Evaluation) -> dict[str, Any]:
-    one = rung.describer
+    one = rung.describer.spec
     return {
         "row": text,
-        "net": "&".join(net.weights.net for net in one.nets),
+        "net": "&".join(net.weights.net for net in rung.describer.engine.nets),
         "layer": one.layer,
         "scales": list(one.scales),
         "agg": one.agg,
@@ -131,7 +131,7 @@ def _row(benchmark: Benchmark, rung: Rung, text: str, evaluation: Evaluation) ->
 
 
 def _text(benchmark: Benchmark, rung: Rung) -> str:
-    one = rung.describer
+    one = rung.describer.spec
     parts = [rung.net, f"Q={','.join(map(str, one.scales))}"]
     parts += [one.agg] if len(one.scales) > 1 else []
     parts += [] if one.mirror else ["no mirror image"]
@@ -140,7 +140,7 @@ def _text(benchmark: Benchmark, rung: Rung) -> str:
 
 def claim(benchmark: Benchmark, rung: Rung) -> str | None:
     """What the paper says of a rung: its figure, where it measured the very same, and its words."""
-    one, recipe = rung.describer, benchmark.recipe
+    one, recipe = rung.describer.spec, benchmark.recipe
     if recipe is None:
         return None
     words = [benchmark.claims[shown] for shown in rung.shows if shown in benchmark.claims]

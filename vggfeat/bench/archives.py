@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from zlib import error as ZlibError
 
-from vggfeat import fetch
+from vggfeat._util import fetch
+from vggfeat._util.progress import progress
 from vggfeat.data import ORIGINS, Archive, Origin
 from vggfeat.data import root as root_of
 from vggfeat.errors import DataError, UsageError
-from vggfeat.progress import progress
 
 MEMBERS = 200_000
 # Photos hardly shrink in an archive: one that grows more than this is a trap.

@@ -5,12 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from vggfeat.aggregate import Aggregation
 from vggfeat.bench.likeness import differences
 from vggfeat.bench.probe import Evaluation
 from vggfeat.bench.protocol import Protocol
 from vggfeat.bench.submission import Submission
 from vggfeat.data import ImageSet
+from vggfeat.spec import Aggregation
 
 
 @dataclass(frozen=True)

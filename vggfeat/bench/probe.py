@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from vggfeat._util.progress import progress
 from vggfeat.bench.protocol import Fold, Protocol, Splits
 from vggfeat.data import ImageSet
 from vggfeat.errors import DataError
-from vggfeat.progress import progress
 from vggfeat.svm import CS, LinearSVM, Progress, choose_C
 
 DEFAULT_SOLVER: str = LinearSVM().solver

@@ -9,19 +9,18 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from vggfeat import __version__
-from vggfeat.aggregate import Aggregation
+from vggfeat._util.fetch import cache_dir
 from vggfeat.bench.ablation import Measured, Rung, climb, ladder, middle
 from vggfeat.bench.benchmark import Benchmark, Evidence, Recipe, Result
 from vggfeat.bench.precision import test_fold
 from vggfeat.bench.probe import DEFAULT_SOLVER, Evaluation
 from vggfeat.bench.protocol import Fold, Splits, used_rows
 from vggfeat.bench.splitfile import read_splits, write_splits
-from vggfeat.bench.stored import variant
 from vggfeat.bench.trial import Trial
 from vggfeat.data import ImageSet
 from vggfeat.descriptors import Describer
 from vggfeat.errors import DataError, UsageError
-from vggfeat.fetch import cache_dir
+from vggfeat.spec import Aggregation
 from vggfeat.svm import SOLVERS
 
 
@@ -136,10 +135,10 @@ def _sent(benchmark: Benchmark, images: ImageSet, out: Path, comp: int | None) -
 def _rungs(trial: Trial, choices: Choices, asked: Rung) -> list[Rung]:
     """The rungs of the ablation, with the stores that they are read from filled."""
     mirrored, bare = (
-        asked.describer if asked.describer.mirror == mirror else choices.describer(trial.benchmark, mirror=mirror)
+        asked.describer if asked.describer.spec.mirror == mirror else choices.describer(trial.benchmark, mirror=mirror)
         for mirror in (True, False)
     )
-    bare = variant(bare, scales=[middle(bare.scales)])
+    bare = bare.variant(scales=(middle(bare.spec.scales),))
     for one in (mirrored, bare):
         trial.fill(one, asked.box)
     return list(ladder(trial.benchmark, mirrored, bare, asked.box))
@@ -205,16 +204,17 @@ def _folds(benchmark: Benchmark, images: ImageSet, file: str | Path | None, numb
 
 
 def _config(trial: Trial, describer: Describer, background: bool, box: bool) -> dict[str, Any]:
+    spec, engine = describer.spec, describer.engine
     return {
-        "net": "&".join(n.weights.net for n in describer.nets),
-        "layer": describer.layer,
-        "scales": list(describer.scales),
-        "agg": describer.agg,
-        "mirror": describer.mirror,
-        "normalize": describer.normalize,
-        "pooling": "ceil" if describer.ceil else "floor",
-        "precision": describer.precision,
-        "device": str(describer.device),
+        "net": "&".join(n.weights.net for n in engine.nets),
+        "layer": spec.layer,
+        "scales": list(spec.scales),
+        "agg": spec.agg,
+        "mirror": spec.mirror,
+        "normalize": spec.normalize,
+        "pooling": "ceil" if spec.ceil else "floor",
+        "precision": engine.precision,
+        "device": str(engine.device),
         "solver": trial.solver or DEFAULT_SOLVER,
         **({"background": background} if trial.benchmark.background else {}),
         **({"box": box} if trial.benchmark.boxes else {}),
@@ -241,7 +241,7 @@ def _result(
         paper=trial.benchmark.paper,
         paper_std=dict(trial.benchmark.paper_std),
         config=config,
-        weights=[{"name": n.weights.name, "sha256": n.weights.sha256} for n in describer.nets],
+        weights=[{"name": n.weights.name, "sha256": n.weights.sha256} for n in describer.engine.nets],
         timing=timing,
         notes=notes,
         version=__version__,

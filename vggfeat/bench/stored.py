@@ -7,23 +7,21 @@ return an image is decoded once for each scale, in threads beside the net, which
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from copy import copy
+from collections.abc import Iterable, Iterator
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from torch import Tensor
 
-from vggfeat import images as reading
-from vggfeat.aggregate import Aggregation, aggregate, fuse
+from vggfeat.aggregate import aggregate, fuse
 from vggfeat.bench.protocol import shared_image
 from vggfeat.data import ImageSet
 from vggfeat.descriptors import Describer
-from vggfeat.errors import DataError, ImageError
-from vggfeat.extract import Item, extract
-from vggfeat.passes import DenseNet
+from vggfeat.engine import Box, Region, View, Whole
+from vggfeat.errors import DataError
+from vggfeat.extraction.run import extract
+from vggfeat.sources import Item
 from vggfeat.store import load
 
 
@@ -49,26 +47,11 @@ def descriptors(
     found[rows] = True
     for columns in _parts(images, rows, describer, stores, box):
         scales, there = zip(*map(_read, columns), strict=True)
-        parts.append(aggregate(scales, describer.agg, describer.normalize))
+        parts.append(aggregate(scales, describer.spec.agg, describer.spec.normalize))
         found[rows] &= np.all(there, axis=0)
     X = np.zeros((len(images), sum(part.shape[1] for part in parts)), np.float32)
-    X[rows] = fuse(parts, describer.normalize)
+    X[rows] = fuse(parts, describer.spec.normalize)
     return X, found
-
-
-def variant(
-    describer: Describer,
-    *,
-    nets: Sequence[DenseNet] | None = None,
-    scales: Sequence[int] | None = None,
-    agg: Aggregation | None = None,
-) -> Describer:
-    """A describer of the same settings but these; the two share their nets."""
-    other = copy(describer)
-    other.nets = list(nets or describer.nets)
-    other.scales = tuple(scales or describer.scales)
-    other.agg = agg or describer.agg
-    return other
 
 
 def store_name(images: ImageSet, describer: Describer) -> str:
@@ -77,8 +60,8 @@ def store_name(images: ImageSet, describer: Describer) -> str:
     folder = str(first).removesuffix(shared_image(images, 0)) if isinstance(first, Path) else ""
     decides = json.dumps([folder, describer.fingerprint()], sort_keys=True)
     digest = hashlib.sha256(decides.encode()).hexdigest()[:10]
-    name = images.name + ("-boxes" if isinstance(describer, Boxes) else "")
-    return f"{name}-{describer.nets[0].weights.net}-{describer.layer}-{digest}.vggfeat"
+    name = images.name + ("-boxes" if isinstance(describer.view, Box) else "")
+    return f"{name}-{describer.engine.nets[0].weights.net}-{describer.spec.layer}-{digest}.vggfeat"
 
 
 class _Column(NamedTuple):
@@ -93,11 +76,11 @@ def _parts(
     images: ImageSet, rows: np.ndarray, describer: Describer, stores: Path, box: bool
 ) -> Iterator[list[_Column]]:
     """The columns of all scales, for each net and, with `box`, for the boxes as well."""
-    sources: list[tuple[list[Item], Callable[[Describer], Describer]]] = [(_images(images, rows), variant)]
+    sources: list[tuple[list[Item], View]] = [(_images(images, rows), Whole())]
     if box:
-        sources.append((_boxes(images, rows), Boxes))
-    for net, (items, seen_by) in product(describer.nets, sources):
-        singles = [seen_by(variant(describer, nets=[net], scales=[q])) for q in describer.scales]
+        sources.append((_boxes(images, rows), Box()))
+    for engine, (items, view) in product(describer.engine.apart(), sources):
+        singles = [describer.variant(engine, view, scales=(q,)) for q in describer.spec.scales]
         yield [_Column(items, one, stores / store_name(images, one)) for one in singles]
 
 
@@ -121,39 +104,9 @@ def _images(images: ImageSet, rows: Iterable[int]) -> list[Item]:
     ]
 
 
-class Crop(NamedTuple):
-    """A part of an image: x0, y0, x1, y1 in pixels from 0, the part being image[y0:y1, x0:x1]."""
-
-    image: Any
-    box: tuple[int, int, int, int]
-
-    def __str__(self) -> str:
-        return f"{self.image}, box {','.join(map(str, self.box))}"
-
-
 def _boxes(images: ImageSet, rows: Iterable[int]) -> list[Item]:
     if images.boxes is None:
         raise DataError(f"{images.name}: has no boxes")
-    crops = [(i, Crop(images.images[i], tuple(images.boxes[i].tolist()))) for i in rows]
+    crops = [(i, Region(images.images[i], tuple(images.boxes[i].tolist()))) for i in rows]
     # The box is in the name: a row can't be taken for that of another box, should an annotation change.
     return [Item(f"{images.paths[i]}@{','.join(map(str, crop.box))}", crop) for i, crop in crops]
-
-
-class Boxes(Describer):
-    """A describer of Crops, each clipped to its image and described as an image of its own; shares the nets."""
-
-    def __init__(self, whole: Describer) -> None:
-        vars(self).update(vars(whole))
-
-    def fingerprint(self) -> list[dict[str, Any]]:
-        return [{**one, "part": "box, clipped to the image"} for one in super().fingerprint()]
-
-    def prepare(self, image: Crop, max_pixels: int = reading.MAX_PIXELS) -> Tensor:
-        """Raises ImageError, naming the file, also where the box lies outside the image."""
-        pixels = reading.read(image.image, max_pixels)
-        x0, y0, x1, y1 = image.box
-        part = pixels[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)]
-        if not part.size:
-            height, width = pixels.shape[:2]
-            raise ImageError(f"{image}: lies outside the image of {width}x{height}; mend the annotation")
-        return super().prepare(np.ascontiguousarray(part), max_pixels)

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from vggfeat import __version__
-from vggfeat.allocator import keep_freed_memory
+from vggfeat._util.memory import keep_freed_memory
 from vggfeat.cli import bench, describing, evaluate, train, weights
 from vggfeat.errors import UsageError, VggfeatError
 

@@ -57,8 +57,8 @@ def extract(
     Under torchrun the processes share the work, each with the CUDA device of its own. On a Ray cluster each GPU is a
     worker's, and --workers its processors; source, store and weights lie on storage that all nodes share.
     """
-    from vggfeat.extract import default_out, extract
-    from vggfeat.extract.settings import local_device, share_of_environment
+    from vggfeat.extraction.environment import local_device, share_of_environment
+    from vggfeat.extraction.run import default_out, extract
 
     out = out or default_out(source)
     share = share_of_environment()
@@ -78,14 +78,14 @@ def extract(
                 device=local_device(device, share),
                 precision=precision,
                 ceil=ceil,
-                on_error=on_error,  # type: ignore[arg-type]
+                on_error=on_error,
                 part_size=part_size,
-                dtype=dtype,  # type: ignore[arg-type]
+                dtype=dtype,
                 max_pixels=max_pixels,
                 workers=workers,
                 deterministic=deterministic,
                 share=share,
-                engine=engine,  # type: ignore[arg-type]
+                engine=engine,
             )
     except KeyboardInterrupt:
         _end_now(f"interrupted; what is described is in {out}, the same command continues it")
@@ -144,13 +144,13 @@ def describe(
     describer = Describer(
         net,
         scales=scales,
-        agg=agg,  # type: ignore[arg-type]
-        layer=layer,  # type: ignore[arg-type]
+        agg=agg,
+        layer=layer,
         weights=weights,
         mirror=mirror,
-        normalize=normalize,  # type: ignore[arg-type]
+        normalize=normalize,
         device=device,
-        precision=precision,  # type: ignore[arg-type]
+        precision=precision,
         ceil=ceil,
     )
     matrix = describer.describe(list(images), max_pixels)
@@ -182,7 +182,7 @@ def classify(
         weights=weights,
         mirror=mirror,
         device=device,
-        precision=precision,  # type: ignore[arg-type]
+        precision=precision,
         ceil=ceil,
     )
     for image, predictions in zip(images, classifier.predict(images, top), strict=True):
@@ -193,7 +193,7 @@ def classify(
 
 def nets(q: Annotated[int, typer.Option(help="Cost of a Q x 4/3 Q photo, applied densely.")] = 256) -> None:
     """Tables 1 and 2: the layers of each net, its parameters, and what it costs."""
-    from vggfeat.tables import tables_1_and_2
+    from vggfeat.nets.text import tables_1_and_2
 
     typer.echo(tables_1_and_2(q))
 
@@ -206,6 +206,6 @@ def export(
     normalize: Normalize = "l2",
 ) -> None:
     """Write a store for other tools."""
-    from vggfeat.export import export
+    from vggfeat.store.export import export
 
     export(store, out, agg=agg, normalize=normalize, scales=scales)  # type: ignore[arg-type]

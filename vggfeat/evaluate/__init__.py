@@ -6,7 +6,7 @@ table(5, open_runs(["runs"]))                                ours beside the pap
 """
 
 from vggfeat.data.imagenet import read
-from vggfeat.evaluate.methods import Centre, Dense, MultiCrop
+from vggfeat.evaluate.methods import posterior_describers
 from vggfeat.evaluate.page import write_report
 from vggfeat.evaluate.result import Evaluation, summarise
 from vggfeat.evaluate.runner import evaluate, parse_train_scale
@@ -15,16 +15,14 @@ from vggfeat.evaluate.submission import kit_of, write_submission
 from vggfeat.evaluate.tables import Table, table
 
 __all__ = [
-    "Centre",
-    "Dense",
     "Evaluation",
-    "MultiCrop",
     "Table",
     "average",
     "evaluate",
     "kit_of",
     "open_runs",
     "parse_train_scale",
+    "posterior_describers",
     "read",
     "summarise",
     "table",

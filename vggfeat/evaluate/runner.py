@@ -5,18 +5,19 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+from vggfeat._util.fetch import cache_dir
 from vggfeat.data.imagenet import Classified, Subset, read
-from vggfeat.descriptors import SCALES
+from vggfeat.descriptors import Describer
 from vggfeat.errors import DataError, UsageError
 from vggfeat.evaluate.classes import Outputs, columns, match, output_names, read_classes
-from vggfeat.evaluate.methods import GRID, Dense, describers
+from vggfeat.evaluate.methods import GRID, Methods, posterior_describers
 from vggfeat.evaluate.result import Evaluation, summarise
 from vggfeat.evaluate.runs import open_runs, write_facts
-from vggfeat.extract import Item, extract
-from vggfeat.fetch import cache_dir
-from vggfeat.passes import Precision
+from vggfeat.extraction.run import extract
+from vggfeat.sources import Item
+from vggfeat.spec import SCALES, PosteriorSpec, Precision
 from vggfeat.weights import Weights
 
 # S of the published nets: the training scale was drawn from [256, 512] for each image.
@@ -29,7 +30,7 @@ def evaluate(
     *,
     net: str | None = None,
     scales: Sequence[int] = SCALES,
-    method: Literal["dense", "multi-crop", "both", "centre"] = "dense",
+    method: Methods = "dense",
     weights: str | Path = "auto",
     subset: Subset = "val",
     classes: str | Path | Mapping[str, str] | None = None,
@@ -64,11 +65,11 @@ def evaluate(
     """
     images = data if isinstance(data, Classified) else read(data, subset, kit=kit, blacklist=blacklist)
     named = read_classes(Path(classes)) if isinstance(classes, str | Path) else classes
-    options: dict[str, Any] = {"scales": scales, "weights": weights, "device": device, "precision": precision}
+    spec = PosteriorSpec(net, scales=tuple(scales), weights=str(weights), device=device, precision=precision, ceil=ceil)
     folder = Path(out) if out is not None else cache_dir() / "evaluations"
     todo = []
-    for describer in describers(method, net, grid=grid, mirror=mirror, ceil=ceil, data=images, **options):
-        found = describer.nets[0].weights
+    for describer in posterior_describers(method, spec, grid=grid, mirror=mirror, data=images):
+        found = describer.engine.nets[0].weights
         names = output_names(found)
         todo.append((describer, Outputs(str(found.path), names, match(names, images.classes, named, partial))))
         columns(todo[0][1], todo[-1][1])  # complains now about nets that can't be averaged, not after the work
@@ -76,18 +77,18 @@ def evaluate(
     for describer, outputs in todo:
         store = folder / run_name(describer)
         extract(_items(images), store, describer=describer, on_error=on_error, workers=workers)
-        write_facts(store, images, outputs, train_scale or known_train_scale(describer.nets[0].weights))
+        write_facts(store, images, outputs, train_scale or known_train_scale(describer.engine.nets[0].weights))
         stores.append(store)
     return summarise(open_runs(stores))
 
 
-def run_name(describer: Dense) -> str:
+def run_name(describer: Describer) -> str:
     """D-oxford-dense-256-384-512-1f2e3d: the same for the same data and settings, and only for them."""
-    net = describer.nets[0].weights
+    net = describer.engine.nets[0].weights
     decides = json.dumps(describer.fingerprint(), sort_keys=True)
     digest = hashlib.sha256(decides.encode()).hexdigest()[:6]
-    scales = "-".join(map(str, describer.scales))
-    return f"{net.net}-{Path(net.name).stem}-{describer.method}-{scales}-{digest}"
+    scales = "-".join(map(str, describer.spec.scales))
+    return f"{net.net}-{Path(net.name).stem}-{describer.facts['method']}-{scales}-{digest}"
 
 
 def known_train_scale(weights: Weights) -> tuple[int, ...] | None:

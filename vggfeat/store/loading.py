@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from vggfeat.aggregate import Aggregation, Normalisation, aggregate, fuse, whole
+from vggfeat.aggregate import aggregate, fuse
 from vggfeat.errors import StoreError, UsageError
+from vggfeat.spec import Aggregation, Normalisation, whole_scales
 from vggfeat.store import files
 from vggfeat.store.reading import Store
 
@@ -76,7 +77,7 @@ class Selection:
         self._agg: Aggregation = agg or self.meta.get("agg", "mean")
         self._normalize: Normalisation = normalize
         aggregate([np.zeros((1, 1))], self._agg, normalize)  # complains of a wrong word before the work
-        chosen_scales = whole(scales) if scales is not None else ()
+        chosen_scales = whole_scales(scales) if scales is not None else ()
         self._scales = [_chosen_scales(store, chosen_scales) for store in self._stores]
         self._rows = self._choose(rows)
         dims = [_dim(store, chosen) for store, chosen in zip(self._stores, self._scales, strict=True)]

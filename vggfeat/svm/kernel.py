@@ -7,7 +7,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from vggfeat.svm.memory import free_memory
+from vggfeat._util.memory import free_memory
 
 RANK = 100  # of the part that preconditions
 COLUMNS = 4096  # of X at a time, on their way to another type or device

@@ -2,13 +2,12 @@
 
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vggfeat.devices import find_device, float32_as
+from vggfeat._util.torch_settings import find_device, torch_settings
 from vggfeat.errors import UsageError, VggfeatError
 from vggfeat.svm.kernel import Kernel, make_kernel, squared_norm
 from vggfeat.svm.newton import minimise
@@ -35,7 +34,7 @@ def solve(problem: Problem, Cs: Sequence[float], settings: Settings) -> Solution
     solution = Solution(np.zeros((*shape, X.shape[1]), np.float32), np.zeros(shape, np.float32), np.zeros(shape, bool))
     told = 0
     left = torch.arange(len(signs))
-    with _threads(settings.jobs), float32_as(tf32=False):
+    with torch_settings(tf32=False, threads=_threads(settings.jobs)):
         for dtype in STEPS:
             kernel = _kernel(X, len(left), dtype, settings.device)
             if kernel is None:
@@ -108,12 +107,6 @@ def _devices(name: str) -> list[torch.device]:
     return [find_device(name)]
 
 
-@contextmanager
-def _threads(jobs: int) -> Iterator[None]:
-    """As many threads as joblib would take processes; the caller's number again afterwards."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(jobs if jobs > 0 else max(1, before + 1 + jobs))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+def _threads(jobs: int) -> int:
+    """As many threads as joblib would take processes."""
+    return jobs if jobs > 0 else max(1, torch.get_num_threads() + 1 + jobs)

@@ -26,9 +26,9 @@ import PIL
 from PIL import features
 
 from vggfeat import __version__
+from vggfeat._util.progress import progress
 from vggfeat.errors import ImageError, VggfeatError
 from vggfeat.images import MAX_PIXELS
-from vggfeat.progress import progress
 from vggfeat.train.checkpoint import part_of, write_whole
 from vggfeat.train.ranks import Ranks
 from vggfeat.train.shards import Member

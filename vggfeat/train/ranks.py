@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 
-from vggfeat.devices import find_device
+from vggfeat._util.torch_settings import find_device
 from vggfeat.errors import UsageError, VggfeatError
 
 PATIENCE = timedelta(hours=4)  # in which process 0 may decode, or evaluate densely, while the others wait

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vggfeat._util.progress import progress as progress_bar
 from vggfeat.errors import DataError, UsageError, VggfeatError
-from vggfeat.progress import progress as progress_bar
 from vggfeat.train import checkpoint
 from vggfeat.train.checkpoint import Progress
 from vggfeat.train.draws import step_seed

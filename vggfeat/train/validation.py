@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vggfeat.classify import Classifier
+from vggfeat.descriptors import Describer
 from vggfeat.errors import DataError, ImageError
 from vggfeat.metrics import top_k_error
+from vggfeat.spec import PosteriorSpec
 from vggfeat.train.learner import TOP, Learner
 from vggfeat.train.loading import Crops, centre_keys, loader
 from vggfeat.train.sets import Photos
@@ -42,19 +43,19 @@ def dense_errors(weights: Path, photos: Photos, q: int, device: str) -> tuple[di
 
     Raises DataError where none is left.
     """
-    classifier = Classifier(weights=weights, scales=(q,), device=device)
+    describer = Describer(spec=PosteriorSpec(weights=str(weights), scales=(q,), device=device))
     left_out: list[tuple[str, str]] = []
 
     def prepared() -> Iterator[tuple[int, Tensor]]:
         for row in range(len(photos)):
             try:
-                image = classifier.prepare(photos.pixels(row))
+                image = describer.prepare(photos.pixels(row))
             except ImageError as error:
                 left_out.append((photos.paths[row], str(error)))
                 continue
             yield row, image
 
-    found = {row: nets[0].mean(axis=0) for row, nets in classifier.stream(prepared())}
+    found = {row: nets[0].mean(axis=0) for row, nets in describer.stream(prepared())}
     if not found:
         raise DataError(f"none of the {len(photos)} validation images can be seen whole; leave out --dense")
     rows = sorted(found)

@@ -9,12 +9,12 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from vggfeat._util.fetch import mismatch
 from vggfeat.errors import UsageError, WeightsError
-from vggfeat.fetch import mismatch
-from vggfeat.nets import CONFIGS, Top, layers, tensor_shapes
+from vggfeat.nets import CONFIGS, MAX_WIDTH, Top, layers, tensor_shapes
 from vggfeat.weights.caffe import open_caffe
 from vggfeat.weights.foreign import Parts, is_safetensors, open_keras, open_torch
-from vggfeat.weights.header import MAX_WIDTH, Weights, check_tensors
+from vggfeat.weights.header import Weights, check_tensors
 from vggfeat.weights.matconvnet import open_matconvnet
 from vggfeat.weights.native import check_finite, opened, save
 from vggfeat.weights.published import LINEAGES, PREPROCESSING, Form, Lineage, by_file

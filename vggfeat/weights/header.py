@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 from vggfeat.errors import UsageError, WeightsError
-from vggfeat.nets import CONFIGS, Top, tensor_shapes
+from vggfeat.nets import CONFIGS, MAX_WIDTH, Top, tensor_shapes
 
 FORMAT = "vggfeat/1"
 DTYPES = ("F16", "BF16", "F32")  # in the words of safetensors
-MAX_WIDTH = 8.0
 MAX_CLASSES = 100_000
 
 Colour = Literal["RGB", "BGR"]

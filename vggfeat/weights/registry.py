@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from vggfeat._util.fetch import cache_dir, download, locked
 from vggfeat.errors import FetchError, UsageError, WeightsError
-from vggfeat.fetch import cache_dir, download, locked
 from vggfeat.nets import CONFIGS, TOPS, Top, parameter_count
 from vggfeat.weights.convert import convert, sniff
 from vggfeat.weights.header import Weights

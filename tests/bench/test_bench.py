@@ -1,0 +1,267 @@
+"""Benchmarks: the protocol of Appendix B, from stores that are made once."""
+
+import doctest
+import json
+import math
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.kit.reports import deciding
+from typer.testing import CliRunner
+
+from vggfeat import bench, cli
+from vggfeat.bench import BENCHMARKS, run, trial
+from vggfeat.bench.probe import Evaluation, evaluate_splits
+from vggfeat.bench.recall import RECALL, class_splits
+from vggfeat.bench.stored import descriptors, fill
+from vggfeat.data import READERS
+from vggfeat.data.base import Sample, single_label
+from vggfeat.descriptors import Describer
+from vggfeat.errors import DataError, UsageError
+
+COLOURS = {"blue": (20, 40, 230), "green": (30, 220, 30), "red": (230, 30, 20)}
+
+
+def colour_photos(folder, per_class, seed=0):
+    """Photos of one colour a class, with noise: what a linear SVM on any sensible descriptor tells apart."""
+    rng = np.random.default_rng(seed)
+    for name, colour in COLOURS.items():
+        (folder / name).mkdir(parents=True)
+        for i in range(per_class):
+            noisy = np.clip(rng.normal(colour, 25, (48, 64, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(noisy).save(folder / name / f"{i:02}.png")
+    return folder
+
+
+@pytest.fixture
+def options(tmp_path):
+    return {
+        "weights": "slim",
+        "layer": "pool5",
+        "scales": (64,),
+        "stores": tmp_path / "stores",
+        "jobs": 1,
+    }
+
+
+def numbered_set(per_class=10, classes=("a", "b"), subset=None):
+    """An ImageSet of 1x1 images, for protocols that never look at them."""
+    samples = [
+        Sample(f"{name}/{i:03}", np.zeros((1, 1, 3), np.uint8), k, subset(i) if subset else "")
+        for k, name in enumerate(classes)
+        for i in range(per_class)
+    ]
+    return single_label("numbered", classes, samples)
+
+
+def test_a_folder_of_ones_own(tmp_path, options):
+    result = run(BENCHMARKS["folder"], root=colour_photos(tmp_path / "photos", 10), seeds=2, **options)
+    assert result.value > 90  # chance is 33
+    assert result.per_class.keys() == {"blue", "green", "red"}
+    assert result.value == pytest.approx(np.mean([split["value"] for split in result.splits]))
+    assert [split["seed"] for split in result.splits] == [0, 1]
+    assert result.config["train_per_class"] == 5  # half of the smallest class
+
+
+def test_a_class_too_small_for_what_is_asked_is_named():
+    images = numbered_set(per_class=8)
+    assert class_splits(BENCHMARKS["folder"], images, None, 7, None).notes == ()
+    few = class_splits(BENCHMARKS["folder"], images, None, 8, None)
+    with pytest.raises(
+        DataError, match="numbered: can't hold out samples to choose C: no class has two training images"
+    ):
+        class_splits(BENCHMARKS["folder"], images, None, 1, None)
+    assert few.notes == ("fewer than 8 training images: 2 of 2 classes; a has 7",)
+
+
+def test_its_own_train_and_test_are_one_split_without_deviation(tmp_path, options):
+    colour_photos(tmp_path / "photos" / "train", 5)
+    colour_photos(tmp_path / "photos" / "test", 3, seed=1)
+    result = run(BENCHMARKS["folder"], root=tmp_path / "photos", **options)
+    assert result.value > 90
+    assert (result.std, len(result.splits)) == (None, 1)
+
+
+def test_the_second_run_reads_the_store_only(tmp_path, options, monkeypatch):
+    photos = colour_photos(tmp_path / "photos", 6)
+    first = run(BENCHMARKS["folder"], root=photos, seeds=1, **options)
+    monkeypatch.setattr(Describer, "stream", lambda *_: pytest.fail("the net was used again"))
+    monkeypatch.setattr(Describer, "prepare", lambda *_: pytest.fail("an image was read again"))
+    again = run(BENCHMARKS["folder"], root=photos, seeds=1, **options)
+    assert (again.splits, again.per_class) == (first.splits, first.per_class)
+
+
+def test_another_setting_gets_another_store(tmp_path, options):
+    photos = colour_photos(tmp_path / "photos", 4)
+    run(BENCHMARKS["folder"], root=photos, seeds=1, **options)
+    run(BENCHMARKS["folder"], root=photos, seeds=1, **{**options, "mirror": False})
+    assert len(list(options["stores"].iterdir())) == 2
+
+
+def test_broken_images_are_left_out_and_said(tmp_path, options):
+    photos = colour_photos(tmp_path / "photos", 8)
+    (photos / "red" / "00.png").write_bytes(b"")
+    result = run(BENCHMARKS["folder"], root=photos, seeds=1, **options)
+    assert any(note.startswith("1 of 24 images could not be read and were left out, such as ") for note in result.notes)
+
+
+def test_fusion_of_two_nets(tmp_path, options, tiny_weights):
+    two = ",".join(str(tiny_weights(net, top="pool5")) for net in "AB")
+    result = run(
+        BENCHMARKS["folder"], root=colour_photos(tmp_path / "p", 6), seeds=1, **{**options, "weights": two}, net="A,B"
+    )
+    assert result.config["net"] == "A&B"
+    assert len(result.weights) == 2
+    assert len(list(options["stores"].iterdir())) == 2
+
+
+def test_rows_of_the_matrix_are_those_of_the_image_set(tmp_path, options):
+    images = READERS["folder"](colour_photos(tmp_path / "p", 4))
+    describer = Describer(weights=options["weights"], layer="pool5", scales=(64,))
+    fill(images, np.array([7, 2, 11]), describer, tmp_path / "stores")
+    X, found = descriptors(images, np.array([7, 2, 11]), describer, tmp_path / "stores")
+    assert np.flatnonzero(found).tolist() == [2, 7, 11]
+    for i in (2, 7, 11):
+        np.testing.assert_allclose(X[i], describer.describe(images.images[i]), atol=1e-6)
+
+
+def test_json_holds_the_promised_keys(tmp_path, options):
+    result = run(BENCHMARKS["folder"], root=colour_photos(tmp_path / "p", 4), seeds=2, **options)
+    data = json.loads(result.json())
+    promised = "benchmark metric value std splits per_class paper config weights timing version"
+    assert set(promised.split()) <= data.keys()
+    assert data["splits"][0].keys() == {"seed", "value", "C"}
+    assert data["weights"][0].keys() == {"name", "sha256"}
+    assert data["timing"].keys() == {"extract_s", "svm_s"}
+
+
+def test_mean_class_recall_weighs_classes_not_images():
+    """Class a: 8 test images, all right; class b: 2 test images, 1 right. Recall 100 and 50: 75, not 90."""
+    images = numbered_set(10, subset=lambda i: "train" if i < 2 else "test")
+    X = np.zeros((20, 2), np.float32)
+    X[:10, 0] = X[10:, 1] = 1
+    X[12] = [1, 0]
+    found = np.ones(20, bool)
+    found[14:] = False  # class b keeps rows 12 and 13 in its test
+    splits = class_splits(BENCHMARKS["folder"], images, None, None, None)
+    evaluation = evaluate_splits(X, found, images, splits, RECALL, jobs=1)
+    assert evaluation.splits[0]["value"] == 75
+    assert evaluation.per_class == [100, 50]
+
+
+def test_a_class_without_test_images_has_no_recall_and_no_weight():
+    images = numbered_set(4, ("a", "b", "c"), subset=lambda i: "train" if i < 2 else "test")
+    found = np.ones(12, bool)
+    found[10:] = False
+    X = np.repeat(np.eye(3, dtype=np.float32), 4, axis=0)
+    splits = class_splits(BENCHMARKS["folder"], images, None, None, None)
+    evaluation = evaluate_splits(X, found, images, splits, RECALL, jobs=1)
+    assert evaluation.per_class == [100, 100, None]
+    assert evaluation.splits[0]["value"] == 100
+
+
+def test_the_test_images_never_choose_C(monkeypatch):
+    """C must come from the training rows: the same training rows with other test rows give the same C."""
+    images = numbered_set(20, subset=lambda i: "train" if i < 10 else "test")
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(40, 5)).astype(np.float32) + np.repeat([[0.5], [0]], 20, axis=0).astype(np.float32)
+    test = images.subset == "test"
+    splits = class_splits(BENCHMARKS["folder"], images, None, None, None)
+    chosen = set()
+    for seed in range(4):
+        X[test] = np.random.default_rng(seed).normal(size=(test.sum(), 5))
+        chosen.add(evaluate_splits(X, np.ones(40, bool), images, splits, RECALL, jobs=1).splits[0]["C"])
+    assert len(chosen) == 1
+
+
+def test_a_val_folder_chooses_C_and_then_trains():
+    images = numbered_set(9, subset=lambda i: ("train", "val", "test")[i // 3])
+    splits = class_splits(BENCHMARKS["folder"], images, None, None, None)
+    assert splits.by_seed[0].validation.tolist() == [3, 4, 5, 12, 13, 14]
+    assert splits.by_seed[0].train.tolist() == [0, 1, 2, 3, 4, 5, 9, 10, 11, 12, 13, 14]
+    assert splits.by_seed[0].test.tolist() == [6, 7, 8, 15, 16, 17]
+
+
+def test_the_standard_deviation_is_that_of_a_sample(tmp_path, options, monkeypatch):
+    rows = [{"seed": 0, "value": 90.0, "C": 1.0}, {"seed": 1, "value": 94.0, "C": 1.0}]
+    evaluation = Evaluation("mean class recall", rows, [1.0, 1.0, 1.0], {}, [], {})
+    monkeypatch.setattr(trial, "evaluate_splits", lambda *_, **__: evaluation)
+    result = run(BENCHMARKS["folder"], root=colour_photos(tmp_path / "p", 4), **options)
+    assert result.value == 92
+    assert math.isclose(result.std, 8**0.5)  # (2^2 + 2^2) / (2 - 1)
+    assert "92.00 ± 2.83" in result.table()
+
+
+def test_caltech101_is_the_papers_protocol(shared):
+    images = READERS["caltech101"](shared("data/caltech101"))
+    splits = class_splits(BENCHMARKS["caltech101"], images, None, None, None)
+    assert list(splits.by_seed) == [0, 1, 2]
+    for split in splits.by_seed.values():
+        per_class = np.bincount(images.label_index[split.train])
+        assert (per_class == 30).all()
+        assert len(per_class) == 102
+        tests = np.bincount(images.label_index[split.test])
+        sizes = np.bincount(images.label_index)
+        assert (tests == np.minimum(sizes - 30, 50)).all()
+    assert BENCHMARKS["caltech101"].paper["E"] == 92.3
+
+
+def test_the_command_names_every_benchmark():
+    assert ", ".join(BENCHMARKS) == cli.bench.BENCHMARKS
+    assert doctest.testmod(bench).attempted > 0 == doctest.testmod(bench).failed
+
+
+def test_digits_runs_anywhere(tmp_path):
+    result = run(BENCHMARKS["digits"], seeds=1, train_per_class=5, test_per_class=3, stores=tmp_path, jobs=1)
+    assert result.value > 60  # ten classes: chance is 10
+    assert result.weights[0]["name"] == "slim"
+    assert result.config["scales"] == [224]
+
+
+def test_a_background_class_can_be_left_out(tmp_path, options):
+    photos = colour_photos(tmp_path / "101_ObjectCategories", 4)
+    (photos / "red").rename(photos / "BACKGROUND_Google")
+    result = run(BENCHMARKS["caltech101"], root=tmp_path, seeds=1, train_per_class=2, background=False, **options)
+    assert result.per_class.keys() == {"blue", "green"}
+    with pytest.raises(UsageError, match="folder has no background class"):
+        run(BENCHMARKS["folder"], root=tmp_path, background=False, **options)
+
+
+def test_wrong_numbers_and_missing_data(tmp_path, options):
+    with pytest.raises(UsageError, match="seeds must be at least 1"):
+        run(BENCHMARKS["folder"], root=tmp_path, seeds=0, **options)
+    with pytest.raises(DataError, match=str(tmp_path / "nowhere")):
+        run(BENCHMARKS["folder"], root=tmp_path / "nowhere", **options)
+    colour_photos(tmp_path / "p" / "train", 2)
+    with pytest.raises(DataError, match="no test folder"):
+        run(BENCHMARKS["folder"], root=tmp_path / "p", **options)
+    photos = colour_photos(tmp_path / "q", 3)
+    for wrong in ({"train_per_class": -1}, {"train_per_class": 0}, {"test_per_class": 0}):
+        with pytest.raises(UsageError, match="at least 1 image"):
+            run(BENCHMARKS["folder"], root=photos, **wrong, **options)
+    with pytest.raises(UsageError, match="jobs must be"):
+        run(BENCHMARKS["folder"], root=photos, **{**options, "jobs": 0})
+
+
+def test_what_can_not_be_written_or_compared_is_said_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(bench, "run", lambda *_, **__: pytest.fail("the work was begun"))
+    (tmp_path / "record.json").write_text("[1]")
+    for words, error, said in [
+        (["--json", tmp_path], UsageError, "is a folder; name a file"),
+        (["--json", tmp_path / "none/r.json"], UsageError, "no such folder for r.json"),
+        (["--save-splits", tmp_path], UsageError, "is a folder; name a file"),
+        (["--check", "--record", tmp_path / "none.json"], DataError, "no such record"),
+        (["--check", "--record", tmp_path / "record.json"], DataError, "a record is a list of results"),
+        (["--record", tmp_path / "record.json"], UsageError, "a record is for --check"),
+    ]:
+        ran = CliRunner().invoke(cli.app, ["bench", "digits", *map(str, words)])
+        assert isinstance(ran.exception, error) and said in str(ran.exception)
+
+
+def test_the_papers_deviations_stand_beside_its_figures():
+    result = deciding(("ant", "bee"), paper_std=dict(BENCHMARKS["caltech101"].paper_std))
+    lines = [line.split() for line in result.table().splitlines()]
+    assert ["paper:", "E", "92.3", "±", "0.5"] in lines
+    assert BENCHMARKS["caltech101"].paper_std.keys() == BENCHMARKS["caltech101"].paper.keys()
+    assert BENCHMARKS["caltech256"].paper_std.keys() == BENCHMARKS["caltech256"].paper.keys()

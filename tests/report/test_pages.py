@@ -1,0 +1,404 @@
+"""The report: what it shows is what was measured, and nothing that a file is called can do harm."""
+
+import base64
+import doctest
+import errno
+import io
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.kit.reports import HOSTILE, LADDER, deciding, image_set, ranking, result_of
+
+import vggfeat.report.text
+from vggfeat import metrics, report
+from vggfeat.bench import page
+from vggfeat.errors import UsageError
+from vggfeat.report import cases, plots
+from vggfeat.report.cases import Case, Confusion, Scored
+from vggfeat.report.text import printable
+
+
+class Parsed(HTMLParser):
+    """The elements of a page, as (tag, attributes), and its text without markup and style sheet."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.elements, self.words, self._open = [], [], []
+        self.feed(html)
+        self.text = re.sub(r"\s+", " ", " ".join(self.words))
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        self._open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        while self._open and self._open.pop() != tag:
+            pass
+
+    def handle_data(self, data):
+        if "style" not in self._open:
+            self.words.append(data)
+
+    def attributes(self, *names):
+        return [attrs[name] for _, attrs in self.elements for name in names if name in attrs]
+
+
+@pytest.fixture(scope="module", params=[deciding, ranking], ids=["recall", "mAP"])
+def hostile(request):
+    return Parsed(page.page(request.param(ablation=LADDER), command=["vggfeat", "bench", "<b>x</b>"]).html())
+
+
+# Hand-worked: rows 11, 12 and 13 get a class that is not theirs.
+VALUES = np.array([[0.9, 0.1, 0.2], [0.1, 0.8, 0.3], [0.2, 0.1, 0.95], [0.7, 0.0, 0.6], [0.0, 0.5, 0.4]])
+LABELS = np.eye(3, dtype=bool)[[0, 0, 1, 2, 1]]
+SCORED = Scored(np.arange(10, 15), VALUES, LABELS, np.zeros((5, 3), bool))
+
+
+def ignoring(*pairs, scored=SCORED):
+    ignore = scored.ignore.copy()
+    for pair in pairs:
+        ignore[pair] = True
+    return scored._replace(ignore=ignore)
+
+
+def test_the_mistakes_and_hits_of_decisions():
+    decided = [cases.decided(SCORED)]
+    assert cases.mistakes(decided) == [Case(12, 2, 0.95), Case(11, 1, 0.8), Case(13, 0, 0.7)]
+    assert cases.mistakes(decided, 1) == [Case(12, 2, 0.95)]
+    assert cases.hits(decided) == [Case(10, 0, 0.9), Case(14, 1, 0.5)]
+
+
+def test_the_mistakes_and_hits_of_rankings():
+    """Any pair counts there: of row 13 the score for class 2 is a hit, that for class 0 a mistake."""
+    assert cases.mistakes([SCORED]) == [Case(12, 2, 0.95), Case(11, 1, 0.8), Case(13, 0, 0.7), Case(14, 2, 0.4),
+                                        Case(10, 2, 0.2)]  # fmt: skip
+    assert cases.hits([SCORED]) == [Case(10, 0, 0.9), Case(13, 2, 0.6), Case(14, 1, 0.5)]
+
+
+def test_ignored_samples_are_neither_mistakes_nor_hits():
+    scored = ignoring((2, 2), (0, 0))
+    for splits in ([scored], [cases.decided(scored)]):
+        shown = [(case.row, case.said) for case in cases.mistakes(splits) + cases.hits(splits)]
+        assert (12, 2) not in shown
+        assert (10, 0) not in shown
+    assert cases.mistakes([cases.decided(scored)])[0] == Case(11, 1, 0.8)
+
+
+def test_a_sample_is_shown_once_over_all_splits_and_a_class_once_among_the_hits():
+    again = SCORED._replace(values=VALUES + np.float64(1))
+    rows = [case.row for case in cases.mistakes([SCORED, again])]
+    assert rows == [12, 11, 13, 14, 10]
+    assert cases.mistakes([SCORED, again])[0].score == pytest.approx(1.95)
+    hits = cases.hits([SCORED._replace(values=np.where(LABELS, 1 + VALUES, VALUES))])
+    assert sorted(case.said for case in hits) == [0, 1, 2]
+
+
+def test_a_class_without_scores_is_never_given():
+    values = VALUES.copy()
+    values[:, 2] = np.nan
+    assert [case.said for case in cases.mistakes([cases.decided(SCORED._replace(values=values))])] == [1, 0, 0]
+    nothing = SCORED._replace(values=np.full((5, 3), np.nan))
+    assert cases.mistakes([cases.decided(nothing)]) == []
+
+
+def test_the_confusion_counts_every_split():
+    once = [[1, 1, 0], [0, 1, 1], [1, 0, 0]]
+    assert cases.confusion([SCORED]).tolist() == once
+    assert cases.confusion([SCORED, SCORED]).tolist() == (2 * np.array(once)).tolist()
+    assert cases.confusion([ignoring((2, 2), (4, 1))]).tolist() == [[1, 1, 0], [0, 0, 0], [1, 0, 0]]
+
+
+def test_the_worst_confusions_by_share_then_count():
+    counts = np.array([[6, 2, 2], [0, 9, 1], [1, 0, 4]])
+    assert cases.worst_confusions(counts) == [
+        Confusion(0, 1, 2, 10),  # a fifth as well as the next two, of more images
+        Confusion(0, 2, 2, 10),
+        Confusion(2, 0, 1, 5),
+        Confusion(1, 2, 1, 10),
+    ]
+    assert len(cases.worst_confusions(counts, 2)) == 2
+
+
+def test_a_curve_is_that_of_the_metrics_without_points_inside_vertical_drops():
+    hit = np.array([1, 0, 0, 0, 1, 1, 0], bool)
+    recall, precision = cases.curve(np.arange(7.0)[::-1], hit, np.zeros(7, bool))
+    assert recall == pytest.approx([1 / 3, 1 / 3, 2 / 3, 1, 1])
+    assert precision == pytest.approx([1, 1 / 4, 2 / 5, 1 / 2, 3 / 7])
+
+
+def test_a_thinned_curve_is_the_same_line():
+    rng = np.random.default_rng(3)
+    scores, positive, ignore = rng.normal(size=500), rng.random(500) < 0.2, rng.random(500) < 0.1
+    recall, precision = cases.curve(scores, positive, ignore)
+    all_precision, all_recall = metrics.precision_recall(scores, positive, ignore)
+    full = list(zip(all_recall, all_precision, strict=True))
+    assert len(recall) < len(full) / 2
+    corners = set(zip(recall, precision, strict=True))
+    assert corners <= set(full)
+    assert np.trapezoid(precision, recall) == pytest.approx(np.trapezoid(all_precision, all_recall))
+    for point in set(full) - corners:  # on a drop between two corners of the same recall
+        drop = precision[recall == point[0]]
+        assert drop.min() <= point[1] <= drop.max()
+
+
+def test_the_numbers_of_the_page_are_those_of_the_result():
+    result = deciding(("ant", "bee", "cat"))
+    text = Parsed(page.page(result).html()).text
+    assert f"{result.value:.2f} ± {result.std:.2f}" in text
+    for split in result.splits:
+        assert f"{split['seed']} 4 {split['value']:.2f}" in text
+    for name, value in result.per_class.items():
+        assert f"{name} {value:.1f}" in text
+    for row, value in result.paper.items():
+        assert f"paper: {row} {value:.1f}" in text
+    for said in ("9.8.7", "ab12" * 16, "oxford-E", "a note on the data", "256, 384, 512", "36 decisions over 2 splits"):
+        assert said in text
+
+
+def test_the_page_shows_the_right_cases():
+    images = image_set(LABELS, ("ant", "bee", "cat"))
+    text = Parsed(page.page(result_of("caltech101", images, {0: VALUES})).html()).text
+    wrong, right = text.split("Most confident mistakes")[-1].split("Best hits")
+    for shown in ("taken for cat is bee score 0.95 00002.jpg", "taken for bee is ant score 0.80 00001.jpg"):
+        assert shown in wrong
+    assert "ant score 0.90 00000.jpg" in right
+    assert "00001.jpg" not in right
+
+
+def test_what_differs_from_the_paper_is_said():
+    same = Parsed(page.page(deciding(("ant", "bee"))).html()).text
+    assert "Not like with like" not in same
+    result = deciding(("ant", "bee"))
+    other = result.config | {"layer": "pool5", "scales": [256], "agg": "mean"}
+    text = Parsed(page.page(deciding(("ant", "bee"), config=other)).html()).text
+    assert "Not like with like: layer pool5 (paper: fc7); scales Q 256 (paper: 256, 384, 512)." in text
+    other = result.config | {"background": False, "train_per_class": 5}
+    table = deciding(("ant", "bee"), config=other).table()
+    assert table.endswith("not like with like: background class no (paper: yes); training images a class 5 (paper: 30)")
+    assert "not like with like" not in result.table()
+
+
+def test_the_figures_of_the_server_and_partial_data_are_no_likes():
+    result = ranking(("ant", "bee", "cat"))
+    images = replace(result.evidence.images, notes=("found 3 of 20 classes",))
+    text = Parsed(page.page(replace(result, evidence=replace(result.evidence, images=images))).html()).text
+    assert "; found 3 of 20 classes; the paper's figures are of trainval -> test, by the evaluation server." in text
+
+
+def test_the_ablation_is_drawn_and_listed():
+    html = page.page(deciding(("ant", "bee"), ablation=LADDER)).html()
+    text = Parsed(html).text
+    assert "E, Q=384, no mirror image 4 88.25 0.75" in text
+    assert "E, Q=256,384,512, stack 4, 16 92.50 0.50 92.3; <b>stacking</b> is best" in text
+    assert re.search(r'<tr class="strong">\s*<th scope="row">E, Q=256,384,512, stack', html)
+
+
+def test_average_precisions_and_curves():
+    result = ranking(("ant", "bee", "cat"))
+    parsed = Parsed(page.page(result).html())
+    curves = parsed.text.split("Precision and recall")[-1]
+    assert f"ant {result.per_class['ant']:.1f}" in curves
+    assert sum("Precision over recall of" in alt for alt in parsed.attributes("aria-label")) == 2
+
+
+def test_a_class_without_a_value_is_shown_as_such():
+    result = ranking(("ant", "bee", "cat"))
+    assert result.per_class["cat"] is None
+    text = Parsed(page.page(result).html()).text
+    assert "cat no value –" in text
+    assert "No value: cat." in text
+
+
+def test_without_evidence_there_is_still_a_page():
+    text = Parsed(page.page(deciding(("ant", "bee"), evidence=None)).html()).text
+    assert "Per class" in text
+    assert "Confusions" not in text
+
+
+def test_an_image_that_has_gone_leaves_a_placeholder(tmp_path):
+    there = tmp_path / "there.png"
+    Image.new("RGB", (40, 30), "red").save(there)
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"\xff\xd8 no more")
+    images = image_set(LABELS[:3], ("a", "b", "c"), images=[there, tmp_path / "gone.jpg", broken])
+    file = page.write_report(result_of("folder", images, {0: VALUES[:3]}), tmp_path / "report.html")
+    parsed = Parsed(file.read_text())
+    assert parsed.text.count("the image can't be read now") == 2
+    assert len([1 for tag, _ in parsed.elements if tag == "img"]) == 1
+
+
+def test_hostile_names_do_nothing(hostile):
+    tags = {tag for tag, _ in hostile.elements}
+    assert not tags & {"script", "iframe", "object", "embed", "link", "form", "base", "b"}
+    assert not [name for _, attrs in hostile.elements for name in attrs if name.startswith("on")]
+    for name in HOSTILE[:3]:
+        assert re.sub(r"\s+", " ", name) in hostile.text
+    assert "a�b�[0m�" in hostile.text
+    assert "<b>x</b>" in hostile.text
+
+
+def test_nothing_is_loaded_from_elsewhere(hostile):
+    sources = hostile.attributes("src", "href", "xlink:href", "srcset", "data", "action", "poster", "background")
+    assert len(sources) > 10
+    assert not [source for source in sources if not source.startswith(("#", "data:image/"))]
+
+
+@pytest.mark.parametrize("make", [deciding, ranking])
+def test_no_address_in_any_style(make):
+    html = page.page(make(("ant", "bee"))).html()
+    assert not re.findall(r"@import|url\((?!#)", html)
+    assert "http" not in re.sub(r"http-equiv", "", html)
+    assert "default-src 'none'" in html
+
+
+def test_the_page_is_accessible(hostile):
+    by_tag = [tag for tag, _ in hostile.elements]
+    assert ("html", {"lang": "en"}) in hostile.elements
+    assert by_tag.count("h1") == 1
+    assert all(attrs.get("alt") for tag, attrs in hostile.elements if tag == "img")
+    assert all(attrs.get("aria-label") for tag, attrs in hostile.elements if tag == "svg")
+    assert all(attrs.get("scope") for tag, attrs in hostile.elements if tag == "th")
+    assert by_tag.count("caption") == by_tag.count("table") > 0
+    ids = hostile.attributes("id")
+    assert len(ids) == len(set(ids))
+
+
+def test_a_page_of_257_classes_stays_small(tmp_path):
+    result = deciding([f"{k:03}.class-{k}" for k in range(257)], per_class=2, benchmark="caltech256")
+    file = page.write_report(result, tmp_path / "report.html")
+    assert file.stat().st_size < 1_000_000
+    assert "257" in Parsed(file.read_text()).text
+
+
+def confusion_pixels(counts):
+    svg = ElementTree.fromstring(plots.confusion(np.array(counts), ["a", "b"], alt="x"))
+    (image,) = svg.iter("image")
+    png = base64.b64decode(image.attrib["href"].split(",")[1])
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGBA")).astype(int)
+
+
+def test_the_confusion_matrix_shows_shares():
+    pixels = confusion_pixels([[3, 1], [0, 4]])  # 3/4 right; 1/4 wrong is raised to its root, 1/2
+    assert pixels[..., 3] == pytest.approx(np.array([[191, 128], [0, 255]]), abs=1)
+    assert pixels[0, 0, 2] > 150 > pixels[0, 0, 0]  # right is blue
+    assert pixels[0, 1, 0] > 150 > pixels[0, 1, 2]  # wrong is vermilion
+
+
+def test_a_class_that_was_not_tested_has_an_empty_row():
+    assert confusion_pixels([[0, 0], [0, 4]])[0, :, 3].tolist() == [0, 0]
+
+
+def test_drawings_leave_the_settings_of_matplotlib_alone():
+    import matplotlib
+
+    values = [90.0, 50.0, 10.0]
+    plain = plots.skyline(values, mean=50, alt="x", unit="recall")
+    with matplotlib.rc_context({"font.size": 30, "text.usetex": True, "svg.fonttype": "path"}):
+        before = dict(matplotlib.rcParams)
+        assert plots.skyline(values, mean=50, alt="x", unit="recall") == plain
+        assert dict(matplotlib.rcParams) == before
+
+
+def test_a_name_that_no_font_has_draws_without_a_warning():
+    svg = plots.dots([("鳥 $a_b$ <i>", 50.0, None), ("y", 60.0, 1.0)], alt="<&\"'>", xlabel="x")
+    words = ["".join(text.itertext()) for text in ElementTree.fromstring(svg).iter("text")]
+    assert "鳥 $a_b$ <i>" in words
+    assert "var(--ink)" in svg
+    assert "<style" not in svg  # it would rule the whole page
+
+
+def decoded(uri):
+    kind, data = uri.split(",")
+    assert kind == "data:image/jpeg;base64"
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))).astype(int)
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((200, 320), (100, 160)),
+        ((8, 8), (160, 160)),
+        ((30, 50), (90, 150)),
+        ((1000, 1), (160, 1)),
+        ((1, 1), (160, 160)),
+    ],
+)
+def test_a_thumbnail_keeps_its_shape(shape, expected):
+    assert decoded(report.thumbnail(np.full((*shape, 3), 90, np.uint8))).shape == (*expected, 3)
+
+
+def test_the_box_is_framed_and_the_rest_dimmed():
+    pixels = np.zeros((160, 160, 3), np.uint8)
+    shown = decoded(report.thumbnail(pixels, box=(40, 20, 120, 400)))  # it leads out of the image below
+    assert shown[80, 80].max() < 30  # inside: as it was
+    assert shown[80, 10].min() > 100  # outside: towards white
+    assert shown[80, 40, 0] > 150 > shown[80, 40, 2]  # the frame
+    assert decoded(report.thumbnail(pixels, box=(500, 500, 600, 600))).shape == (160, 160, 3)
+
+
+def test_unwritable_targets_are_one_line(tmp_path):
+    made = report.Page("x", [])
+    with pytest.raises(UsageError, match="no such folder for report"):
+        made.write(tmp_path / "nowhere" / "report.html")
+    with pytest.raises(UsageError, match="no regular file"):
+        made.write(tmp_path)
+    with pytest.raises(UsageError, match="no regular file"):
+        report.check_target("/dev/null")
+
+
+def test_a_full_disk_leaves_the_old_page_whole(tmp_path, monkeypatch):
+    file = tmp_path / "report.html"
+    file.write_text("old")
+
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left on device") as raised:
+        report.Page("x", []).write(file)
+    assert raised.value.filename == str(file)
+    assert [(f.name, f.read_text()) for f in tmp_path.iterdir()] == [("report.html", "old")]
+
+
+def test_who_reads_the_old_page_keeps_it(tmp_path):
+    file = tmp_path / "report.html"
+    file.write_text("old")
+    with file.open() as reading:
+        report.Page("new", []).write(file)
+        assert reading.read() == "old"
+    assert "<h1>new</h1>" in file.read_text()
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_link_is_kept_and_its_file_replaced(tmp_path):
+    (tmp_path / "link.html").symlink_to(tmp_path / "real.html")
+    report.Page("Ünï", []).write(tmp_path / "link.html")
+    assert (tmp_path / "link.html").is_symlink()
+    assert "<h1>Ünï</h1>" in (tmp_path / "real.html").read_text()
+
+
+def test_words():
+    assert doctest.testmod(vggfeat.report.text).failed == 0
+    assert doctest.testmod(report).failed == 0
+    assert printable("a\x00b\u2066c") == "a�b�c"
+    assert report.text.number(-0.001, 2) == "0.00"
+    assert report.text.number(float("nan"), 1) == "–"
+
+
+def test_light_and_torch_free():
+    code = "import sys, vggfeat.report as r; print({'torch', 'matplotlib', 'jinja2'} & set(sys.modules));"
+    code += "drawn = r.Figure(r.plots.lines([], alt='x')); r.Page('x', [r.Section('y', [drawn])]).html();"
+    code += "print({'torch', 'matplotlib.pyplot'} & set(sys.modules))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == ["set()", "set()"]

@@ -1,0 +1,166 @@
+"""Export: each format is read back by its own library."""
+
+import csv
+import subprocess
+import tracemalloc
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from scipy.io import loadmat
+
+from vggfeat.store import export as exporting
+from vggfeat.errors import StoreError, UsageError
+from vggfeat.store.export import export
+from vggfeat.store import Record, Writer, load
+
+
+@pytest.fixture
+def store(tmp_path):
+    with Writer(tmp_path / "s", {"scales": [256, 384]}) as writer:
+        rng = np.random.default_rng(0)
+        writer.commit(
+            [
+                Record(f"ü {i}.jpg", ("cat", None, "dog")[i], 4, 3, {q: rng.random(5, np.float32) for q in (256, 384)})
+                for i in range(3)
+            ]
+        )
+    return tmp_path / "s"
+
+
+NAMES = ["ü 0.jpg", "ü 1.jpg", "ü 2.jpg"]
+LABELS = ["cat", "", "dog"]
+
+
+def read_npy(file: Path):
+    return np.load(file), file.with_name(f"{file.name}.paths.txt").read_text().splitlines(), None
+
+
+def read_npz(file: Path):
+    with np.load(file) as data:
+        return data["X"], data["paths"].tolist(), data["labels"].tolist()
+
+
+def read_h5(file: Path):
+    with h5py.File(file) as data:
+        return data["X"][:], list(data["paths"].asstr()), list(data["labels"].asstr())
+
+
+def read_csv(file: Path):
+    with file.open(newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    X = np.array([[float(row[f"d{i}"]) for i in range(10)] for row in rows])
+    return X, [row["path"] for row in rows], [row["label"] for row in rows]
+
+
+def read_mat(file: Path):
+    data = loadmat(file)
+    labels = [str(cell[0]) if cell.size else "" for cell in data["labels"].ravel()]
+    return data["X"], [str(cell[0]) for cell in data["paths"].ravel()], labels
+
+
+READERS = {".npy": read_npy, ".npz": read_npz, ".h5": read_h5, ".csv": read_csv, ".mat": read_mat}
+
+
+@pytest.mark.parametrize(("suffix", "read"), READERS.items())
+def test_each_format_holds_the_matrix_the_names_and_the_labels(store, tmp_path, suffix, read):
+    out = export(store, tmp_path / f"x{suffix}", agg="stack")
+    X, paths, labels = read(out)
+    np.testing.assert_allclose(X, load(store, agg="stack").X, rtol=1e-6)
+    assert paths == NAMES
+    assert labels in (LABELS, None)
+
+
+def test_the_options_are_those_of_load(store, tmp_path):
+    out = export(store, tmp_path / "x.npy", agg="max", scales=[384], normalize="none")
+    np.testing.assert_array_equal(np.load(out), load(store, agg="max", scales=[384], normalize="none").X)
+
+
+def test_unknown_formats_and_stores(store, tmp_path):
+    with pytest.raises(UsageError, match=r"can't export to \.xls; take \.npy, \.npz, \.h5, \.csv, \.mat"):
+        export(store, tmp_path / "x.xls")
+    with pytest.raises(StoreError):
+        export(tmp_path / "none", tmp_path / "x.npy")
+
+
+def stored(path: Path, order, dim=5, parts=3, name="{}.jpg", seed=0) -> Path:
+    """A store with the given numbers as names, in that order; the vectors belong to the names."""
+    X = np.random.default_rng(seed).random((max(order) + 1, 2, dim), np.float32)
+    with Writer(path, {"scales": [256, 384]}) as writer:
+        for some in np.array_split(np.array(order), parts):
+            writer.commit([Record(name.format(i), None, 4, 3, {256: X[i, 0], 384: X[i, 1]}) for i in some])
+    return path
+
+
+@pytest.mark.parametrize(("suffix", "read"), READERS.items())
+def test_fused_stores_whose_rows_are_in_another_order(tmp_path, monkeypatch, suffix, read):
+    monkeypatch.setattr(exporting, "ROWS", 4)  # several slices
+    rng = np.random.default_rng(0)
+    stores = [stored(tmp_path / "D", range(30)), stored(tmp_path / "E", rng.permutation(30), seed=1)]
+    before = set(tmp_path.iterdir())
+    X, paths, _ = read(export(stores, tmp_path / f"x{suffix}"))
+    fused = load(stores)
+    np.testing.assert_allclose(X, fused.X, rtol=1e-6)
+    assert paths == fused.paths == [f"{i}.jpg" for i in range(30)]
+    assert {p.name for p in set(tmp_path.iterdir()) - before} <= {f"x{suffix}", "x.npy.paths.txt"}
+
+
+def test_a_line_break_in_a_name_breaks_no_line(tmp_path):
+    export(stored(tmp_path / "s", range(3), name="a\n{}\r.jpg"), tmp_path / "x.npy")
+    assert (tmp_path / "x.npy.paths.txt").read_bytes().split(b"\n") == [
+        rb"a\n0\r.jpg",
+        rb"a\n1\r.jpg",
+        rb"a\n2\r.jpg",
+        b"",
+    ]
+
+
+def test_a_matrix_too_large_for_mat_is_one_line_and_leaves_nothing(tmp_path, monkeypatch):
+    path = stored(tmp_path / "s", range(30))
+    monkeypatch.setattr(exporting, "MAT_BYTES", 30 * 5 * 4)
+    with pytest.raises(UsageError, match=r"X has 600 bytes, and a \.mat holds 2 GiB; export to \.h5"):
+        export(path, tmp_path / "x.mat")
+    assert [p.name for p in tmp_path.iterdir()] == ["s"]
+
+
+def test_a_damaged_store_leaves_what_was_exported_before(tmp_path):
+    path = stored(tmp_path / "s", range(30))
+    before = export(path, tmp_path / "x.h5").read_bytes()
+    part = max(path.glob("part-*"))
+    part.write_bytes(part.read_bytes()[:-30])
+    with pytest.raises(StoreError, match="damaged"):
+        export(path, tmp_path / "x.h5")
+    assert (tmp_path / "x.h5").read_bytes() == before
+
+
+@pytest.mark.parametrize("suffix", READERS)
+def test_a_full_disk_is_one_line_and_leaves_what_was_exported_before(tmp_path, suffix):
+    """... and no crash: X is written through a map."""
+    path, small = stored(tmp_path / "s", range(300), dim=256), tmp_path / "small"
+    small.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", small], capture_output=True).returncode:
+        pytest.skip("mounting a small disk is not permitted here")
+    try:
+        old = [small / f"x{suffix}", small / f"x{suffix}.paths.txt"]
+        for file in old:
+            file.write_text("before")
+        with pytest.raises(OSError) as error:
+            export(path, old[0])
+        assert error.value.filename == str(old[0])
+        assert len(str(error.value).splitlines()) == 1
+        assert sorted(small.iterdir()) == old and {file.read_text() for file in old} == {"before"}
+    finally:
+        subprocess.run(["umount", small], check=True)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".h5"])
+def test_little_memory_for_a_large_store(tmp_path, suffix):
+    """16 MB of vectors, two stores of 8, pass through a fraction of that."""
+    stores = [stored(tmp_path / net, range(4000), dim=512, parts=40, seed=n) for n, net in enumerate("DE")]
+    tracemalloc.start()
+    export(stores, tmp_path / f"x{suffix}")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (tmp_path / f"x{suffix}").stat().st_size > 16e6
+    assert peak < 8e6

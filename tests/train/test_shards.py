@@ -1,0 +1,98 @@
+"""Tar shards as webdataset writes them, read in any order without it."""
+
+import io
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import webdataset
+from tests.kit.training_photos import TINY, photo_set
+
+from vggfeat.errors import DataError
+from vggfeat.train import train
+from vggfeat.train.sets import read_sets
+
+CLASSES = ("blue", "green", "red")
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    return photo_set(tmp_path_factory.mktemp("photos"))
+
+
+@pytest.fixture
+def root(photos, tmp_path):
+    """The same photos in shards, two of train and one of val, with the names of the classes."""
+    for part in ("train", "val"):
+        files = sorted((photos / part).glob("*/*.png"))
+        for number, some in enumerate((files[:10], files[10:])):
+            if some:
+                with webdataset.TarWriter(str(tmp_path / f"{part}-{number:06}.tar")) as writer:
+                    for file in some:
+                        label = CLASSES.index(file.parent.name)
+                        key = f"{file.parent.name}/{file.stem}"
+                        writer.write({"__key__": key, "png": file.read_bytes(), "cls": label})
+    (tmp_path / "classes.txt").write_text("\n".join(CLASSES) + "\n")
+    return tmp_path
+
+
+def test_shards_hold_what_the_folders_do(root, photos):
+    sharded, plain = read_sets(root, 1), read_sets(photos, 1)
+    assert sharded.classes == plain.classes == CLASSES
+    for one, two in ((sharded.train, plain.train), (sharded.val, plain.val)):
+        assert one.labels.tolist() == two.labels.tolist()
+        for row in reversed(range(len(one))):
+            assert (one.pixels(row) == two.pixels(row)).all()
+    assert sharded.train.paths[0] == "train-000000.tar/blue/0.png"
+    (root / "classes.txt").unlink()
+    assert read_sets(root, 1).classes == ("class 0", "class 1", "class 2")
+
+
+def test_a_net_trains_on_shards_as_on_folders(root, photos, tmp_path):
+    settings = {**TINY, "epochs": 1}
+    train(root, tmp_path / "a", **settings)
+    train(photos, tmp_path / "b", **settings)
+    assert (tmp_path / "a" / "steps.csv").read_text() == (tmp_path / "b" / "steps.csv").read_text()
+
+
+def shard(file: Path, members: dict[str, bytes], mode: str = "w") -> None:
+    with tarfile.open(file, mode) as tar:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+
+
+def test_what_is_wrong_with_a_shard_is_said_in_one_line(root):
+    def refused(match: str) -> None:
+        with pytest.raises(DataError, match=match) as error:
+            read_sets(root, 1)
+        assert "\n" not in str(error.value)
+
+    good, bad = {"a.png": b"x", "a.cls": b"0"}, root / "train-000009.tar"
+    shard(bad, {**good, "b.png": b"x"})
+    refused(r"train-000009.tar: the sample 'b' has no label")
+    shard(bad, {**good, "b.cls": b"1"})
+    refused("the sample 'b' has no image")
+    shard(bad, {**good, "b.png": b"x", "b.cls": b"-1"})
+    refused("'b.cls' is '-1', and no class's number")
+    shard(bad, {**good, "b.png": b"x", "b.cls": b"7"})
+    refused("names 3 classes, and a shard has the label 7")
+    shard(bad, good, "w:gz")
+    refused("is no whole, uncompressed tar file")
+    shard(bad, {**good, "b.png": bytes(9000), "b.cls": b"0"})
+    bad.write_bytes(bad.read_bytes()[:4000])
+    refused(r"train-000009.tar")
+    bad.unlink()
+    shard(root / "val-000009.tar", {"c.png": b"x", "c.cls": b"3"})
+    (root / "classes.txt").unlink()
+    refused("val has images of 'class 3' .* a class that train lacks")
+
+
+def test_an_image_that_is_damaged_in_its_shard_is_named(root):
+    shard(root / "train-000009.tar", {"a/../../b.png": b"no image", "a/../../b.cls": b"0"})
+    photos = read_sets(root, 1).train
+    found = photos._read(len(photos) - 1)
+    assert str(found).startswith("not an image") and photos.paths[-1] == "train-000009.tar/a/../../b.png"
+    assert not isinstance(photos._read(0), Exception) and np.asarray(photos.pixels(0)).ndim == 3

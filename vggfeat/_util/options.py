@@ -1,0 +1,91 @@
+"""Settings as dataclasses, and functions that take their fields as keywords: each option, its default and its help
+exist once, in the dataclass and its numpydoc docstring.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import MISSING, Field, fields
+from typing import Any, TypeVar
+
+R = TypeVar("R")
+
+
+def default_of(field: Field[Any]) -> Any:
+    """The default of a field; inspect.Parameter.empty if it has none."""
+    if field.default is not MISSING:
+        return field.default
+    return inspect.Parameter.empty if field.default_factory is MISSING else field.default_factory()
+
+
+def parameters_of(settings: type, kind: Any = inspect.Parameter.KEYWORD_ONLY) -> list[inspect.Parameter]:
+    """The fields of a dataclass as parameters of a function."""
+    return [
+        inspect.Parameter(field.name, kind, default=default_of(field), annotation=field.type)
+        for field in fields(settings)
+    ]
+
+
+def takes(*, positional: Iterable[str] = (), **groups: type) -> Callable[[Callable[..., R]], Callable[..., R]]:
+    """Let a function that takes settings objects take their fields as keywords.
+
+    ``@takes(spec=DescriptorSpec)`` on ``f(source, *, spec)`` gives ``f(source, *, net=None, scales=..., ...)``, which
+    builds the object and passes it on; ``f(source, spec=...)`` passes a ready one. The signature, and so `help`, shows
+    the fields.
+
+    positional : fields that may be given by position as well, after the function's own parameters.
+    """
+
+    def decorate(function: Callable[..., R]) -> Callable[..., R]:
+        own = inspect.signature(function)
+        signature = own.replace(parameters=_flat(own, groups, set(positional)))
+
+        @functools.wraps(function)
+        def wrapper(*args: Any, **options: Any) -> R:
+            ready = {name: options.pop(name) for name in groups if name in options}
+            bound = signature.bind(*args, **options).arguments
+            for name, settings in groups.items():
+                given = {field.name: bound.pop(field.name) for field in fields(settings) if field.name in bound}
+                if name in ready and given:
+                    raise TypeError(f"{function.__name__}() got {name} and also {', '.join(given)}")
+                bound[name] = ready.get(name) or settings(**given)
+            return function(**bound)
+
+        wrapper.__signature__ = signature  # type: ignore[attr-defined]
+        return wrapper
+
+    return decorate
+
+
+def _flat(own: inspect.Signature, groups: dict[str, type], positional: set[str]) -> list[inspect.Parameter]:
+    kept = [parameter for name, parameter in own.parameters.items() if name not in groups]
+    added = [parameter for settings in groups.values() for parameter in parameters_of(settings)]
+    first = [p for p in kept if p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
+    first += [p.replace(kind=inspect.Parameter.POSITIONAL_OR_KEYWORD) for p in added if p.name in positional]
+    return [
+        *first,
+        *(p for p in kept if p.kind is inspect.Parameter.KEYWORD_ONLY),
+        *(p for p in added if p.name not in positional),
+    ]
+
+
+def with_parameters_of(settings: type, *, positional: Iterable[str] = ()) -> Decorator[R]:
+    """Let a function `f(self, **options)` take the fields of a dataclass, with their defaults and unchecked.
+
+    scikit-learn reads the parameters of an estimator from the signature, and wants their values as they were given.
+    """
+
+    def decorate(function: Callable[..., R]) -> Callable[..., R]:
+        own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        signature = inspect.Signature(_flat(inspect.Signature([own]), {"": settings}, set(positional)))
+
+        @functools.wraps(function)
+        def wrapper(*args: Any, **options: Any) -> R:
+            bound = signature.bind(*args, **options)
+            bound.apply_defaults()
+            return function(**bound.arguments)
+
+        wrapper.__signature__ = signature  # type: ignore[attr-defined]
+        return wrapper
+
+    return decorate

@@ -1,0 +1,18 @@
+"""Runs nets fast: images in, one row of values for each image out.
+
+    views      what of an image goes through the nets: the whole, a grid of crops, a box
+    dense      the net as convolutions (Sect. 3.2)
+    net        one net on one device: preprocessing, layers, mirror image, spatial mean
+    layers/    faster layers for CPUs and GPUs behind one `optimise`
+    batching   rescaled images gathered by size
+    devices    what differs between a CPU and a GPU
+    engine     the loaded nets, and the way of images through them
+
+One image goes one way: it is read by a view, rescaled and cut, gathered with others of its size, sent through the
+nets, and its values are added up to a row.
+"""
+
+from vggfeat.engine.engine import Engine
+from vggfeat.engine.views import Box, Grid, Region, View, Whole
+
+__all__ = ["Box", "Engine", "Grid", "Region", "View", "Whole"]

@@ -1,0 +1,163 @@
+"""The loaded nets of one device, and the way of images through them."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vggfeat import images
+from vggfeat import weights as weights_of
+from vggfeat._util.torch_settings import find_device, torch_settings
+from vggfeat.engine.batching import Bucket, Gatherer, K, Piece, Row
+from vggfeat.engine.devices import Cpu, Gpu
+from vggfeat.engine.net import DenseNet
+from vggfeat.engine.views import View
+from vggfeat.errors import UsageError, VggfeatError
+from vggfeat.nets import Top
+from vggfeat.spec import NetSpec, Precision
+
+
+class Engine:
+    """Nets on one device, which images go through together.
+
+    nets : of one device, layer and mirror setting. machine : the device's Cpu or Gpu; None makes it.
+    batch_pixels : pixels of one pass at most, without mirror images; halved when the device's memory proves too small.
+    """
+
+    def __init__(
+        self, nets: Sequence[DenseNet], precision: Precision = "float32", machine: Cpu | Gpu | None = None
+    ) -> None:
+        self.nets, self.precision = list(nets), precision
+        self.device = self.nets[0].device
+        self.mirror = self.nets[0].mirror
+        self.machine = machine or (Gpu(self.device) if self.device.type == "cuda" else Cpu())
+        self._bytes_per_pixel = max(net.bytes_per_pixel for net in self.nets)
+        self.batch_pixels = self.machine.batch_pixels(self._bytes_per_pixel) // self._copies
+
+    @classmethod
+    def of(cls, spec: NetSpec, machine: Cpu | Gpu | None = None) -> "Engine":
+        """The engine that a spec asks for. Raises UsageError, WeightsError."""
+        device = find_device(spec.device)
+        precision: Precision = "float32" if spec.precision == "auto" else spec.precision
+        nets = [
+            DenseNet(found, spec.top, mirror=spec.mirror, ceil=spec.ceil, device=device, precision=precision)
+            for found in resolve_nets(spec.net, spec.weights, spec.top)
+        ]
+        return cls(nets, precision, machine)
+
+    @property
+    def _copies(self) -> int:
+        return 2 if self.mirror else 1
+
+    def apart(self) -> list["Engine"]:
+        """One engine for each net; they share the loaded nets."""
+        return [Engine([net], self.precision, self.machine) for net in self.nets]
+
+    def stream(
+        self, prepared: Iterable[tuple[K, Tensor]], scales: Sequence[int], view: View
+    ) -> Iterator[tuple[K, list[np.ndarray]]]:
+        """(key, uint8 (3, H, W)) pairs in, (key, [float32 (S, C) for each net]) out, not in the same order.
+
+        Rescaled images of the same size go through the nets together, never padded. A bounded number of them
+        waits for company; then those that have waited longest go. What a net gives for the pieces of one scale is
+        averaged. Raises VggfeatError if the device's memory is too small for an image by itself.
+        """
+        with torch_settings(tf32=self.precision == "tf32"):
+            for bucket, values in self._passes(self._buckets(prepared, scales, view)):
+                for i, piece in enumerate(bucket.pieces):
+                    for total, value in zip(piece.row.values, values, strict=True):
+                        total[piece.scale] += value[i] / piece.share
+                    piece.row.missing -= 1
+                    if piece.row.missing == 0:
+                        yield piece.row.key, piece.row.values
+
+    def _buckets(self, prepared: Iterable[tuple[K, Tensor]], scales: Sequence[int], view: View) -> Iterator[Bucket[K]]:
+        """Rescale, cut, and gather what goes through the nets together."""
+        gatherer: Gatherer[K] = Gatherer()
+        for key, image in prepared:
+            rescaled = self._rescaled(image, scales)
+            if rescaled is None:  # those that wait take the memory
+                yield from gatherer.flush()
+                rescaled = self._rescaled(image, scales, again=True)
+            for piece in self._pieces(key, rescaled or [], view):
+                yield from gatherer.put(piece, self.batch_pixels)
+            yield from gatherer.flush(self.machine.waiting_pixels(self.batch_pixels))
+        yield from gatherer.flush()
+
+    def _pieces(self, key: K, rescaled: Sequence[Tensor], view: View) -> list[Piece[K]]:
+        """Of one image, the largest first: among passes side by side, the others wait for a short one in the end."""
+        cut = [view.pieces(image) for image in rescaled]
+        values = [np.zeros((len(cut), net.dim), np.float32) for net in self.nets]
+        row = Row(key, values, sum(map(len, cut)))
+        pieces = [Piece(row, s, pixels, len(parts)) for s, parts in enumerate(cut) for pixels in parts]
+        return sorted(pieces, key=lambda piece: -piece.area)
+
+    def _rescaled(self, image: Tensor, scales: Sequence[int], again: bool = False) -> list[Tensor] | None:
+        """float32 (3, h, w) at each scale, on the device; None the first time that its memory is too small."""
+        try:
+            on_device = self.machine.upload(image).float()
+            return [images.rescale(on_device, q) for q in scales]
+        except torch.OutOfMemoryError as error:
+            self._check_memory(image, again, error)
+        return None
+
+    def _passes(self, buckets: Iterable[Bucket[K]]) -> Iterator[tuple[Bucket[K], list[np.ndarray]]]:
+        """Send buckets through the nets, in their order: float32 (N, C) of each net for the N pieces of a bucket."""
+        buckets = iter(buckets)
+        for first in buckets:  # not loaded if there is none
+            for net in self.nets:
+                net.load()  # once, and not by each of several threads
+            run = self.machine.run(chain([first], buckets), self._pass, self._pixels, self._bytes_per_pixel)
+            for bucket, values in run:
+                yield bucket, [value.numpy() for value in values]
+
+    def _pixels(self, bucket: Bucket[K]) -> int:
+        return bucket.pixels * self._copies
+
+    def _pass(self, bucket: Bucket[K]) -> list[Tensor]:
+        return self._values([piece.pixels for piece in bucket.pieces])
+
+    def _values(self, pieces: list[Tensor]) -> list[Tensor]:
+        """(N, C) of each net for N pieces, in halves if the device's memory is too small for all of them."""
+        try:
+            pixels = torch.stack(pieces)
+            return [net(pixels) for net in self.nets]
+        except torch.OutOfMemoryError as error:
+            self._check_memory(pieces[0], len(pieces) == 1, error)
+        # here, not in the handler, where the traceback still holds the maps that did not fit
+        self.batch_pixels = max(self.batch_pixels // 2, 1)
+        half = (len(pieces) + 1) // 2
+        halves = [self._values(pieces[:half]), self._values(pieces[half:])]
+        return [torch.cat(values) for values in zip(*halves, strict=True)]
+
+    def _check_memory(self, image: Tensor, alone: bool, error: Exception) -> None:
+        """Raise VggfeatError if an image does not fit by itself, or if smaller batches are no answer."""
+        height, width = image.shape[1:]
+        if alone:
+            raise VggfeatError(
+                f"{self.device} has not enough memory for an image of {width}x{height}: "
+                "use smaller scales, another precision or --device cpu"
+            ) from error
+        if torch.are_deterministic_algorithms_enabled():
+            raise VggfeatError(
+                f"{self.device} has not enough memory for a whole batch of {width}x{height}, and smaller batches would "
+                "change the last bits: free memory on it, use another precision, or leave out --deterministic"
+            ) from error
+
+
+def resolve_nets(net: str | None, weights: str, layer: Top) -> list[weights_of.Weights]:
+    """The weights of each net of "D,E"; see NetSpec. Raises UsageError, WeightsError."""
+    nets: list[str | None] = [None] if net is None else [word.strip() for word in net.split(",")]
+    named = Path(weights).exists()  # a file whose name may have a comma
+    files = [weights] if named else [word.strip() for word in weights.split(",")]
+    if net is None:
+        nets = nets * len(files)
+    if len(files) not in (1, len(nets)):
+        raise UsageError(f"{len(files)} weights for {len(nets)} nets; give one for all or one for each")
+    return [
+        weights_of.resolve(file, name, layer)
+        for name, file in zip(nets, files * (len(nets) // len(files)), strict=True)
+    ]

@@ -1,0 +1,114 @@
+"""What of an image goes through the nets: the whole, a grid of crops, or a box."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from torch import Tensor
+
+from vggfeat import images
+from vggfeat.errors import ImageError, UsageError
+from vggfeat.images import Source
+from vggfeat.nets import CROP
+
+
+class View(Protocol):
+    """How an image is cut. Views are frozen, so that equal ones give equal values."""
+
+    def read(self, image: Any, max_pixels: int) -> np.ndarray:
+        """The pixels, uint8 (H, W, 3) RGB. Raises ImageError, naming the file."""
+
+    def pieces(self, rescaled: Tensor) -> list[Tensor]:
+        """The parts of an image (3, h, w) rescaled to one scale; their values are averaged."""
+
+    def facts(self) -> dict[str, Any]:
+        """What the view adds to the fingerprint of its values."""
+
+
+@dataclass(frozen=True)
+class Whole:
+    """The whole uncropped image: dense evaluation (Sect. 3.2)."""
+
+    def read(self, image: Source, max_pixels: int) -> np.ndarray:
+        return images.read(image, max_pixels)
+
+    def pieces(self, rescaled: Tensor) -> list[Tensor]:
+        return [rescaled]
+
+    def facts(self) -> dict[str, Any]:
+        return {}
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A regular grid of 224x224 crops (Sect. 3.2, multi-crop).
+
+    side : crops a side. The outer ones touch the borders of the rescaled image, the others lie at equal distances, so
+        that for an odd number the middle one is the centre crop.
+    """
+
+    side: int = 5
+
+    def __post_init__(self) -> None:
+        if self.side < 1:
+            raise UsageError(f"a grid has 1 crop a side or more, not {self.side}")
+
+    def read(self, image: Source, max_pixels: int) -> np.ndarray:
+        return images.read(image, max_pixels)
+
+    def pieces(self, rescaled: Tensor) -> list[Tensor]:
+        corners = grid_corners(rescaled.shape[1], rescaled.shape[2], self.side)
+        return [rescaled[:, y : y + CROP, x : x + CROP] for y, x in corners]
+
+    def facts(self) -> dict[str, Any]:
+        return {"grid": self.side, "crop": CROP}
+
+
+class Region(NamedTuple):
+    """A part of an image: x0, y0, x1, y1 in pixels from 0, the part being image[y0:y1, x0:x1]."""
+
+    image: Source
+    box: tuple[int, int, int, int]
+
+    def __str__(self) -> str:
+        return f"{self.image}, box {','.join(map(str, self.box))}"
+
+
+@dataclass(frozen=True)
+class Box:
+    """A box in the image, clipped to it, as an image of its own; the images are Regions (Appendix B, actions)."""
+
+    def read(self, image: Region, max_pixels: int) -> np.ndarray:
+        """Raises ImageError also if the box lies outside the image."""
+        pixels = images.read(image.image, max_pixels)
+        x0, y0, x1, y1 = image.box
+        part = pixels[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)]
+        if not part.size:
+            height, width = pixels.shape[:2]
+            raise ImageError(f"{image}: lies outside the image of {width}x{height}; correct the annotation")
+        return np.ascontiguousarray(part)
+
+    def pieces(self, rescaled: Tensor) -> list[Tensor]:
+        return [rescaled]
+
+    def facts(self) -> dict[str, Any]:
+        return {"part": "box, clipped to the image"}
+
+
+def grid_corners(height: int, width: int, side: int = 5, crop: int = CROP) -> list[tuple[int, int]]:
+    """(y, x) of the upper left corners of side x side crops, row by row; both sides are `crop` pixels at least.
+
+    >>> grid_corners(224, 233, 2)
+    [(0, 0), (0, 9), (0, 0), (0, 9)]
+    >>> grid_corners(256, 341, 1)  # the centre crop
+    [(16, 58)]
+    """
+    return [(y, x) for y in _starts(height - crop, side) for x in _starts(width - crop, side)]
+
+
+def _starts(room: int, side: int) -> list[int]:
+    """`side` whole numbers from 0 to `room` at equal distances, rounded half down; the middle for one."""
+    if side == 1:
+        return [room // 2]
+    steps = side - 1
+    return [(2 * i * room + steps - 1) // (2 * steps) for i in range(side)]

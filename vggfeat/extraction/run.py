@@ -1,0 +1,178 @@
+"""extract: opens a source and a store, and shows how far it is."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+from vggfeat import sources
+from vggfeat._util.options import takes
+from vggfeat._util.progress import progress, skip
+from vggfeat.descriptors import Describer
+from vggfeat.errors import DataError, UsageError
+from vggfeat.extraction.filling import fill
+from vggfeat.extraction.places import Todo
+from vggfeat.extraction.settings import ExtractionSettings
+from vggfeat.sources import Item
+from vggfeat.spec import DescriptorSpec
+from vggfeat.store import Store, Writer
+
+
+@takes(spec=DescriptorSpec, settings=ExtractionSettings)
+def extract(
+    source: str | Path | Sequence[Item] = ".",
+    out: str | Path | None = None,
+    *,
+    spec: DescriptorSpec,
+    settings: ExtractionSettings,
+    share: tuple[int, int] = (0, 1),
+    describer: Describer | None = None,
+) -> Store:
+    """Describe all images of a source into a store, or continue a run that was killed.
+
+    Rows are in the order of the source, except those that were added or repaired later, or after an interrupt: they
+    follow the images before them. Images that have a row are not read again; failed ones are tried again. An interrupt
+    (KeyboardInterrupt) is raised at once; what is described is stored, on a cluster what is in finished parts.
+
+    Parameters
+    ----------
+    source : str, path, or sequence of Item
+        A folder (every file below it that is not hidden; the label is its first folder), a .txt, .csv or .parquet list
+        (column `path`, and `label` if any), a tar of images, a glob, one image, each here or at an address such as
+        s3://bucket/photos; see `vggfeat.sources`.
+    out : str or path, optional
+        The store. Default: the name of the source with the suffix .vggfeat, in the current folder.
+    net, scales, agg, layer, weights, mirror, normalize, device, precision, ceil
+        See `DescriptorSpec` and `NetSpec`. A store holds one net: extract D and E apart and load both.
+    on_error, part_size, dtype, max_pixels, workers, deterministic, engine
+        See `ExtractionSettings`.
+    spec : DescriptorSpec
+        The settings of the descriptors as one object, instead of them.
+    settings : ExtractionSettings
+        The settings of the extraction as one object, instead of them.
+    share : (int, int)
+        (i, n): this is the i-th of n processes that call this with the same arguments to make one store; each
+        describes every n-th range of `part_size` images.
+    describer : Describer, optional
+        A describer with its loaded nets, instead of the settings of the descriptors. Only for the engine "local".
+
+    Returns
+    -------
+    Store
+
+    Raises
+    ------
+    DataError
+        If there is nothing to describe.
+    StoreError
+        If `out` was made with other settings, is in use, is damaged, or cannot be written.
+    WeightsError
+        If the weights are missing, damaged, or lack the layer.
+    ImageError
+        If an image cannot be read and `on_error` is "fail".
+    UsageError
+        If an argument is invalid.
+    """
+    _check(settings, share, describer)
+    items = _items(source)
+    on_cluster = settings.engine == "ray"
+    # the process that starts the work of a cluster needs no GPU
+    describer = describer or Describer(spec=replace(spec, device="cpu") if on_cluster else spec)
+    out = Path(out) if out is not None else default_out(source)
+    with _open(out, describer, settings, share) as writer, _bar(source, describer.task, share) as bar:
+        if on_cluster:
+            from vggfeat.extraction.cluster import fill_on_cluster
+
+            fill_on_cluster(writer, source, spec, settings, bar)
+        else:
+            todo = Todo(items, writer.names, settings.part_size, share, writer.failures)
+            fill(writer, todo, describer, settings, _Shown(bar, todo))
+    return _finished(writer, source)
+
+
+def _open(out: Path, describer: Describer, settings: ExtractionSettings, share: tuple[int, int]) -> Writer:
+    nets = describer.engine.nets
+    if len(nets) > 1:
+        raise UsageError("a store holds one net: extract each net into its own store and load them together")
+    about = {"agg": describer.spec.agg, "weights": nets[0].weights.name}
+    return Writer(out, describer.fingerprint()[0], dtype=settings.dtype, share=share, **about)
+
+
+def _finished(writer: Writer, source: str | Path | Sequence[Item]) -> Store:
+    store = Store(writer.path)
+    if writer.settled and not store.parts:
+        name, failed = source if isinstance(source, str | Path) else "the list", len(store.failures)
+        raise DataError(f"{name}: none of its {failed} files could be read as an image; see {writer.path}/failures.csv")
+    return store
+
+
+def default_out(source: str | Path | Sequence[Item]) -> Path:
+    """photos/ -> photos.vggfeat in the current folder."""
+    if not isinstance(source, str | Path):
+        raise UsageError("name the store: extract(items, out=...)")
+    return Path(f"{sources.name_of(source)}.vggfeat")
+
+
+def _check(settings: ExtractionSettings, share: tuple[int, int], describer: Describer | None) -> None:
+    if not 0 <= share[0] < share[1]:
+        raise UsageError(f"share is (i, n) with i from 0 to n - 1, not {share}")
+    if settings.engine == "local":
+        return
+    if share[1] > 1:
+        raise UsageError("with the engine ray one process starts the work of all: leave out torchrun, and share")
+    if describer is not None:
+        raise UsageError("a describer stays in its process: give extract(..., engine='ray') its settings instead")
+    try:
+        import ray.data  # noqa: F401
+    except ImportError as error:
+        raise UsageError("the engine ray needs Ray: pip install 'vggfeat[ray]'") from error
+
+
+def _items(source: str | Path | Sequence[Item]) -> Iterator[Item]:
+    """The images of a source. Raises DataError, before anything else is begun, where there are none."""
+    if not isinstance(source, str | Path):
+        source = list(source)
+        for item in source:
+            if not (isinstance(item, Item) and isinstance(item.path, str) and isinstance(item.label, str | None)):
+                raise UsageError(f"{item!r} is no Item with a text as path, and as label if any")
+        if not source:
+            raise DataError("the list of images is empty")
+        if len({item.path for item in source}) < len(source):
+            raise UsageError("two items have the same path; a row can't share its name")
+        return iter(source)
+    items = sources.items(source)
+    first = next(items, None)
+    if first is None:
+        raise DataError(f"{source}: has no files to describe")
+    return chain([first], items)
+
+
+def _bar(source: str | Path | Sequence[Item], task: str, share: tuple[int, int]) -> Any:
+    """A progress bar that learns how many images there are once that is known; describing doesn't wait for it."""
+    if not isinstance(source, str | Path):
+        return progress(-(-len(source) // share[1]), task, disable=share[0] > 0)
+    bar = progress(None, task, disable=share[0] > 0)
+
+    def count() -> None:
+        with suppress(Exception):  # it is only shown
+            if total := sources.count(source):
+                bar.total = -(-total // share[1])
+
+    Thread(target=count, name="count", daemon=True).start()
+    return bar
+
+
+class _Shown:
+    """Moves a bar on by the images that are done, and by those that had a row before."""
+
+    def __init__(self, bar: Any, todo: Todo) -> None:
+        self._bar, self._todo, self._skipped = bar, todo, 0
+
+    def __call__(self, done: int) -> None:
+        skipped = self._todo.skipped
+        skip(self._bar, skipped - self._skipped)
+        self._skipped = skipped
+        self._bar.update(done)

@@ -1,0 +1,64 @@
+"""What an extraction can be asked for, besides its descriptors. Free of torch and numpy."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from vggfeat.errors import UsageError
+from vggfeat.spec import check_choice
+
+OnError = Literal["skip", "fail"]
+Dtype = Literal["float32", "float16"]
+Where = Literal["local", "ray"]
+
+MAX_PIXELS = 89_478_485  # of an image as it is read; from there on Pillow suspects a decompression bomb
+
+
+@dataclass(frozen=True)
+class ExtractionSettings:
+    """Settings of an extraction.
+
+    Parameters
+    ----------
+    on_error : {"skip", "fail"}
+        What to do with an image that cannot be read: list it in failures.csv, or end the run.
+    part_size : int
+        Images in a Parquet part, and in what one process takes at a time.
+    dtype : {"float32", "float16"}
+        Type of the stored vectors.
+    max_pixels : int
+        An image that has more pixels is not read.
+    workers : int or None
+        Threads that decode, beside the net. Default: one for each processor.
+    deterministic : bool
+        The same bits in each run on the same machine with the same number of threads, even after an interrupt: only
+        algorithms that promise so, and nothing is kept of a group that is interrupted. On a GPU whose memory is too
+        small for a whole batch this is an error. Without it, a kill or several processes change no bit on a CPU, and
+        rows described after an interrupt may differ by rounding (less than 1e-6 in a float32 descriptor of norm 1).
+    engine : {"local", "ray"}
+        local describes in this process; ray on the Ray cluster of $RAY_ADDRESS, or on this machine: one worker for
+        each GPU, or for a few CPUs. Source, store and weights must then be on storage that all nodes share.
+
+    Raises
+    ------
+    UsageError
+        If a value is invalid.
+    """
+
+    on_error: OnError = "skip"
+    part_size: int = 1000
+    dtype: Dtype = "float32"
+    max_pixels: int = MAX_PIXELS
+    workers: int | None = None
+    deterministic: bool = False
+    engine: Where = "local"
+
+    def __post_init__(self) -> None:
+        check_choice("on_error", self.on_error, OnError)
+        check_choice("dtype", self.dtype, Dtype)
+        check_choice("engine", self.engine, Where)
+        if self.part_size < 1:
+            raise UsageError(f"part_size must be at least 1, not {self.part_size}")
+        if not 1 <= self.max_pixels <= 2 * MAX_PIXELS:
+            raise UsageError(f"max_pixels must be from 1 to {2 * MAX_PIXELS:,}, not {self.max_pixels:,}")
+        if self.workers is not None and self.workers < 1:
+            raise UsageError(f"workers must be at least 1, not {self.workers}")

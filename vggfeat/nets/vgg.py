@@ -1,0 +1,90 @@
+"""The nets as torch modules, and the initialisation of Sect. 3.1."""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Any, get_args
+
+import torch
+from torch import Tensor, nn
+
+from vggfeat.errors import UsageError
+from vggfeat.nets.table import Init, Layer, Top, layers
+
+
+class VGG(nn.Sequential):
+    """A net of Table 1 as it is trained: (N, 3, 224, 224) float -> (N, classes) scores before the soft-max.
+
+    Parameters
+    ----------
+    net : a key of CONFIGS.
+    width : factor on every number of channels but `classes`; 1 is the paper's.
+    classes : outputs of fc8.
+    top : the last layer; "pool5" gives the convolutional layers only. fc6 and fc7 end after their ReLU.
+    ceil : round pooled sizes up, as Caffe does; down (torch) if False. Equal for sides divisible by 32.
+    dropout : ratio after fc6 and fc7 while training (Sect. 3.1).
+
+    The modules bear the names of the layers (conv1_1, relu1_1, pool1, ..., fc8), so that the parameters are
+    named as in the native weights format. Parameters have torch's own initialisation; see `initialise`.
+    """
+
+    def __init__(
+        self,
+        net: str = "D",
+        *,
+        width: float = 1.0,
+        classes: int = 1000,
+        top: Top = "fc8",
+        ceil: bool = False,
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__(OrderedDict(_modules(layers(net, width, classes, top), ceil, dropout)))
+        self.net, self.width, self.classes, self.top, self.ceil = net, width, classes, top, ceil
+
+    def __getitem__(self, index: slice | int) -> Any:
+        """A layer, or for a slice its layers as a plain nn.Sequential."""
+        if isinstance(index, slice):
+            return nn.Sequential(OrderedDict(list(self.named_children())[index]))
+        return super().__getitem__(index)
+
+
+def _modules(plan: list[Layer], ceil: bool, dropout: float) -> Iterator[tuple[str, nn.Module]]:
+    for layer in plan:
+        name, number = layer.name, layer.name.lstrip("convfpl")
+        if layer.kind == "conv":
+            yield name, nn.Conv2d(layer.inputs, layer.outputs, layer.kernel, padding=layer.kernel // 2)
+            yield f"relu{number}", nn.ReLU(inplace=True)
+        elif layer.kind == "LRN":
+            # Krizhevsky's k + alpha * sum over n = 5 channels; torch takes alpha times the mean, hence the 5.
+            yield name, nn.LocalResponseNorm(5, alpha=5 * 1e-4, beta=0.75, k=2.0)
+        elif layer.kind == "maxpool":
+            yield name, nn.MaxPool2d(2, 2, ceil_mode=ceil)
+        else:
+            if name == "fc6":
+                yield "flatten", nn.Flatten()
+            yield name, nn.Linear(layer.inputs, layer.outputs)
+            if name != "fc8":
+                yield f"relu{number}", nn.ReLU(inplace=True)
+                yield f"drop{number}", nn.Dropout(dropout)
+
+
+@torch.no_grad()
+def initialise(vgg: VGG, how: Init = "glorot", generator: torch.Generator | None = None) -> VGG:
+    """Set all weights at random and all biases to zero, in place (Sect. 3.1); returns the net.
+
+    "glorot": uniform with variance 2 / (fan in + fan out) (Glorot & Bengio, 2010), the paper's later remark.
+    "random": N(0, 0.01 squared), the custom of the time. "random-0.1": N(0, variance 0.01), as printed.
+    Raises UsageError for another word.
+    """
+    if how not in get_args(Init):
+        raise UsageError(f"no initialisation {how!r}; take one of {', '.join(get_args(Init))}")
+    for module in vgg:
+        if not isinstance(module, nn.Conv2d | nn.Linear):
+            continue
+        if how == "glorot":
+            nn.init.xavier_uniform_(module.weight, generator=generator)
+        else:
+            nn.init.normal_(module.weight, std={"random": 0.01, "random-0.1": 0.1}[how], generator=generator)
+        bias: Tensor | None = module.bias
+        assert bias is not None
+        nn.init.zeros_(bias)
+    return vgg

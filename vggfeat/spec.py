@@ -1,0 +1,158 @@
+"""What is asked of descriptors, as one frozen, validated object. Free of torch and numpy.
+
+Library, command, scikit-learn transformer, benchmarks, evaluation and the workers of a cluster pass this object on; a
+variant of one is made with `dataclasses.replace`.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from operator import index
+from os import fspath
+from typing import Any, ClassVar, Literal, get_args
+
+from vggfeat.errors import UsageError
+from vggfeat.nets.table import FC_WINDOW, TOPS, Top
+
+Aggregation = Literal["mean", "max", "stack"]
+Normalisation = Literal["l2", "per-scale", "none"]
+DescriptorLayer = Literal["fc7", "fc6", "pool5"]
+Precision = Literal["auto", "float32", "tf32", "bfloat16", "float16"]
+
+SCALES = (256, 384, 512)  # Appendix B, Caltech; the five scales of VOC gain 0.3 %
+
+
+@dataclass(frozen=True)
+class NetSpec:
+    """Settings of the nets that see the images, shared by descriptors and class posteriors.
+
+    Parameters
+    ----------
+    net : str or None
+        Net of Table 1: A, A-LRN, B, C, D or E; or several, such as "D,E", whose results are fused. Default: the net
+        of the weights, or D.
+    scales : sequence of int
+        Smallest image sides Q in pixels, to which each image is rescaled.
+    weights : str or path
+        auto, a name (oxford, torchvision, slim) or a file; for several nets one for all, or one each with commas.
+    mirror : bool
+        Average with the result of the mirrored image.
+    device : str
+        auto (the first GPU, or the CPU), cpu, cuda, cuda:1, ...
+    precision : {"auto", "float32", "tf32", "bfloat16", "float16"}
+        Precision of the net; auto is float32.
+    ceil : bool
+        Round pooled sizes up, as Caffe does.
+
+    Raises
+    ------
+    UsageError
+        If a value is invalid.
+    """
+
+    net: str | None = None
+    scales: tuple[int, ...] = SCALES
+    weights: str = "auto"
+    mirror: bool = True
+    device: str = "auto"
+    precision: Precision = "auto"
+    ceil: bool = field(default=False, metadata={"flags": "--ceil/--floor"})
+
+    @property
+    def top(self) -> Top:
+        """The layer whose values are wanted."""
+        raise NotImplementedError
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scales", whole_scales(self.scales))
+        object.__setattr__(self, "weights", fspath(self.weights))
+        check_choice("precision", self.precision, Precision)
+        check_scales(self.scales, self.top, self.ceil)
+
+
+@dataclass(frozen=True)
+class DescriptorSpec(NetSpec):
+    """Settings of VGG descriptors (Appendix B); the other parameters are those of `NetSpec`.
+
+    Parameters
+    ----------
+    agg : {"mean", "max", "stack"}
+        Aggregation over the scales.
+    layer : {"fc7", "fc6", "pool5"}
+        Layer whose activations are averaged over space, after its ReLU.
+    normalize : {"l2", "per-scale", "none"}
+        L2 normalisation: once at the end (as in the paper), of each scale and at the end, or none.
+
+    Raises
+    ------
+    UsageError
+        If a value is invalid.
+
+    Examples
+    --------
+    >>> DescriptorSpec(scales=[256], layer="pool5").scales
+    (256,)
+    """
+
+    agg: Aggregation = "mean"
+    layer: DescriptorLayer = "fc7"
+    normalize: Normalisation = "l2"
+
+    @property
+    def top(self) -> Top:
+        """The layer whose values are wanted."""
+        return self.layer
+
+    def __post_init__(self) -> None:
+        check_choice("layer", self.layer, DescriptorLayer)
+        check_choice("aggregation", self.agg, Aggregation)
+        check_choice("normalisation", self.normalize, Normalisation)
+        super().__post_init__()
+
+
+@dataclass(frozen=True)
+class PosteriorSpec(NetSpec):
+    """Settings of class posteriors (Sect. 3.2): fc8 after the soft-max, averaged. The parameters are `NetSpec`'s."""
+
+    agg: ClassVar[Aggregation] = "mean"
+    layer: ClassVar[Top] = "fc8"
+    normalize: ClassVar[Normalisation] = "none"
+
+    @property
+    def top(self) -> Top:
+        """The layer whose values are wanted."""
+        return "fc8"
+
+
+def check_choice(what: str, value: Any, choices: Any) -> None:
+    """Raise UsageError if `value` is none of the choices of a Literal."""
+    if value not in get_args(choices):
+        raise UsageError(f"no {what} {value!r}; take one of {', '.join(get_args(choices))}")
+
+
+def whole_scales(scales: Iterable[int]) -> tuple[int, ...]:
+    """The scales as a tuple of int. Raises UsageError for a scale that is not a whole number, or given twice."""
+    try:
+        chosen = tuple(index(q) for q in scales)
+    except TypeError as error:
+        raise UsageError(f"scales must be whole numbers, such as (256, 384, 512), not {scales!r}") from error
+    if len(set(chosen)) < len(chosen):
+        raise UsageError(f"a scale is given twice: {','.join(map(str, chosen))}")
+    return chosen
+
+
+def smallest_q(layer: Top, ceil: bool = False) -> int:
+    """The smallest Q at which the map of `layer` has one place: 224 for fc6, fc7 and fc8, 32 for pool5."""
+    places = 1 if layer == "pool5" else FC_WINDOW
+    return 32 * (places - 1) + 1 if ceil else 32 * places
+
+
+def check_scales(scales: Sequence[int], layer: Top, ceil: bool = False) -> None:
+    """Raise UsageError for an unknown layer, no scale, or a scale too small for `layer`."""
+    if layer not in TOPS:
+        raise UsageError(f"no layer {layer!r}; take one of {', '.join(TOPS)}")
+    if not scales:
+        raise UsageError("no scale given; the paper's are 256,384,512")
+    smallest = smallest_q(layer, ceil)
+    for q in scales:
+        if q < smallest:
+            raise UsageError(f"Q={q} is too small for {layer}: its smallest Q is {smallest}")
