@@ -69,7 +69,9 @@ def _flat(own: inspect.Signature, groups: dict[str, type], positional: set[str])
     ]
 
 
-def with_parameters_of(settings: type, *, positional: Iterable[str] = ()) -> Decorator[R]:
+def with_parameters_of(
+    settings: type, *, positional: Iterable[str] = ()
+) -> Callable[[Callable[..., R]], Callable[..., R]]:
     """Let a function `f(self, **options)` take the fields of a dataclass, with their defaults and unchecked.
 
     scikit-learn reads the parameters of an estimator from the signature, and wants their values as they were given.
