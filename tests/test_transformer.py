@@ -45,7 +45,7 @@ def stripes() -> list[np.ndarray]:
 
 def test_the_parameters_and_their_defaults_are_describers() -> None:
     ours, theirs = (inspect.signature(kind).parameters for kind in (VGGDescriptor, Describer))
-    own = {"engine", "view", "facts", "task"}  # of the describer: no settings
+    own = {"engine", "view", "facts", "task", "spec"}  # of the describer: no settings
     assert {name: (p.default, p.kind) for name, p in ours.items()} == {
         name: (p.default, p.kind) for name, p in theirs.items() if name not in own
     }

@@ -18,6 +18,17 @@ Normalisation = Literal["l2", "per-scale", "none"]
 DescriptorLayer = Literal["fc7", "fc6", "pool5"]
 Precision = Literal["auto", "float32", "tf32", "bfloat16", "float16"]
 
+__all__ = [
+    "SCALES",
+    "Aggregation",
+    "DescriptorLayer",
+    "DescriptorSpec",
+    "NetSpec",
+    "Normalisation",
+    "PosteriorSpec",
+    "Precision",
+]
+
 SCALES = (256, 384, 512)  # Appendix B, Caltech; the five scales of VOC gain 0.3 %
 
 
