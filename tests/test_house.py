@@ -104,7 +104,7 @@ def loaded_by(code: str) -> set[str]:
         "import vggfeat; vggfeat.__version__; vggfeat.VggfeatError",
         "import vggfeat.cli",
         *(
-            f"from typer.testing import CliRunner as R; from vggfeat.cli import app; R().invoke(app, ['{name}', '--help'])"
+            f"import typer.testing as t, vggfeat.cli as c; t.CliRunner().invoke(c.app, ['{name}', '--help'])"
             for name in ("extract", "bench", "evaluate", "train")
         ),
         *(f"import vggfeat.{one}.settings" for one in ("extraction", "bench", "evaluate")),
