@@ -27,9 +27,7 @@ def images():
 
 @pytest.fixture
 def splits(images):
-    return class_splits(
-        BENCHMARKS["folder"], images, BenchmarkSettings(seeds=2, train_per_class=5, test_per_class=2)
-    )
+    return class_splits(BENCHMARKS["folder"], images, BenchmarkSettings(seeds=2, train_per_class=5, test_per_class=2))
 
 
 def test_splits_come_back_as_they_were_written(images, splits, tmp_path):

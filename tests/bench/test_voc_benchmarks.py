@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 from sklearn.metrics import average_precision_score
 from sklearn.svm import LinearSVC
-from tests.kit.voc_kits import action_kit, classification_kit
 from typer.testing import CliRunner
 
+from tests.kit.voc_kits import action_kit, classification_kit
 from vggfeat import cli
 from vggfeat.bench import BENCHMARKS, BenchmarkSettings, run
 from vggfeat.bench.choices import descriptor_spec

@@ -67,9 +67,7 @@ def result_of(benchmark, images, values, **changes):
         "timing": {"extract_s": 1.5, "svm_s": 2.5},
         "notes": ["a note on the data"],
         "version": "9.8.7",
-        "evidence": ProbeResult(
-            images, np.ones(len(images), bool), scores, protocol.metric, splits, per_class, {}, []
-        ),
+        "evidence": ProbeResult(images, np.ones(len(images), bool), scores, protocol.metric, splits, per_class, {}, []),
         "definition": BENCHMARKS[benchmark],
     }
     return BenchmarkResult(**made | changes)
