@@ -364,10 +364,6 @@ def test_a_submission_packs_whole_files_only(tmp_path):
     scores = Probe(images, MAP_2007, jobs=1).score(X, np.ones(120, bool), fold_of_test(images))
     server = BENCHMARKS["voc2007"].submission
     (server.prepare(tmp_path) / ".comp2_cls_test_a.txt.123.tmp").write_text("half")
-    with tarfile.open(server.write(replace(images, paths=kit_paths(images)), scores, tmp_path)) as archive:
+    with tarfile.open(server.write(images, scores, tmp_path)) as archive:
         files = [member.name for member in archive if member.isfile()]
     assert sorted(files) == [f"results/VOC2007/Main/comp2_cls_test_{name}.txt" for name in "abc"]
-
-
-def kit_paths(images):
-    return tuple(f"JPEGImages/{path}" for path in images.paths)

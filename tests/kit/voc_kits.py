@@ -89,7 +89,7 @@ def annotate(file: Path) -> None:
         ("horse", 1, 1, 9, 9),
         ("person", 1, 1, 32, 48),
         ("person", 33, 1, 70, 48),
-    ]  # the last one ends outside the image
+    ]  # the last leaves the image
     objects = "".join(
         f"<object><name>{name}</name><bndbox><xmin>{x0}</xmin><ymin>{y0}</ymin><xmax>{x1}</xmax><ymax>{y1}</ymax>"
         "</bndbox></object>"
