@@ -85,4 +85,4 @@ def test_so_are_the_epochs(ends, how):
     top, _ = ends
     assert epochs(top / how) == epochs(top / "unbroken")
     assert [row["epoch"] for row in epochs(top / how)] == ["0", "1", "2"]
-    assert not list((top / how).glob("*.part"))
+    assert not list((top / how).glob("*.tmp")) and not list((top / how).glob("*.part"))

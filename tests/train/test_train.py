@@ -2,29 +2,29 @@
 
 import dataclasses
 import inspect
-import typing
-from types import SimpleNamespace
+import json
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.kit.training_photos import photo
 
 from vggfeat import images, nets, weights
 from vggfeat.cli import train as command
 from vggfeat.errors import DataError, UsageError, WeightsError
 from vggfeat.train import Recipe, draws
-from vggfeat.train.colour import ILSVRC, SAMPLE, Colour, measure, sample
+from vggfeat.train.chain import stages
 from vggfeat.train.crops import centre_crop, cut, random_crop
-from vggfeat.train.loading import Crops, Plan, centre_keys
-from vggfeat.train.plan import stages
+from vggfeat.train.loading import Crops, StepPlan, centre_keys
+from vggfeat.train.pixel_statistics import ILSVRC, SAMPLE, PixelStatistics, measure, sample
+from vggfeat.train.plateau import Plateau
 from vggfeat.train.ranks import Ranks
-from vggfeat.train.schedule import Plateau
 from vggfeat.train.sets import Photos
-from vggfeat.train.start import Start, begin
+from vggfeat.train.start import Start, initial_net
 
-GREY = Colour((100.0, 110.0, 120.0), (0.2, 0.02, 0.01), ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)))
+GREY = PixelStatistics((100.0, 110.0, 120.0), (0.2, 0.02, 0.01), ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)))
 ALONE = Ranks(torch.device("cpu"))
 
 
@@ -86,21 +86,21 @@ def test_an_epochs_order_is_a_permutation_of_its_own():
     assert (draws.order(4, 0, 1000) == first).mean() < 0.05
 
 
-def test_a_look_depends_on_seed_epoch_and_row_alone():
-    before = draws.look(1, 2, 3)
-    draws.look(1, 2, 4), draws.order(1, 2, 50)
-    again = draws.look(1, 2, 3)
+def test_an_augmentation_depends_on_seed_epoch_and_row_alone():
+    before = draws.augmentation(1, 2, 3)
+    draws.augmentation(1, 2, 4), draws.order(1, 2, 50)
+    again = draws.augmentation(1, 2, 3)
     assert before[:4] == again[:4] and (before.colour == again.colour).all()
-    others = [draws.look(2, 2, 3), draws.look(1, 3, 3), draws.look(1, 2, 2), draws.look(1, 3, 2)]
+    others = [draws.augmentation(2, 2, 3), draws.augmentation(1, 3, 3), draws.augmentation(1, 2, 2), draws.augmentation(1, 3, 2)]
     assert len({other.scale for other in others} | {before.scale}) == 5
 
 
-def test_looks_are_uniform_and_colours_normal():
-    looks = [draws.look(0, epoch, row) for epoch in range(4) for row in range(500)]
-    uniform = np.array([drawn[:4] for drawn in looks])
+def test_augmentations_are_uniform_and_colours_normal():
+    all_drawn = [draws.augmentation(0, epoch, row) for epoch in range(4) for row in range(500)]
+    uniform = np.array([drawn[:4] for drawn in all_drawn])
     assert uniform.min() >= 0 and uniform.max() < 1
     assert np.abs(uniform.mean(0) - 0.5).max() < 4 / np.sqrt(12 * 2000)  # four standard errors
-    normal = np.array([drawn.colour for drawn in looks])
+    normal = np.array([drawn.colour for drawn in all_drawn])
     assert normal.shape == (2000, 3)
     assert np.abs(normal.mean(0)).max() < 4 / np.sqrt(2000)
     assert np.abs(normal.var(0) - 1).max() < 4 * np.sqrt(2 / 2000)
@@ -156,7 +156,7 @@ def test_the_ends_of_an_image_can_be_cropped():
 
 
 def drawn(scale=0.0, top=0.0, left=0.0, mirror=0.9):
-    return draws.Look(scale, top, left, mirror, np.zeros(3))
+    return draws.Augmentation(scale, top, left, mirror, np.zeros(3))
 
 
 def test_a_random_crop_mirrors_and_moves():
@@ -169,13 +169,12 @@ def test_a_random_crop_mirrors_and_moves():
     assert (random_crop(pixels, (256, 256), drawn(top=almost, left=almost)) == pixels[76:, 32:]).all()
 
 
-def test_s_takes_all_values_of_its_range(monkeypatch):
-    taken = []
-    monkeypatch.setattr("vggfeat.train.crops.cut", lambda pixels, s, top, left: taken.append((s, top, left)))
-    for scale in (0.0, 0.33, 0.34, 0.67, 1 - 2.0**-53):
-        random_crop(picture(20, 10), (256, 258), drawn(scale))
-    assert [s for s, _, _ in taken] == [256, 256, 257, 258, 258]
-    assert all((top, left) == (0, 0) for _, top, left in taken)
+def test_s_takes_all_values_of_its_range():
+    pixels = picture(20, 10)
+    crops = {s: cut(pixels, s, 0, 0).tobytes() for s in (255, 256, 257, 258, 259)}
+    assert len(set(crops.values())) == 5
+    for scale, s in ((0.0, 256), (0.33, 256), (0.34, 257), (0.67, 258), (1 - 2.0**-53, 258)):
+        assert random_crop(pixels, (256, 258), drawn(scale)).tobytes() == crops[s]
 
 
 def test_the_centre_crop_is_in_the_middle():
@@ -223,21 +222,21 @@ def test_the_sample_is_spread_over_the_set():
 
 
 @pytest.mark.parametrize("world", [1, 2, 3])
-def test_processes_and_groups_share_the_same_steps(world):
+def test_processes_and_micro_batches_share_the_same_steps(world):
     recipe = Recipe(batch=8, micro=3, epochs=2, seed=5)
     alone = [draws.order(5, epoch, 27)[s * 8 : s * 8 + 8].tolist() for epoch in (0, 1) for s in range(3)]
-    plans = [Plan(27, recipe, rank, world) for rank in range(world)]
+    plans = [StepPlan(27, recipe, rank, world) for rank in range(world)]
     keys = [list(plan.keys(0, 0)) for plan in plans]
     for step, rows in enumerate(alone):
         mine = [
             k
             for plan, all_ in zip(plans, keys, strict=True)
-            for k in all_[step * plan.groups : (step + 1) * plan.groups]
+            for k in all_[step * plan.micro_batches : (step + 1) * plan.micro_batches]
         ]
         assert [row for _, group in mine for row in group] == rows
         assert {epoch for epoch, _ in mine} == {step // 3}
         assert all(len(group) <= 3 for _, group in mine)
-    assert list(plans[0].keys(1, 2)) == keys[0][5 * plans[0].groups :]  # a continued run
+    assert list(plans[0].keys(1, 2)) == keys[0][5 * plans[0].micro_batches :]  # a continued run
 
 
 def test_validation_takes_each_image_once():
@@ -246,8 +245,6 @@ def test_validation_takes_each_image_once():
 
 
 def test_a_batch_leaves_out_and_names_what_cannot_be_read(tmp_path):
-    from tests.kit.training_photos import photo
-
     good = photo(tmp_path / "good.png", (10, 200, 30), 0)
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"no image")
@@ -261,20 +258,18 @@ def test_a_batch_leaves_out_and_names_what_cannot_be_read(tmp_path):
 
 
 def test_cached_pixels_are_the_same(tmp_path):
-    from tests.kit.training_photos import photo
-
     files = [photo(tmp_path / f"{i}.png", (50, 60, 70), i) for i in range(3)]
     files.append(tmp_path / "gone.png")
     photos = Photos([file.name for file in files], files, np.zeros(4, np.int64))
     plain = Crops(photos, Recipe(), GREY)[3, (0, 1, 2, 3)]
-    photos.keep(Recipe(cache=1.0), ALONE, threads=2)
+    photos.decode_ahead(Recipe(cache=1.0), ALONE, threads=2)
     files[0].unlink()
     kept = Crops(photos, Recipe(), GREY)[3, (0, 1, 2, 3)]
     assert torch.equal(kept.crops, plain.crops) and torch.equal(kept.shifts, plain.shifts)
     assert kept.failures == plain.failures
     big = Photos(photos.paths, files, photos.labels)
-    big.keep(Recipe(cache=1e-6), ALONE, threads=1)  # a thousand bytes
-    assert not big.cached
+    big.decode_ahead(Recipe(cache=1e-6), ALONE, threads=1)  # a thousand bytes
+    assert not big.decoded
 
 
 # ---- the learning rate
@@ -316,12 +311,8 @@ def test_no_number_is_no_improvement():
 CLASSES = tuple(f"class {i}" for i in range(7))
 
 
-def sets(classes=CLASSES):
-    return typing.cast(typing.Any, SimpleNamespace(classes=classes))
-
-
 def started(recipe, classes=CLASSES):
-    vgg, start = begin(recipe, sets(classes), GREY)
+    vgg, start = initial_net(recipe, classes, GREY)
     return vgg.state_dict(), start
 
 
@@ -385,10 +376,8 @@ def test_nets_that_do_not_fit_are_refused_in_one_line(tiny_weights, tmp_path):
 
 
 def test_a_start_survives_json():
-    import json
-
     start = Start(weights.OXFORD, 0.001, ("fc6",), "a.safetensors", "ab")
-    assert Start.of(json.loads(json.dumps(dataclasses.asdict(start)))) == start
+    assert Start.from_json(json.loads(json.dumps(dataclasses.asdict(start)))) == start
 
 
 # ---- the paper's chain
