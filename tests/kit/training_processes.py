@@ -81,7 +81,7 @@ def at_a_sync(name: str, number: int, act: Callable[[str], None]) -> None:
     plain, calls = os.fsync, count(1)
 
     def fsync(descriptor: int) -> None:
-        path = os.readlink(f"/proc/self/fd/{descriptor}")
+        path = str(Path(f"/proc/self/fd/{descriptor}").readlink())
         if name in Path(path).name and next(calls) == number:
             act(path)
         plain(descriptor)

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.kit.training_photos import TINY, photo, photo_set
 
+from tests.kit.training_photos import TINY, photo, photo_set
 from vggfeat import images
 from vggfeat.errors import ImageError, VggfeatError
 from vggfeat.train import cache, train
@@ -166,7 +166,9 @@ def test_without_room_training_continues_without(files, tmp_path, monkeypatch, c
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=10**9))
     target = CacheFile.of(tmp_path / "cache", files)
     assert keep(target, files, size=1.5e9) is None and not target.path.exists()
-    line = f"{tmp_path / 'cache'}: the decoded images take 1,500 MB, and 1,000 MB are free; training continues without it"
+    line = (
+        f"{tmp_path / 'cache'}: the decoded images take 1,500 MB, and 1,000 MB are free; training continues without it"
+    )
     said = capsys.readouterr().err
     assert said.startswith(line) and said.count("\n") == 1
 

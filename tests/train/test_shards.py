@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import webdataset
-from tests.kit.training_photos import TINY, photo_set
 
+from tests.kit.training_photos import TINY, photo_set
 from vggfeat.errors import DataError, ImageError
 from vggfeat.train import train
 from vggfeat.train.sets import read_sets
@@ -87,7 +87,7 @@ def test_what_is_wrong_with_a_shard_is_said_in_one_line(root):
     bad.unlink()
     shard(root / "val-000009.tar", {"c.png": b"x", "c.cls": b"3"})
     (root / "classes.txt").unlink()
-    refused("val has images of 'class 3' .* a class that train lacks")
+    refused("val has images of 'class 3' .* a class that train does not have")
 
 
 def test_an_image_that_is_damaged_in_its_shard_is_named(root):

@@ -3,17 +3,20 @@
 import dataclasses
 import inspect
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.kit.training_photos import photo
 
+from tests.kit.training_photos import photo
 from vggfeat import images, nets, weights
 from vggfeat.cli import train as command
 from vggfeat.errors import DataError, UsageError, WeightsError
+from vggfeat.nets import MAX_WIDTH
 from vggfeat.train import Recipe, draws
 from vggfeat.train.chain import stages
 from vggfeat.train.crops import centre_crop, cut, random_crop
@@ -46,34 +49,68 @@ def test_the_command_has_the_recipes_names_and_defaults():
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "said"),
     [
-        {"net": "F"},
-        {"width": 0.001},
-        {"scale": "200"},
-        {"scale": "512-256"},
-        {"scale": "big"},
-        {"scale": "256-99999"},
-        {"init": "zeros"},
-        {"fill": "from:x"},
-        {"finetune": "fc"},
-        {"batch": 0},
-        {"momentum": 1.0},
-        {"dropout": -0.1},
-        {"lr": 0.0},
-        {"lr": float("nan")},
-        {"epochs": 0},
-        {"weight_decay": float("inf")},
-        {"colour": float("nan")},
-        {"precision": "float16"},
-        {"statistics": "mine"},
+        ({"net": "F"}, "no net 'F'; the nets are A, "),
+        ({"width": 0.001}, "width 0.001 leaves a layer of 64 channels with none"),
+        ({"width": float("nan")}, "width must be above 0 and at most 16, not nan"),
+        ({"width": 1e9}, "width must be above 0 and at most 16"),
+        ({"scale": "200"}, "scale '200' is invalid; S is from 224 to 2048"),
+        ({"scale": "512-256"}, "scale '512-256' is invalid; S is from 224 to 2048, the smaller first"),
+        ({"scale": "big"}, "scale 'big' is invalid; give S as 256 or 384, or a range as 256-512"),
+        ({"scale": "256-99999"}, "scale '256-99999' is invalid"),
+        ({"init": "zeros"}, "no init 'zeros'; take one of glorot, random, random-0.1, from:FILE"),
+        ({"fill": "from:x"}, "no fill 'from:x'; take one of glorot, random, random-0.1"),
+        ({"finetune": "fc"}, "finetune fc trains .* give init from:FILE"),
+        ({"finetune": "fc6"}, "no finetune 'fc6'; take one of all, fc"),
+        ({"batch": 0}, "batch must be at least 1, not 0"),
+        ({"momentum": 1.0}, "momentum must be at least 0 and below 1, not 1.0"),
+        ({"dropout": -0.1}, "dropout must be at least 0 and below 1, not -0.1"),
+        ({"lr": 0.0}, "lr must be above 0, not 0.0"),
+        ({"lr": float("nan")}, "lr must be above 0, not nan"),
+        ({"epochs": 0}, "epochs must be at least 1, not 0"),
+        ({"weight_decay": float("inf")}, "weight_decay must be at least 0, not inf"),
+        ({"colour": float("nan")}, "colour must be at least 0, not nan"),
+        ({"precision": "float16"}, "no precision 'float16'; take one of auto, float32, bfloat16"),
+        ({"statistics": "mine"}, "no statistics 'mine'; take one of auto, own, ilsvrc"),
+        ({"seed": 2**64}, "seed must be at most 9223372036854775807"),
     ],
     ids=str,
 )
-def test_values_that_cannot_be_meant(wrong):
-    with pytest.raises(UsageError) as error:
+def test_invalid_settings_are_refused_in_one_line(wrong, said):
+    with pytest.raises(UsageError, match=said) as error:
         Recipe(**wrong)
     assert "\n" not in str(error.value)
+
+
+def test_settings_load_neither_torch_nor_numpy():
+    heavy = "torch", "numpy", "pandas", "pyarrow"
+    code = "import sys; from vggfeat.train.recipe import Recipe; from vggfeat.train import Recipe; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {name.split(".")[0] for name in loaded} & set(heavy)
+
+
+def test_every_setting_has_a_help_text_and_a_default():
+    section = inspect.getdoc(Recipe).partition("Parameters\n----------\n")[2].partition("\n\nRaises")[0]
+    described = [line.partition(" : ")[0] for line in section.splitlines() if not line.startswith(" ")]
+    assert described == [field.name for field in dataclasses.fields(Recipe)]
+    free = {field.name for field in dataclasses.fields(Recipe) if field.metadata.get("free")}
+    assert Recipe().fixed().keys() == set(described) - free and "epochs" in free and "seed" not in free
+
+
+@pytest.mark.parametrize("width", [1 / 64, 1, MAX_WIDTH, 1.01 * MAX_WIDTH, 0, -1, float("nan"), float("inf")])
+def test_the_widths_that_can_be_trained_are_those_that_can_be_saved(tmp_path, width):
+    """Values that are not finite are refused last, so that nothing large is written."""
+    try:
+        shapes = nets.tensor_shapes("A", Recipe(net="A", width=width).width, top="pool5")
+        said = "conv1_1.* finite"
+    except UsageError:
+        shapes, said = nets.tensor_shapes("A", 1, top="pool5"), "of width"
+    tensors = {name: torch.tensor(float("nan")).expand(shape) for name, shape in shapes.items()}
+    about = {"lineage": "random", "source": "random", "licence": "Apache-2.0"}
+    with pytest.raises(WeightsError, match=said):
+        weights.save(tmp_path / "x.safetensors", tensors, net="A", width=width, preprocessing=weights.OXFORD, **about)
+    assert (said == "of width") == (not 0 < width <= MAX_WIDTH)
 
 
 # ---- draws
@@ -91,7 +128,12 @@ def test_an_augmentation_depends_on_seed_epoch_and_row_alone():
     draws.augmentation(1, 2, 4), draws.order(1, 2, 50)
     again = draws.augmentation(1, 2, 3)
     assert before[:4] == again[:4] and (before.colour == again.colour).all()
-    others = [draws.augmentation(2, 2, 3), draws.augmentation(1, 3, 3), draws.augmentation(1, 2, 2), draws.augmentation(1, 3, 2)]
+    others = [
+        draws.augmentation(2, 2, 3),
+        draws.augmentation(1, 3, 3),
+        draws.augmentation(1, 2, 2),
+        draws.augmentation(1, 3, 2),
+    ]
     assert len({other.scale for other in others} | {before.scale}) == 5
 
 
