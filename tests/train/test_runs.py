@@ -275,6 +275,18 @@ def test_a_folder_in_use_or_with_other_things_is_refused(data, tmp_path):
         other.stdin.write(b"\n")
 
 
+@pytest.mark.parametrize("left", [".config.json.part", ".config.json.123.tmp"])
+def test_what_a_killed_start_left_is_removed(data, tmp_path, left):
+    """Earlier versions wrote .part files."""
+    (tmp_path / left).touch()
+    train(data, tmp_path, **{**TINY, "epochs": 1})
+    assert not (tmp_path / left).exists()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / ".movie.part").touch()
+    with pytest.raises(UsageError, match="other things in it, not a run; name another folder"):
+        train(data, tmp_path / "other", **TINY)
+
+
 def test_data_that_cannot_be_trained_on(data, tmp_path):
     def refused(match, change=lambda root: None, **settings):
         root = tmp_path / str(len(list(tmp_path.iterdir())))
