@@ -11,14 +11,14 @@ from vggfeat.errors import UsageError
 
 if TYPE_CHECKING:
     from vggfeat.data.imagenet import Classified
-    from vggfeat.evaluate import Evaluation
+    from vggfeat.evaluate import EvaluationResult
 
 OWN = {"ctx", "runs", "table", "json", "report", "submission"}  # of the command; all others are the library's
 OF_DATA = {"data", "subset", "kit", "blacklist"}  # which images; they serve stored runs as well
 
 
 def _train_scale(text: str) -> tuple[int, ...]:
-    from vggfeat.evaluate import parse_train_scale
+    from vggfeat.evaluate.settings import parse_train_scale
 
     try:
         return parse_train_scale(text)
@@ -73,13 +73,14 @@ def evaluate(
     asked = {option: value for option, value in locals().items() if option not in OWN}
     _check(ctx, runs, table, json, report, submission)
     from vggfeat import evaluate as library
+    from vggfeat.evaluate.submission import kit_of
 
     if table is not None:
         made = library.table(table, library.open_runs(runs or []))
         typer.echo(made.text())
         _write(json, made.json())
         return
-    kit_folder = library.kit_of(data, kit) if submission else None
+    kit_folder = kit_of(data, kit) if submission else None
     result, images = _of_runs(runs, asked, report is not None) if runs else _of_data(asked)
     typer.echo(result.table())
     _write(json, result.json())
@@ -89,14 +90,14 @@ def evaluate(
         typer.echo(library.write_submission(library.open_runs(result.stores), submission, kit_folder))
 
 
-def _of_data(asked: dict[str, Any]) -> "tuple[Evaluation, Classified]":
+def _of_data(asked: dict[str, Any]) -> "tuple[EvaluationResult, Classified]":
     from vggfeat import evaluate as library
 
     images = _images(asked)
     return library.evaluate(**asked | {"data": images}), images
 
 
-def _of_runs(runs: list[Path], asked: dict[str, Any], photos: bool) -> "tuple[Evaluation, Classified | None]":
+def _of_runs(runs: list[Path], asked: dict[str, Any], photos: bool) -> "tuple[EvaluationResult, Classified | None]":
     """What is stored, and the images where photos are to be shown and --data says where they are."""
     from vggfeat import evaluate as library
 
@@ -108,7 +109,7 @@ def _of_runs(runs: list[Path], asked: dict[str, Any], photos: bool) -> "tuple[Ev
 
 
 def _images(asked: dict[str, Any]) -> "Classified":
-    from vggfeat.evaluate import read
+    from vggfeat.data.imagenet import read
 
     return read(asked["data"], asked["subset"], kit=asked["kit"], blacklist=asked["blacklist"])
 
