@@ -277,7 +277,7 @@ def test_what_the_command_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert result.exit_code == 2
     assert "training scale '512-256': give one side, 256, or a range, 256-512" in result.stderr
     monkeypatch.delenv("VGGFEAT_DATA", raising=False)
-    with pytest.raises(DataError, match="ilsvrc2012: which folder"):
+    with pytest.raises(DataError, match="ilsvrc2012: no folder given"):
         invoke()
 
 
