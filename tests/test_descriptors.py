@@ -15,14 +15,14 @@ from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
+from vggfeat.engine.passes import PRECISIONS, DenseNet
 
 import vggfeat
 from vggfeat import weights
-from vggfeat.engine import devices
 from vggfeat.descriptors import Describer
+from vggfeat.engine import devices
 from vggfeat.errors import ImageError, UsageError, VggfeatError, WeightsError
 from vggfeat.images import rescale
-from vggfeat.engine.passes import PRECISIONS, DenseNet
 from vggfeat.weights import OXFORD, TORCHVISION, Preprocessing
 
 Weights = Callable[..., Path]

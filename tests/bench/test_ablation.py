@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
-from tests.kit.voc_kits import action_kit, classification_kit
+from vggfeat.engine.passes import Passes
 
+from tests.kit.voc_kits import action_kit, classification_kit
 from vggfeat import cli, images, svm
 from vggfeat.bench import BENCHMARKS, ablation, check, run
 from vggfeat.bench.probe import _Tick
@@ -18,7 +19,6 @@ from vggfeat.bench.stored import store_name, variant
 from vggfeat.data.base import Sample, single_label
 from vggfeat.descriptors import Describer
 from vggfeat.errors import DataError, UsageError
-from vggfeat.engine.passes import Passes
 
 TWO = ("A", "B")
 

@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 from PIL import Image
-from tests.kit.reports import deciding
 from typer.testing import CliRunner
 
+from tests.kit.reports import deciding
 from vggfeat import bench, cli
 from vggfeat.bench import BENCHMARKS, run, trial
 from vggfeat.bench.probe import Evaluation, evaluate_splits

@@ -10,8 +10,8 @@ from PIL import Image
 from sklearn.metrics import average_precision_score
 from sklearn.svm import LinearSVC
 from typer.testing import CliRunner
-from tests.kit.voc_kits import action_kit, classification_kit
 
+from tests.kit.voc_kits import action_kit, classification_kit
 from vggfeat import cli
 from vggfeat.bench import BENCHMARKS, run, runner, trial
 from vggfeat.bench.precision import MAP_2007, MAP_2012, official_splits

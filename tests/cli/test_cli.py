@@ -16,9 +16,9 @@ from vggfeat import cli, weights
 from vggfeat.bench import run
 from vggfeat.classify import TOP, Classifier
 from vggfeat.descriptors import Describer
-from vggfeat.store.export import export
 from vggfeat.extraction.run import PART_SIZE, extract
 from vggfeat.store import Store
+from vggfeat.store.export import export
 
 
 def vggfeat(*arguments, **environment):

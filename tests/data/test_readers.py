@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
+
 from tests.kit.data_sets import (
     REAL,
     SMALL,
@@ -20,7 +21,6 @@ from tests.kit.data_sets import (
     small_folder,
     small_split_folder,
 )
-
 from vggfeat.data import READERS, ImageSet, base, caltech, folder, root, voc
 from vggfeat.errors import DataError, UsageError
 

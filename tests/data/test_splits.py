@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.kit.data_sets import Shared, fill, reader
 
+from tests.kit.data_sets import Shared, fill, reader
 from vggfeat.data import ImageSet, base, folder, random_split
 from vggfeat.errors import DataError, UsageError
 

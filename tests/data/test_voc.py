@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.kit.data_sets import Shared, person, reader, small_actions, small_voc, write_lists
 
+from tests.kit.data_sets import Shared, person, reader, small_actions, small_voc, write_lists
 from vggfeat.data import ImageSet, actions, voc
 from vggfeat.errors import DataError
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from vggfeat.engine.passes import DenseNet, widest
 
-from vggfeat.engine import devices, passes
 from vggfeat.descriptors import Describer
+from vggfeat.engine import devices, passes
 from vggfeat.engine.devices import GPU_PIXELS, PIXEL_BYTES, Cpu, Gpu, float32_as, in_order
 from vggfeat.nets import layers
-from vggfeat.engine.passes import DenseNet, widest
 
 GiB = 2**30
 

@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from tests.kit.posterior_runs import make_run
 from typer.testing import CliRunner
 
+from tests.kit.posterior_runs import make_run
 from vggfeat import cli, weights
 from vggfeat.classify import Classifier
 from vggfeat.data.imagenet import Classified, read, synset_names

@@ -10,8 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from tests.kit.posterior_runs import make_run
 
+from tests.kit.posterior_runs import make_run
 from vggfeat import weights
 from vggfeat.errors import UsageError
 from vggfeat.evaluate import average, evaluate, open_runs, summarise, table, write_submission

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.kit.foreign_files import CLASSES, narrow, randomise, torchvision_net
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torchvision.transforms import v2
 
+from tests.kit.foreign_files import CLASSES, narrow, randomise, torchvision_net
 from vggfeat import weights
 from vggfeat.classify import Classifier
 from vggfeat.errors import UsageError

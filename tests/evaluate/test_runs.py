@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from tests.kit.posterior_runs import make_run
 
+from tests.kit.posterior_runs import make_run
 from vggfeat.errors import DataError, StoreError, UsageError
 from vggfeat.evaluate import average, open_runs, summarise
 from vggfeat.evaluate.runs import Choice, Net

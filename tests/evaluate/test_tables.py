@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.kit.posterior_runs import make_run
 
+from tests.kit.posterior_runs import make_run
 from vggfeat.errors import UsageError
 from vggfeat.evaluate import open_runs, paper, table
 from vggfeat.evaluate.tables import several

@@ -1,9 +1,9 @@
 """The pages of benchmarks as a real browser shows them: everything is there, nothing is loaded, nothing sticks out."""
 
 import pytest
+
 from tests.kit.chromium import chromium
 from tests.kit.reports import LADDER, deciding, ranking
-
 from vggfeat.bench.page import write_report
 
 PAGES = {

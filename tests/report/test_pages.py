@@ -15,9 +15,9 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from PIL import Image
-from tests.kit.reports import HOSTILE, LADDER, deciding, image_set, ranking, result_of
 
 import vggfeat.report.text
+from tests.kit.reports import HOSTILE, LADDER, deciding, image_set, ranking, result_of
 from vggfeat import metrics, report
 from vggfeat.bench import page
 from vggfeat.errors import UsageError

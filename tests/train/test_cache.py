@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.kit.training_photos import TINY, photo, photo_set
 
+from tests.kit.training_photos import TINY, photo, photo_set
 from vggfeat import images
 from vggfeat.errors import ImageError, VggfeatError
 from vggfeat.train import cache, train

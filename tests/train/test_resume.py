@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.kit.training_processes import run
-from tests.kit.training_photos import TINY, photo_set
 
+from tests.kit.training_photos import TINY, photo_set
+from tests.kit.training_processes import run
 from vggfeat.train import checkpoint
 
 # Draws of every kind: S from a range, colours, dropout; two groups a step; three epochs of three steps.

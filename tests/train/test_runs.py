@@ -14,8 +14,8 @@ import pytest
 import torch
 from test_data_imagenet import KIT, make_kit
 from test_data_imagenet import val as val_name
-from tests.kit.training_photos import COLOURS, TINY, photo, photo_set
 
+from tests.kit.training_photos import COLOURS, TINY, photo, photo_set
 from vggfeat import weights
 from vggfeat.classify import Classifier
 from vggfeat.cli import app

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import webdataset
-from tests.kit.training_photos import TINY, photo_set
 
+from tests.kit.training_photos import TINY, photo_set
 from vggfeat.errors import DataError
 from vggfeat.train import train
 from vggfeat.train.sets import read_sets

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from tests.kit.foreign_caffe import CAFFE_STYLES, caffe_messages, caffe_net, write_caffe
 from tests.kit.foreign_files import WIDTH, Layers, caffe_forward, close, cut, image, named_layers, refused
-
 from vggfeat.weights import OXFORD, convert, load
 
 

@@ -12,9 +12,9 @@ import h5py
 import numpy as np
 import pytest
 import torch
+
 from tests.kit.foreign_files import CLASSES, WIDTH, Layers, caffe_forward, close, cut, image, named_layers, refused
 from tests.kit.foreign_matconvnet import MATCONVNET_STYLES, RGB_MEAN, cell, matconvnet_net, write_matconvnet
-
 from vggfeat.weights import convert, load
 from vggfeat.weights.header import Preprocessing
 

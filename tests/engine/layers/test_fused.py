@@ -7,8 +7,8 @@ from torch.nn import functional
 
 from vggfeat.engine.dense import dense
 from vggfeat.engine.layers.fused import ConvReLU, Faster, use_faster
-from vggfeat.nets import VGG, initialise
 from vggfeat.engine.layers.windows import WindowLinear
+from vggfeat.nets import VGG, initialise
 
 HALVES_TOO = [torch.float32, torch.bfloat16, torch.float16]
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import nn
 
+from vggfeat.descriptors import Describer
 from vggfeat.engine import passes
 from vggfeat.engine.layers import winograd
-from vggfeat.descriptors import Describer
 from vggfeat.engine.layers.halves import InFloat32, computes_in, round_results
 from vggfeat.engine.layers.windows import WindowLinear
 from vggfeat.engine.layers.winograd import WinogradConv2d

@@ -5,10 +5,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vggfeat.engine.layers import windows
 from vggfeat.engine.dense import dense
-from vggfeat.nets import VGG, initialise
+from vggfeat.engine.layers import windows
 from vggfeat.engine.layers.windows import WindowLinear, use_windows
+from vggfeat.nets import VGG, initialise
 
 
 def seeded(seed: int) -> torch.Generator:

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vggfeat.engine.layers import winograd
 from vggfeat.engine.dense import dense
-from vggfeat.nets import VGG, initialise
+from vggfeat.engine.layers import winograd
 from vggfeat.engine.layers.winograd import WinogradConv2d, use_winograd
+from vggfeat.nets import VGG, initialise
 
 
 @pytest.fixture(autouse=True)
