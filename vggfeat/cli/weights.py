@@ -34,10 +34,11 @@ def list_weights() -> None:
 @app.command("fetch")
 def fetch_weights(name: Annotated[str, typer.Argument(help="oxford or torchvision.")], net: Net = None) -> None:
     """Download weights into the cache, whole and verified."""
-    from vggfeat.weights import NAMES, resolve
+    from vggfeat.weights import resolve
+    from vggfeat.weights.registry import REGISTRY
 
-    if name not in NAMES:
-        raise UsageError(f"no weights {name!r} to fetch; take one of {', '.join(NAMES)}")
+    if name not in REGISTRY.names:
+        raise UsageError(f"no weights {name!r} to fetch; take one of {', '.join(REGISTRY.names)}")
     for one in net.split(",") if net else [None]:
         typer.echo(resolve(name, one, "fc8").path)
 
@@ -73,12 +74,12 @@ def verify_weights(
 
     typer.echo(verify(file))
     if golden:
-        from vggfeat.golden import measure, require
+        from vggfeat.golden import measure, require_proof
 
         measured = measure(file, device)
         for one in measured:
             typer.echo(f"{one.layer:<10} {' '.join(f'{value:.5f}' for value in one.values)}")
-        proof = require(file, measured)
+        proof = require_proof(file, measured)
         typer.echo(f"golden     {proof.layer} is {proof.distance:.1g} from the recorded descriptor: the same numbers")
         if measured[-1] is not proof:
             typer.echo(f"           {measured[-1].layer} has no record: compare its numbers with another machine's")
