@@ -26,10 +26,10 @@ OXFORD_D = "vgg16_weights_tf_dim_ordering_tf_kernels.h5"
 NOBODY = "http://127.0.0.1:9"
 
 
-def at(server: ServerFile, address: str, check: Check | None = None) -> PublishedFile:
+def at(published: PublishedFile, address: str, check: Check | None = None) -> PublishedFile:
     """A published file at another address, and with another checksum if it is given."""
-    urls = tuple(f"{address}/{server.file}" for _ in server.urls)
-    return replace(published, urls=urls, check=server.check if check is None else check)
+    urls = tuple(f"{address}/{published.file}" for _ in published.urls)
+    return replace(published, urls=urls, check=published.check if check is None else check)
 
 
 DEAD = replace(

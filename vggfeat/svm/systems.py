@@ -1,8 +1,8 @@
 """The Newton systems of all classes, (G_SS + I / 2C) b_S = y_S on each class's support S, solved together.
 
 The method is conjugate gradients, in which the products with G of all classes are one matrix product. A preconditioner
-keeps the number of products small: an approximate inverse of each class's matrix. It is the exact inverse if the support
-is small; if not, that of the leading part U_S diag(values) U_S' + shift I, by Woodbury's identity.
+keeps the number of products small: an approximate inverse of each class's matrix. It is exact if the support is small;
+if not, it is the inverse of the leading part U_S diag(values) U_S' + shift I, by Woodbury's identity.
 """
 
 from collections.abc import Iterator
@@ -115,7 +115,7 @@ class Exact:
 
 
 class LowRank:
-    """(U_S V U_S' + s I)^-1 = (I - U_S (s V^-1 + U_S' U_S)^-1 U_S') / s, without the factor 1/s, which has no effect."""
+    """(U_S V U_S' + s I)^-1 = (I - U_S (s V^-1 + U_S' U_S)^-1 U_S') / s, without 1/s, which has no effect."""
 
     def __init__(self, kernel: Kernel, support: Tensor, C: float) -> None:
         values, self.vectors = kernel.leading
