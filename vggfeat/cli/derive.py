@@ -70,7 +70,10 @@ def option_of(field: Field[Any], settings: Any) -> inspect.Parameter:
     default, flags = default_of(field), _flags(field, kind)
     about: dict[str, Any] = {"help": help_of(settings, field.name)}
     if kind is Sequence:
-        about |= {"parser": _parser(field.metadata.get("parse", whole_numbers)), "metavar": "Q,..."}
+        about |= {
+            "parser": _parser(field.metadata.get("parse", whole_numbers)),
+            "metavar": field.metadata.get("metavar", "Q,..."),
+        }
         default = ",".join(map(str, default)) if isinstance(default, tuple) else default
         kind = Any
     annotation = getitem(Annotated, (kind, typer.Option(*flags, **about)))

@@ -94,7 +94,7 @@ class EvaluationSettings:
     subset: Subset = "val"
     classes: str | Path | Mapping[str, str] | None = None
     partial: bool = False
-    train_scale: tuple[int, ...] | None = field(default=None, metadata={"parse": parse_train_scale})
+    train_scale: tuple[int, ...] | None = field(default=None, metadata={"parse": parse_train_scale, "metavar": "S"})
     grid: int = 5
     mirror: bool | None = None
     device: str = PosteriorSpec.device
