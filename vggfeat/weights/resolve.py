@@ -100,7 +100,7 @@ def resolve(
     --------
     >>> weights = resolve("slim")
     >>> weights.net, weights.width, weights.layers
-    ('A', 0.25, ('pool5', 'fc6', 'fc7'))
+    ('A', 0.1875, ('pool5', 'fc6', 'fc7'))
     """
     if net is not None and net not in CONFIGS:
         raise UsageError(f"no net {net!r}; the nets are {', '.join(CONFIGS)}")
