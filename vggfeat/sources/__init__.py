@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from vggfeat.errors import DataError
-from vggfeat.sources import folders, lists, patterns, remote, shards
+from vggfeat.sources import folders, lists, patterns, remote, rows, shards
 from vggfeat.sources.item import Fetched, Item, Unanswered
 
 __all__ = ["Fetched", "Item", "Unanswered", "count", "items", "name_of"]
@@ -40,7 +40,7 @@ def items(source: str | Path) -> Iterator[Item]:
         return folders.walk(path)
     if not path.exists():
         raise DataError(f"{source}: no such folder, list or image")
-    if lists.is_list(text):
+    if rows.is_list(text):
         return lists.items(path)
     if shards.is_shard(text):
         return shards.members(path, path.name)
@@ -54,8 +54,8 @@ def count(source: str | Path) -> int | None:
         return None
     if path.is_dir():
         return folders.count(path)
-    if path.is_file() and lists.is_list(path.name):
-        return lists.count(path)
+    if path.is_file() and rows.is_list(path.name):
+        return rows.count(path)
     return 1 if path.is_file() and not shards.is_shard(path.name) else None
 
 

@@ -14,7 +14,7 @@ from typing import IO, Any, ClassVar, NamedTuple
 from urllib.parse import unquote
 
 from vggfeat.errors import DataError, ImageError
-from vggfeat.sources import lists, patterns, shards
+from vggfeat.sources import patterns, rows, shards
 from vggfeat.sources.item import MAX_BYTES, Item, Unanswered
 
 # of the file systems that fsspec leaves to other packages, the usual ones
@@ -66,7 +66,7 @@ def items(address: str) -> Iterator[Item]:
         return _matching(address)
     system, path = _reach(address)
     name = _unquoted(PurePosixPath(_without_query(path)).name, path)
-    if lists.is_list(name):
+    if rows.is_list(name):
         return _listed(system, path, address)
     if shards.is_shard(name):
         return _shard(Remote(system, path), name)
@@ -259,7 +259,7 @@ def _listed(system: Any, path: str, address: str) -> Iterator[Item]:
         in_pieces = place.lower().endswith(".parquet")
         file: IO[bytes] = system.open(path, "rb") if in_pieces else _front_to_back(system, path)
     with _asked(address), file:
-        for name, label in lists.rows(file, place):
+        for name, label in rows.rows(file, place):
             if is_address(name):
                 yield from entry(name, label)
             else:
