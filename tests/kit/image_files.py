@@ -1,0 +1,46 @@
+"""Small images, and tars of them; what a source says of them."""
+
+import io
+import tarfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from vggfeat import sources
+from vggfeat.sources import Fetched
+
+
+def png(seed=0, size=(20, 16)) -> bytes:
+    file = io.BytesIO()
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def put(path: Path, data: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+def tar(path: Path, files, mode="w") -> Path:
+    """A tar of (name, bytes) or TarInfo."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, mode) as archive:
+        for entry in files:
+            if isinstance(entry, tarfile.TarInfo):
+                archive.addfile(entry, io.BytesIO(bytes(entry.size)))
+            else:
+                info = tarfile.TarInfo(entry[0])
+                info.size = len(entry[1])
+                archive.addfile(info, io.BytesIO(entry[1]))
+    return path
+
+
+def names(source):
+    return [item.path for item in sources.items(source)]
+
+
+def content(item) -> bytes:
+    return item.image.fetch() if isinstance(item.image, Fetched) else Path(item.image).read_bytes()
