@@ -200,9 +200,12 @@ def test_an_image_that_kills_each_worker_ends_the_run(options, tmp_path):
     describer, settings = Describer(**options), ExtractionSettings(part_size=PART, workers=1)
     items = [Item(f"{n}", pixels(n)) for n in range(N)]
     items[30] = Item("30", Deadly(30, tmp_path / "s", always=True))
-    with pytest.raises(VggfeatError, match=r"^1 workers were lost over the images from 24 to 47: .* to continue$"):
-        with Writer(tmp_path / "s", describer.fingerprint()[0]) as writer, progress(N, "describing") as bar:
-            cluster.fill_on_cluster(writer, items, describer.spec, settings, bar, tries=1)
+    with (
+        pytest.raises(VggfeatError, match=r"^1 workers were lost over the images from 24 to 47: .* to continue$"),
+        Writer(tmp_path / "s", describer.fingerprint()[0]) as writer,
+        progress(N, "describing") as bar,
+    ):
+        cluster.fill_on_cluster(writer, items, describer.spec, settings, bar, tries=1)
     items[30] = Item("30", pixels(30))
     assert len(described(items, tmp_path / "s", options)) == N
 
