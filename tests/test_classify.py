@@ -92,7 +92,7 @@ def test_predictions_are_named_and_in_order(make: Make, tiny_weights: Weights) -
     assert found == [Prediction(f"class {i}", i, pytest.approx(float(posteriors[i]), abs=1e-6)) for i in best]
     assert classify([image], weights=tiny_weights("A"), scales=(224,), device="cpu", top=3) == [found]
     assert len(make().predict([image], top=100)[0]) == 7
-    with pytest.raises(UsageError, match="take 1 or more"):
+    with pytest.raises(UsageError, match="must be 1 or more"):
         make().predict([image], top=0)
 
 
@@ -140,7 +140,7 @@ def test_a_net_without_fc8(tiny_weights: Weights) -> None:
 
 def test_nets_with_other_classes(tiny_weights: Weights) -> None:
     files = f"{tiny_weights('A')},{tiny_weights('B', classes=8)}"
-    with pytest.raises(WeightsError, match="have other classes"):
+    with pytest.raises(WeightsError, match="have different classes"):
         Classifier("A,B", weights=files)
 
 

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -18,11 +19,13 @@ from torch.nn import functional
 
 import vggfeat
 from vggfeat import weights
-from vggfeat.engine import devices
 from vggfeat.descriptors import Describer
+from vggfeat.engine import Engine
+from vggfeat.engine.devices import CPU_TUNING, Cpu
+from vggfeat.engine.net import DTYPES, DenseNet
 from vggfeat.errors import ImageError, UsageError, VggfeatError, WeightsError
 from vggfeat.images import rescale
-from vggfeat.engine.passes import PRECISIONS, DenseNet
+from vggfeat.spec import DescriptorSpec
 from vggfeat.weights import OXFORD, TORCHVISION, Preprocessing
 
 Weights = Callable[..., Path]
@@ -47,11 +50,12 @@ def assert_close(found: np.ndarray, expected: np.ndarray, tolerance: float = 1e-
 
 @pytest.fixture
 def make(tiny_weights: Weights) -> Callable[..., Describer]:
-    """A describer of narrow nets on the CPU; options as Describer's, net D and one scale where nothing is said."""
+    """A describer of narrow nets on the CPU; options as Describer's; by default net D and one scale."""
 
-    def describer(net: str = "D", **options: Any) -> Describer:
+    def describer(net: str = "D", machine: Cpu | None = None, **options: Any) -> Describer:
         files = ",".join(str(tiny_weights(name)) for name in net.split(","))
-        return Describer(net, **{"scales": (224,), "weights": files, "device": "cpu", **options})
+        spec = DescriptorSpec(net, **{"scales": (224,), "weights": files, "device": "cpu", **options})
+        return Describer(spec=spec, engine=Engine.of(spec, machine))
 
     return describer
 
@@ -199,7 +203,7 @@ def test_deterministic_algorithms_rule_smaller_batches_out(make: Make, small_dev
     describer = make(scales=(32,), layer="pool5")
     torch.use_deterministic_algorithms(True)
     try:
-        with pytest.raises(VggfeatError, match=r"whole batch, of 32x32.*leave out --deterministic"):
+        with pytest.raises(VggfeatError, match=r"whole batch of 32x32.*leave out --deterministic"):
             describer.describe([photo(32, 32)] * 5)
         assert describer.describe([photo(32, 32)] * 2).shape == (2, 32)
     finally:
@@ -255,10 +259,10 @@ def test_an_image_that_does_not_fit_by_itself_is_an_error(make: Make, small_devi
         make(scales=(256,), layer="pool5").describe(photo(300, 400))
 
 
-def test_a_bounded_number_of_images_waits(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bounded_number_of_images_waits(make: Make) -> None:
     """Descriptors come while images are still being read, even if no two have the same size."""
-    monkeypatch.setattr(devices, "WINDOW", 1)  # 2^17 pixels: eight images of 32x500
-    describer = make(scales=(32,), layer="pool5")
+    machine = Cpu(replace(CPU_TUNING, waiting=1))  # 2^17 pixels: eight images of 32x500
+    describer = make(scales=(32,), layer="pool5", machine=machine)
     taken = 0
 
     def many() -> Iterator[tuple[int, Tensor]]:
@@ -405,15 +409,40 @@ def test_a_file_whose_name_has_a_comma(tiny_weights: Weights, tmp_path: Path) ->
     file = tmp_path / "D, mine.safetensors"
     file.write_bytes(tiny_weights("D").read_bytes())
     for named in (file, str(file)):
-        assert Describer(weights=named, device="cpu").nets[0].weights.path == file
+        assert Describer(weights=named, device="cpu").engine.nets[0].weights.path == file
 
 
-def test_apart_gives_one_describer_a_net_with_the_same_net(make: Make) -> None:
+def test_apart_gives_one_engine_for_each_net_with_the_same_net(make: Make) -> None:
     both = make("D,E")
-    parts = both.apart()
-    assert [part.nets for part in parts] == [[net] for net in both.nets]
+    parts = [both.variant(engine) for engine in both.engine.apart()]
+    assert [part.engine.nets for part in parts] == [[net] for net in both.engine.nets]
     assert [part.fingerprint() for part in parts] == [[entry] for entry in both.fingerprint()]
-    assert len(both.nets) == 2
+    assert len(both.engine.nets) == 2
+
+
+def test_a_variant_shares_the_nets_and_leaves_the_describer_as_it_was(make: Make) -> None:
+    describer = make(scales=(224, 256))
+    other = describer.variant(scales=(256,), agg="max")
+    assert (other.spec.scales, other.spec.agg, other.engine) == ((256,), "max", describer.engine)
+    assert (describer.spec.scales, describer.spec.agg) == ((224, 256), "mean")
+
+
+def test_clear_cache_frees_the_nets_that_describe_keeps(tiny_weights: Weights, monkeypatch: pytest.MonkeyPatch) -> None:
+    load = Mock(side_effect=weights.load)
+    monkeypatch.setattr(weights, "load", load)
+    options: dict[str, Any] = {"weights": tiny_weights("A", classes=12), "layer": "pool5", "device": "cpu"}
+    for _ in range(2):
+        vggfeat.clear_cache()
+        vggfeat.describe(photo(64, 80), scales=(64,), **options)
+    assert load.call_count == 2
+
+
+def test_keywords_and_a_spec_cannot_be_mixed(tiny_weights: Weights) -> None:
+    spec = DescriptorSpec(weights=str(tiny_weights("A")), device="cpu")
+    with pytest.raises(TypeError, match="spec and also agg"):
+        Describer(spec=spec, agg="max")
+    with pytest.raises(TypeError, match="unexpected keyword argument 'colour'"):
+        Describer(colour="red")
 
 
 def test_the_fingerprint_tells_apart_what_decides_the_numbers(tiny_weights: Weights) -> None:
@@ -504,7 +533,7 @@ def test_a_net_is_loaded_when_the_first_image_needs_it(make: Make, monkeypatch: 
     [
         ({"layer": "fc8"}, "'fc8'.*fc7, fc6, pool5"),
         ({"layer": "conv5_3"}, "'conv5_3'"),
-        ({"agg": "sum"}, "'sum'.*stack, mean, max"),
+        ({"agg": "sum"}, "'sum'.*mean, max, stack"),
         ({"normalize": "l1"}, "'l1'.*l2, per-scale, none"),
         ({"precision": "float64"}, "'float64'.*float32"),
         ({"device": "tpu"}, "'tpu'.*cpu"),
@@ -559,7 +588,7 @@ def test_images_that_cant_be_described_are_named(make: Make, tmp_path: Path) -> 
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("precision", DTYPES)
 def test_a_gpu_gives_what_the_cpu_does(make: Make, precision: str) -> None:
     images = [photo(), photo(300, 240, 1), photo(seed=2)]
     expected = make("D,E", scales=(224, 256)).describe(images)

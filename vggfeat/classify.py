@@ -18,7 +18,16 @@ TOP = 5
 
 
 class Prediction(NamedTuple):
-    """A class by name, its index among the outputs of fc8, and its probability in 0..1."""
+    """One class of a prediction.
+
+    Attributes
+    ----------
+    name : str
+    place : int
+        Its index among the outputs of fc8, from 0.
+    probability : float
+        In 0..1.
+    """
 
     name: str
     place: int
@@ -95,7 +104,19 @@ class Classifier:
         return matrix
 
     def predict(self, images: Iterable[Source], top: int = TOP) -> list[list[Prediction]]:
-        """Find the `top` most probable classes of each image, the most probable first; of equal ones the first.
+        """Find the most probable classes of each image.
+
+        Parameters
+        ----------
+        images : iterable of images
+            Each as for `describe`.
+        top : int
+            How many classes of each image.
+
+        Returns
+        -------
+        list of lists of Prediction
+            The most probable class first; of equal ones the first in `names`.
 
         Raises
         ------

@@ -18,6 +18,17 @@ Normalisation = Literal["l2", "per-scale", "none"]
 DescriptorLayer = Literal["fc7", "fc6", "pool5"]
 Precision = Literal["auto", "float32", "tf32", "bfloat16", "float16"]
 
+__all__ = [
+    "SCALES",
+    "Aggregation",
+    "DescriptorLayer",
+    "DescriptorSpec",
+    "NetSpec",
+    "Normalisation",
+    "PosteriorSpec",
+    "Precision",
+]
+
 SCALES = (256, 384, 512)  # Appendix B, Caltech; the five scales of VOC gain 0.3 %
 
 
@@ -147,11 +158,12 @@ def smallest_q(layer: Top, ceil: bool = False) -> int:
 
 
 def check_scales(scales: Sequence[int], layer: Top, ceil: bool = False) -> None:
-    """Raise UsageError for an unknown layer, no scale, or a scale too small for `layer`."""
+    """Raise UsageError for an unknown layer, no scale, a scale given twice, or a scale too small for `layer`."""
     if layer not in TOPS:
         raise UsageError(f"no layer {layer!r}; take one of {', '.join(TOPS)}")
     if not scales:
         raise UsageError("no scale given; the paper's are 256,384,512")
+    whole_scales(scales)
     smallest = smallest_q(layer, ceil)
     for q in scales:
         if q < smallest:

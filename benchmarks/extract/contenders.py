@@ -16,6 +16,7 @@ from PIL import Image
 from timm.models import vgg as timm_vgg
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as transforms
+from vggfeat.engine.passes import PRECISIONS
 
 import vggfeat
 from vggfeat import nets, weights

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from vggfeat.engine.passes import PRECISIONS
 
 from vggfeat import bench, weights
 from vggfeat.descriptors import Describer

@@ -21,9 +21,11 @@ import numpy as np
 import torch
 
 from vggfeat import nets, weights
-from vggfeat.evaluate import Dense, MultiCrop
+from vggfeat.descriptors import Describer
+from vggfeat.evaluate.methods import posterior_describers
 from vggfeat.images import rescaled_size
 from vggfeat.nets import CROP, flops
+from vggfeat.spec import PosteriorSpec
 
 SIZE = (375, 500)
 CROPS = 25
@@ -74,12 +76,12 @@ def random_weights(net: str, folder: Path) -> Path:
 
 def measure(file: str | Path, q: int, images: int, turns: int) -> dict[str, Any]:
     """Seconds of CPU an image of each method at one scale, the best of the turns, and their ratio, the median."""
-    methods = [kind(scales=(q,), weights=file, device="cpu") for kind in (Dense, MultiCrop)]
+    methods = posterior_describers("both", PosteriorSpec(scales=(q,), weights=str(file), device="cpu"))
     photos = [torch.from_numpy(photo(seed)).permute(2, 0, 1) for seed in range(images)]
     for method in methods:
         spend(method, photos[:1])  # loads the net
     times = [[spend(method, photos) / images for method in methods] for _ in range(turns)]
-    net = methods[0].nets[0].weights
+    net = methods[0].engine.nets[0].weights
     sides = rescaled_size(*SIZE, q), (CROP, CROP)
     floating = [flops(net.net, *side, width=net.width, classes=net.outputs) for side in sides]
     return {
@@ -91,7 +93,7 @@ def measure(file: str | Path, q: int, images: int, turns: int) -> dict[str, Any]
     }
 
 
-def spend(method: Dense, photos: list[torch.Tensor]) -> float:
+def spend(method: Describer, photos: list[torch.Tensor]) -> float:
     began = time.process_time()
     for _ in method.stream(enumerate(photos)):
         pass

@@ -45,7 +45,7 @@ HEAD = ("row", "S", "Q", "init", "seed", "epochs", "train loss", "centre top-1 /
 
 
 @dataclass(frozen=True)
-class Row:
+class Training:
     """One training. init : "glorot", or "from A", the last net of the row A. long : A's epochs beside its own."""
 
     name: str
@@ -86,7 +86,7 @@ CLAIMS = [
 
 
 @dataclass(frozen=True)
-class Measured:
+class Outcome:
     """A row's outcome. Errors in per cent on the validation photos: of the centre crop, and of the dense application
     at q. `train_loss` is the mean over the last epoch, with dropout. failed : why there is nothing else."""
 
@@ -104,17 +104,17 @@ class Measured:
     failed: str = ""
 
 
-def rows(nets: Sequence[str]) -> list[Row]:
+def rows(nets: Sequence[str]) -> list[Training]:
     deep = [net for net in DEEP if net in nets]
     return [
-        *[Row(net, net) for net in nets],
-        *[Row(f"{net}-from-A", net, init="from A") for net in deep],
-        *[Row(f"{net}-long", net, long=True) for net in deep],
-        *[Row(f"{net}-jittered", net, scale="256-512") for net in JITTERED if net in nets],
+        *[Training(net, net) for net in nets],
+        *[Training(f"{net}-from-A", net, init="from A") for net in deep],
+        *[Training(f"{net}-long", net, long=True) for net in deep],
+        *[Training(f"{net}-jittered", net, scale="256-512") for net in JITTERED if net in nets],
     ]
 
 
-def recipe(row: Row, args: argparse.Namespace, seed: int) -> Recipe:
+def recipe(row: Training, args: argparse.Namespace, seed: int) -> Recipe:
     epochs = args.epochs * (2 if row.long else 1)
     start = f"from:{folder(args, 'A', seed) / 'last.safetensors'}" if row.init == "from A" else "glorot"
     return Recipe(
@@ -138,19 +138,19 @@ def folder(args: argparse.Namespace, name: str, seed: int) -> Path:
     return Path(args.out, f"{name}-{seed}")
 
 
-def run(row: Row, args: argparse.Namespace, seed: int) -> tuple[Measured, np.ndarray | None]:
+def run(row: Training, args: argparse.Namespace, seed: int) -> tuple[Outcome, np.ndarray | None]:
     """Train and evaluate a row, or read what it came to; also which photos were wrong densely, bool (N,), sorted by
     name. A loss that became no number ends the row and not the others."""
     about: dict[str, Any] = {"row": row.name, "net": row.net, "init": row.init, "S": row.scale, "seed": seed}
     wanted, out = recipe(row, args, seed), folder(args, row.name, seed)
     try:
         if row.init == "from A":
-            train(args.data, folder(args, "A", seed), recipe(Row("A", "A"), args, seed))
+            train(args.data, folder(args, "A", seed), recipe(Training("A", "A"), args, seed))
         result = train(args.data, out, wanted)
     except (UsageError, DataError, WeightsError):
         raise
     except VggfeatError as error:
-        return Measured(**about, failed=str(error)), None
+        return Outcome(**about, failed=str(error)), None
     low, high = wanted.scales
     found = evaluate(
         args.data,
@@ -163,7 +163,7 @@ def run(row: Row, args: argparse.Namespace, seed: int) -> tuple[Measured, np.nda
     with (out / "log.csv").open(newline="", encoding="utf-8") as lines:
         last = list(csv.DictReader(lines))[-1]
     assert found.evidence is not None  # a validation set has labels
-    measured = Measured(
+    measured = Outcome(
         **about,
         epochs=result.epochs,
         seconds=round(result.seconds, 1),
@@ -208,7 +208,7 @@ def at_chance(wrong: np.ndarray, classes: int) -> bool:
     return 100 * float(wrong.mean()) > chance - SURE * standard_error(chance, len(wrong))
 
 
-def text(done: Sequence[Measured], claims: Sequence[dict[str, Any]], n: int) -> str:
+def text(done: Sequence[Outcome], claims: Sequence[dict[str, Any]], n: int) -> str:
     lines = [_line(*HEAD), _line(*["---"] * len(HEAD)), *(_row(m, n) for m in done)]
     lines += ["", _line("the paper", "better by, paper", "here", ""), _line(*["---"] * 4)]
     for c in claims:
@@ -224,7 +224,7 @@ def text(done: Sequence[Measured], claims: Sequence[dict[str, Any]], n: int) -> 
     return "\n".join(lines)
 
 
-def _row(m: Measured, n: int) -> str:
+def _row(m: Outcome, n: int) -> str:
     if m.centre is None or m.dense is None:
         return _line(m.row, m.S, "", m.init, m.seed, m.failed, *[""] * 5)
     errors = [f"{top1:.1f} / {top5:.1f}" for top1, top5 in (m.centre, m.dense)]
@@ -268,7 +268,7 @@ def main() -> None:
     if unknown := sorted(set(args.only or ()) - set(known)):
         parser.error(f"no row {', '.join(unknown)}; the rows are {' '.join(known)}")
     wanted = [row for name, row in known.items() if not args.only or name in args.only]
-    done: list[Measured] = []
+    done: list[Outcome] = []
     wrong: dict[str, list[np.ndarray]] = {}
     for seed in args.seeds:
         for row in wanted:
@@ -281,7 +281,7 @@ def main() -> None:
     print(text(done, made["claims"], made["photos"]))
 
 
-def report(args: argparse.Namespace, done: Sequence[Measured], wrong: dict[str, list[np.ndarray]]) -> dict[str, Any]:
+def report(args: argparse.Namespace, done: Sequence[Outcome], wrong: dict[str, list[np.ndarray]]) -> dict[str, Any]:
     """What there is so far, also written as JSON."""
     n = max((len(one) for some in wrong.values() for one in some), default=0)
     classes = sum(entry.is_dir() for entry in (args.data / "val").iterdir())

@@ -21,8 +21,8 @@ from torch.nn import functional
 
 from vggfeat import images, nets
 from vggfeat.nets import Init
-from vggfeat.train.colour import ILSVRC
 from vggfeat.train.crops import centre_crop
+from vggfeat.train.pixel_statistics import ILSVRC
 
 COLOURS = ((40, 60, 200), (50, 180, 60), (200, 50, 40))  # the curves' classes: noise around each
 PER_CLASS, NOISE, BATCH, LR = 20, 40, 12, 0.003

@@ -23,23 +23,23 @@ from torch import Tensor, nn
 
 from vggfeat import nets, weights
 from vggfeat.train import Recipe
-from vggfeat.train.colour import ILSVRC
-from vggfeat.train.learner import Learner, precision
-from vggfeat.train.loading import Batch, Crops, loader
+from vggfeat.train.learner import Learner, find_precision
+from vggfeat.train.loading import Crops, MicroBatch, micro_batches
+from vggfeat.train.pixel_statistics import ILSVRC
 from vggfeat.train.ranks import Ranks
 from vggfeat.train.sets import Photos
 
 CLASSES = 1000
 
 
-def images(batch: int, device: torch.device) -> Batch:
+def images(batch: int, device: torch.device) -> MicroBatch:
     """Random crops and labels on the CPU, pinned for a GPU, as a loader hands them over."""
     generator = torch.Generator().manual_seed(0)
     crops = torch.randint(0, 256, (batch, nets.CROP, nets.CROP, 3), dtype=torch.uint8, generator=generator)
     labels = torch.randint(0, CLASSES, (batch,), generator=generator)
     shifts = torch.randn(batch, 3, generator=generator) * 0.02
     parts = [part.pin_memory() if device.type == "cuda" else part for part in (crops, labels, shifts)]
-    return Batch(parts[0], parts[1], parts[2], [])
+    return MicroBatch(parts[0], parts[1], parts[2], [])
 
 
 def fresh(recipe: Recipe) -> nets.VGG:
@@ -47,12 +47,12 @@ def fresh(recipe: Recipe) -> nets.VGG:
     return nets.initialise(vgg, "glorot", torch.Generator().manual_seed(0))
 
 
-def ours(recipe: Recipe, ranks: Ranks, batch: Batch) -> Callable[[], None]:
+def ours(recipe: Recipe, ranks: Ranks, batch: MicroBatch) -> Callable[[], None]:
     preprocessing = weights.Preprocessing("RGB", 255.0, ILSVRC.mean, (1.0, 1.0, 1.0))
     learner = Learner(fresh(recipe), recipe, preprocessing, ranks)
     learner.sgd.param_groups[0]["lr"] = 1e-4
     groups = [
-        Batch(*(part[at : at + recipe.micro] for part in batch[:3]), [])  # type: ignore[arg-type]
+        MicroBatch(*(part[at : at + recipe.micro] for part in batch[:3]), [])  # type: ignore[arg-type]
         for at in range(0, recipe.batch, recipe.micro)
     ]
 
@@ -62,13 +62,13 @@ def ours(recipe: Recipe, ranks: Ranks, batch: Batch) -> Callable[[], None]:
     return step
 
 
-def reference(recipe: Recipe, ranks: Ranks, batch: Batch) -> Callable[[], None]:
+def reference(recipe: Recipe, ranks: Ranks, batch: MicroBatch) -> Callable[[], None]:
     """One turn of train_one_epoch's loop."""
     device = ranks.device
     model = fresh(recipe).to(device).train()
     criterion = nn.CrossEntropyLoss()
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
-    half = precision(recipe, device) == "bfloat16"
+    half = find_precision(recipe.precision, device) == "bfloat16"
     floats = (batch.crops.permute(0, 3, 1, 2).float() - 120).contiguous().to(device)
 
     def accuracy(output: Tensor, target: Tensor) -> list[float]:
@@ -128,7 +128,7 @@ def decoding(folder: Path, count: int = 200) -> float:
     crops = Crops(photos, Recipe(scale="256-512"), ILSVRC)
     began = time.process_time()
     rows = [tuple(range(at, min(at + 20, len(files)))) for at in range(0, min(count, len(files)), 20)]
-    done = sum(len(batch.labels) for batch in loader(crops, iter([(0, some) for some in rows]), 0, False))
+    done = sum(len(batch.labels) for batch in micro_batches(crops, iter([(0, some) for some in rows]), 0, False))
     return done / (time.process_time() - began)
 
 

@@ -4,21 +4,26 @@ import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.svm import LinearSVC
 from typer.testing import CliRunner
-from tests.kit.voc_kits import action_kit, classification_kit
 
-from vggfeat import cli, images, svm
+from tests.kit.voc_kits import action_kit, classification_kit
+from vggfeat import cli, svm
 from vggfeat.bench import BENCHMARKS, ablation, check, run
-from vggfeat.bench.probe import _Tick
-from vggfeat.bench.stored import store_name, variant
+from vggfeat.bench.probe import FitCounter
+from vggfeat.bench.settings import Solver
+from vggfeat.bench.stored import store_name
+from vggfeat.data import ImageSet
 from vggfeat.data.base import Sample, single_label
 from vggfeat.descriptors import Describer
+from vggfeat.engine import Box
 from vggfeat.errors import DataError, UsageError
-from vggfeat.engine.passes import Passes
+from vggfeat.store import Store
 
 TWO = ("A", "B")
 
@@ -57,20 +62,19 @@ def ablated(options):
 
 
 @pytest.fixture
-def passes(monkeypatch):
-    """Counts what is described: (net, scale, mirror) -> images."""
+def opened(monkeypatch):
+    """Files that were opened as images, each as often as it was opened."""
+    files, opening = [], Image.open
+    monkeypatch.setattr(Image, "open", lambda file, *args, **named: files.append(file) or opening(file, *args, **named))
+    return files
+
+
+def described(stores):
+    """(net, scale, mirror) -> rows in the stores of a folder."""
     counted = Counter()
-    stream = Passes.stream
-
-    def counting(self, prepared):
-        def seen():
-            for key, image in prepared:
-                counted.update((net.weights.net, q, net.mirror) for net in self.nets for q in self.scales)
-                yield key, image
-
-        return stream(self, seen())
-
-    monkeypatch.setattr(Passes, "stream", counting)
+    for store in map(Store, stores.iterdir()):
+        facts = store.fingerprint
+        counted[facts["net"], facts["scales"][0], facts["mirror"]] += len(store)
     return counted
 
 
@@ -104,7 +108,7 @@ def test_the_ladder_has_a_row_for_each_choice(ablated):
         ("A & B, Q=32,64, mean", {"agg": "mean"}),
     ],
 )
-def test_a_row_is_what_a_run_of_its_own_gives(row, settings, ablated, options, passes):
+def test_a_row_is_what_a_run_of_its_own_gives(row, settings, ablated, options, opened):
     """And such a run finds everything in the stores of the ablation."""
     if "net" in settings:
         settings = one_net(options, settings["net"]) | settings
@@ -113,7 +117,7 @@ def test_a_row_is_what_a_run_of_its_own_gives(row, settings, ablated, options, p
     assert (one["value"], one["std"]) == (own.value, own.std)
     assert one["C"] == [split["C"] for split in own.splits]
     assert one["net"] == own.config["net"] and one["scales"] == own.config["scales"]
-    assert not passes
+    assert not opened
 
 
 def test_the_result_is_the_same_without_the_ablation(ablated, options):
@@ -123,19 +127,23 @@ def test_the_result_is_the_same_without_the_ablation(ablated, options):
     assert {one["row"]: one["value"] for one in ablated.ablation}["A & B, Q=32,64, max"] == alone.value
 
 
-def test_every_image_is_described_once_for_each_net_and_scale(options, passes, tmp_path):
+def test_every_image_is_described_once_for_each_net_and_scale(options, opened, tmp_path):
     settings = {**options, "stores": tmp_path, "seeds": 1, "test_per_class": 2, "scales": (64,)}
     run(BENCHMARKS["folder"], **settings)
     used = 3 * (6 + 2)  # of each class half train, and two test
-    assert passes == {("A", 64, True): used, ("B", 64, True): used}
-    passes.clear()
+    first = {("A", 64, True): used, ("B", 64, True): used}
+    assert described(tmp_path) == first
+    assert len(opened) == 2 * used
     run(BENCHMARKS["folder"], ablate=True, **settings | {"scales": (64, 32)})
-    assert passes == {(net, 32, mirror): used for net in TWO for mirror in (True, False)}
-    passes.clear()
+    both = first | {(net, 32, mirror): used for net in TWO for mirror in (True, False)}
+    assert described(tmp_path) == both
+    assert len(opened) == 6 * used
     run(BENCHMARKS["folder"], ablate=True, **settings | {"scales": (32, 64)})
-    assert not passes
+    assert described(tmp_path) == both
+    assert len(opened) == 6 * used
     run(BENCHMARKS["folder"], **settings | {"test_per_class": 3})
-    assert passes == {(net, 64, True): 3 for net in TWO}
+    assert described(tmp_path) == both | {(net, 64, True): used + 3 for net in TWO}
+    assert len(opened) == 6 * used + 2 * 3
     assert len(list(tmp_path.iterdir())) == 6
 
 
@@ -151,11 +159,10 @@ def test_without_the_mirror_image_the_ladder_is_the_same(ablated, options, tmp_p
     assert result.config["mirror"] is False
 
 
-def test_an_image_that_one_scale_can_not_have_is_told(options, tmp_path, monkeypatch):
+def test_an_image_that_is_too_large_at_one_scale_is_noted(options, tmp_path):
     rng = np.random.default_rng(0)
     pixels = [rng.integers(0, 255, (48, 64, 3), np.uint8) for _ in range(12)]
-    pixels[1] = rng.integers(0, 255, (10, 100, 3), np.uint8)  # 32x320, 64x640
-    monkeypatch.setattr(images, "MAX_RESCALED_PIXELS", 20_000)
+    pixels[1] = rng.integers(0, 255, (1, 2100, 3), np.uint8)  # 32x67,200 and 64x134,400; 2^23 pixels are allowed
     samples = [Sample(f"{'ab'[i % 2]}/{i:02}", one, i % 2) for i, one in enumerate(pixels)]
     folder = replace(BENCHMARKS["folder"], read=lambda root: single_label("folder", "ab", samples))
     result = run(folder, ablate=True, **one_net(options) | {"stores": tmp_path, "seeds": 1})
@@ -176,9 +183,9 @@ def claims(tiny_weights):
         mirrored, bare = (
             Describer("D,E", **{"weights": weights, "mirror": mirror, **settings}) for mirror in (True, False)
         )
-        bare = variant(bare, scales=[ablation.middle(bare.scales)])
+        bare = bare.variant(scales=(ablation.middle(bare.spec.scales),))
         rungs = ablation.ladder(BENCHMARKS[name], mirrored, bare, box)
-        return {ablation._text(BENCHMARKS[name], rung): ablation.claim(BENCHMARKS[name], rung) for rung in rungs}
+        return {ablation.row_text(BENCHMARKS[name], rung): ablation.claim(BENCHMARKS[name], rung) for rung in rungs}
 
     return rows
 
@@ -216,7 +223,7 @@ def test_people_end_with_the_image_only(claims):
 
 def test_two_nets_of_one_letter_have_the_names_of_their_weights(tiny_weights):
     files = [tiny_weights("A", top="pool5", width=width) for width in (1 / 16, 1 / 8)]
-    nets = Describer("A,A", weights=",".join(map(str, files)), layer="pool5", scales=(32,)).nets
+    nets = Describer("A,A", weights=",".join(map(str, files)), layer="pool5", scales=(32,)).engine.nets
     assert ablation.net_names(nets) == [f"A ({file.name})" for file in files]
 
 
@@ -250,7 +257,7 @@ def test_table_json_and_record(options, ablated, tmp_path):
     assert check(replace(ablated, ablation=[]), record).endswith("they agree")
     measured["ablation"][2]["value"] += 0.3
     record.write_text(json.dumps([measured]))
-    with pytest.raises(DataError, match=r"of its ablation 1 rows differ by more than 0.2 points: A, Q=64: "):
+    with pytest.raises(DataError, match=r"1 rows of the ablation differ by more than 0.2 points: A, Q=64: "):
         check(ablated, record)
     for broken in (3, [{"row": "x"}], ["row"]):
         record.write_text(json.dumps([{**measured, "ablation": broken}]))
@@ -259,15 +266,16 @@ def test_table_json_and_record(options, ablated, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["voc2007", "voc2012-actions"])
-def test_the_kits(name, options, tmp_path, passes):
+def test_the_kits(name, options, tmp_path, opened):
     kit = action_kit(tmp_path) if name == "voc2012-actions" else classification_kit(tmp_path, 2007)
     options = one_net(options) | {"root": kit, "stores": tmp_path / "stores"}
     printed = bench(name, options, "--json", tmp_path / "r.json")
     rows = {one["row"]: one for one in json.loads((tmp_path / "r.json").read_text())["ablation"]}
     assert "on val: similar to the mean" in printed or name == "voc2012-actions"
     assert len(rows) == 6 + (name == "voc2012-actions")
-    counted = dict(passes)
-    assert len(set(counted.values())) == 1  # one image as often as any other
+    counted = described(tmp_path / "stores")
+    assert len(counted) == 3 and len(set(counted.values())) == 1  # all samples at each scale
+    assert len(opened) == sum(counted.values())  # once
     settings = {key: options[key] for key in ("root", "net", "weights", "layer", "scales", "stores", "jobs")}
     if name == "voc2012-actions":
         own = run(BENCHMARKS[name], box=False, **settings)
@@ -277,49 +285,56 @@ def test_the_kits(name, options, tmp_path, passes):
         own = run(BENCHMARKS[name], agg="stack", **settings)
         row = rows["A, Q=32,64, stack"]
     assert row["value"] == own.value
-    assert passes == counted
+    assert described(tmp_path / "stores") == counted and len(opened) == sum(counted.values())
 
 
 # --- solvers ---
 
 
 def test_the_solver_is_passed_on_and_recorded(options, monkeypatch):
-    asked = []
-    liblinear = svm.SOLVERS["liblinear"]
+    problems, fit = set(), LinearSVC.fit
 
-    def recording(*arguments, **named):
-        asked.append(1)
-        return liblinear(*arguments, **named)
+    def recording(svm, X, y):
+        problems.add((svm.C, X.tobytes(), np.asarray(y).tobytes()))
+        return fit(svm, X, y)
 
-    monkeypatch.setitem(svm.SOLVERS, "mine", recording)
+    monkeypatch.setattr(LinearSVC, "fit", recording)
     settings = one_net(options) | {"seeds": 1, "scales": (32,)}
-    result = run(BENCHMARKS["folder"], solver="mine", ablate=True, **settings)
-    assert len(asked) == 2 * 2  # C and the SVMs, for the result and the rung without the mirror image
-    assert result.config["solver"] == "mine"
+    result = run(BENCHMARKS["folder"], solver="liblinear", ablate=True, **settings)
+    # C and the SVMs of three classes, for the result and the rung without the mirrored image
+    assert len(problems) == 2 * (len(svm.CS) + 1) * 3
+    assert result.config["solver"] == "liblinear"
     assert run(BENCHMARKS["folder"], **settings).config["solver"] == svm.LinearSVM().solver
-    with pytest.raises(UsageError, match="unknown SVM solver 'none': choose from "):
+    with pytest.raises(UsageError, match="no SVM solver 'none'; take one of newton, liblinear"):
         run(BENCHMARKS["folder"], solver="none", **settings)
 
 
-def test_the_command_names_the_solvers():
-    assert set(svm.SOLVERS) == set(cli.bench.SOLVERS.split(" or "))
+def test_the_settings_name_the_solvers():
+    assert set(svm.SOLVERS) == set(get_args(Solver))
 
 
 @pytest.mark.parametrize("told", [[1, 2, 3, 4, 5, 6, 1, 2], [6, 2], [2, 6, 2], [6, 1, 2]])
 def test_the_bar_moves_by_all_svms(told):
     """Six SVMs choose C, two are the result; a solver may tell of each, or of many at once."""
     moves = []
-    tick = _Tick(moves.append)
+    count = FitCounter(moves.append)
     first = told.index(6) + 1
     for done in told[:first]:
-        tick(done, 6)
+        count(done, 6)
     for done in told[first:]:
-        tick(done, 2)
+        count(done, 2)
     assert sum(moves) == 8 and min(moves) > 0
 
 
-def test_the_names_of_stores_last():
-    """Else all that users have described would be described anew; a store is made once for each net and scale."""
+def test_stores_of_earlier_versions_are_found_again():
+    """The names are those of the first version; a different name would describe everything again."""
     samples = [Sample(f"{name}/1.jpg", Path(f"/data/set/{name}/1.jpg"), k) for k, name in enumerate("ab")]
     describer = Describer("A", scales=(64,), layer="pool5", weights="slim", device="cpu")
     assert store_name(single_label("set", "ab", samples), describer) == "set-A-pool5-a726e464f3.vggfeat"
+    labels, boxes = np.eye(2, dtype=bool), np.tile([0, 0, 1, 1], (2, 1))
+    photo = [Path("/data/people/a.jpg")] * 2
+    people = ImageSet(
+        "people", ("run", "ride"), ("a.jpg#1", "a.jpg#2"), photo, labels, np.zeros_like(labels), boxes=boxes
+    )
+    assert store_name(people, describer) == "people-A-pool5-df13a20d2a.vggfeat"
+    assert store_name(people, describer.variant(view=Box())) == "people-boxes-A-pool5-b0aeb6c0ae.vggfeat"

@@ -3,22 +3,28 @@
 import doctest
 import json
 import math
+import re
+import subprocess
+import sys
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 from PIL import Image
-from tests.kit.reports import deciding
 from typer.testing import CliRunner
 
+from tests.kit.reports import deciding
 from vggfeat import bench, cli
-from vggfeat.bench import BENCHMARKS, run, trial
-from vggfeat.bench.probe import Evaluation, evaluate_splits
-from vggfeat.bench.recall import RECALL, class_splits
-from vggfeat.bench.stored import descriptors, fill
+from vggfeat.bench import BENCHMARKS, BenchmarkSettings, run
+from vggfeat.bench.choices import descriptor_spec
+from vggfeat.bench.mean_class_recall import MEAN_CLASS_RECALL, class_splits
+from vggfeat.bench.probe import Probe
+from vggfeat.bench.stored import Stores
 from vggfeat.data import READERS
 from vggfeat.data.base import Sample, single_label
 from vggfeat.descriptors import Describer
 from vggfeat.errors import DataError, UsageError
+from vggfeat.spec import DescriptorSpec
 
 COLOURS = {"blue": (20, 40, 230), "green": (30, 220, 30), "red": (230, 30, 20)}
 
@@ -66,12 +72,12 @@ def test_a_folder_of_ones_own(tmp_path, options):
 
 def test_a_class_too_small_for_what_is_asked_is_named():
     images = numbered_set(per_class=8)
-    assert class_splits(BENCHMARKS["folder"], images, None, 7, None).notes == ()
-    few = class_splits(BENCHMARKS["folder"], images, None, 8, None)
+    assert class_splits(BENCHMARKS["folder"], images, BenchmarkSettings(train_per_class=7)).notes == ()
+    few = class_splits(BENCHMARKS["folder"], images, BenchmarkSettings(train_per_class=8))
     with pytest.raises(
-        DataError, match="numbered: can't hold out samples to choose C: no class has two training images"
+        DataError, match="numbered: cannot hold out samples to choose C: no class has two training images"
     ):
-        class_splits(BENCHMARKS["folder"], images, None, 1, None)
+        class_splits(BENCHMARKS["folder"], images, BenchmarkSettings(train_per_class=1))
     assert few.notes == ("fewer than 8 training images: 2 of 2 classes; a has 7",)
 
 
@@ -83,13 +89,14 @@ def test_its_own_train_and_test_are_one_split_without_deviation(tmp_path, option
     assert (result.std, len(result.splits)) == (None, 1)
 
 
-def test_the_second_run_reads_the_store_only(tmp_path, options, monkeypatch):
+def test_the_second_run_reads_the_store_only(tmp_path, options):
     photos = colour_photos(tmp_path / "photos", 6)
     first = run(BENCHMARKS["folder"], root=photos, seeds=1, **options)
-    monkeypatch.setattr(Describer, "stream", lambda *_: pytest.fail("the net was used again"))
-    monkeypatch.setattr(Describer, "prepare", lambda *_: pytest.fail("an image was read again"))
+    for photo in photos.rglob("*.png"):
+        photo.write_bytes(b"cannot be read again")
     again = run(BENCHMARKS["folder"], root=photos, seeds=1, **options)
-    assert (again.splits, again.per_class) == (first.splits, first.per_class)
+    assert (again.splits, again.per_class, again.notes) == (first.splits, first.per_class, first.notes)
+    assert not any("could not be read" in note for note in again.notes)
 
 
 def test_another_setting_gets_another_store(tmp_path, options):
@@ -119,8 +126,9 @@ def test_fusion_of_two_nets(tmp_path, options, tiny_weights):
 def test_rows_of_the_matrix_are_those_of_the_image_set(tmp_path, options):
     images = READERS["folder"](colour_photos(tmp_path / "p", 4))
     describer = Describer(weights=options["weights"], layer="pool5", scales=(64,))
-    fill(images, np.array([7, 2, 11]), describer, tmp_path / "stores")
-    X, found = descriptors(images, np.array([7, 2, 11]), describer, tmp_path / "stores")
+    stores = Stores(tmp_path / "stores", images, np.array([7, 2, 11]))
+    stores.fill(describer)
+    X, found = stores.read(describer)
     assert np.flatnonzero(found).tolist() == [2, 7, 11]
     for i in (2, 7, 11):
         np.testing.assert_allclose(X[i], describer.describe(images.images[i]), atol=1e-6)
@@ -144,8 +152,8 @@ def test_mean_class_recall_weighs_classes_not_images():
     X[12] = [1, 0]
     found = np.ones(20, bool)
     found[14:] = False  # class b keeps rows 12 and 13 in its test
-    splits = class_splits(BENCHMARKS["folder"], images, None, None, None)
-    evaluation = evaluate_splits(X, found, images, splits, RECALL, jobs=1)
+    splits = class_splits(BENCHMARKS["folder"], images, BenchmarkSettings())
+    evaluation = Probe(images, MEAN_CLASS_RECALL, jobs=1).evaluate(X, found, splits)
     assert evaluation.splits[0]["value"] == 75
     assert evaluation.per_class == [100, 50]
 
@@ -155,47 +163,53 @@ def test_a_class_without_test_images_has_no_recall_and_no_weight():
     found = np.ones(12, bool)
     found[10:] = False
     X = np.repeat(np.eye(3, dtype=np.float32), 4, axis=0)
-    splits = class_splits(BENCHMARKS["folder"], images, None, None, None)
-    evaluation = evaluate_splits(X, found, images, splits, RECALL, jobs=1)
+    splits = class_splits(BENCHMARKS["folder"], images, BenchmarkSettings())
+    evaluation = Probe(images, MEAN_CLASS_RECALL, jobs=1).evaluate(X, found, splits)
     assert evaluation.per_class == [100, 100, None]
     assert evaluation.splits[0]["value"] == 100
 
 
-def test_the_test_images_never_choose_C(monkeypatch):
+def test_the_test_images_never_choose_C():
     """C must come from the training rows: the same training rows with other test rows give the same C."""
     images = numbered_set(20, subset=lambda i: "train" if i < 10 else "test")
     rng = np.random.default_rng(0)
     X = rng.normal(size=(40, 5)).astype(np.float32) + np.repeat([[0.5], [0]], 20, axis=0).astype(np.float32)
     test = images.subset == "test"
-    splits = class_splits(BENCHMARKS["folder"], images, None, None, None)
+    splits = class_splits(BENCHMARKS["folder"], images, BenchmarkSettings())
     chosen = set()
     for seed in range(4):
         X[test] = np.random.default_rng(seed).normal(size=(test.sum(), 5))
-        chosen.add(evaluate_splits(X, np.ones(40, bool), images, splits, RECALL, jobs=1).splits[0]["C"])
+        probed = Probe(images, MEAN_CLASS_RECALL, jobs=1).evaluate(X, np.ones(40, bool), splits)
+        chosen.add(probed.splits[0]["C"])
     assert len(chosen) == 1
 
 
 def test_a_val_folder_chooses_C_and_then_trains():
     images = numbered_set(9, subset=lambda i: ("train", "val", "test")[i // 3])
-    splits = class_splits(BENCHMARKS["folder"], images, None, None, None)
+    splits = class_splits(BENCHMARKS["folder"], images, BenchmarkSettings())
     assert splits.by_seed[0].validation.tolist() == [3, 4, 5, 12, 13, 14]
     assert splits.by_seed[0].train.tolist() == [0, 1, 2, 3, 4, 5, 9, 10, 11, 12, 13, 14]
     assert splits.by_seed[0].test.tolist() == [6, 7, 8, 15, 16, 17]
 
 
-def test_the_standard_deviation_is_that_of_a_sample(tmp_path, options, monkeypatch):
-    rows = [{"seed": 0, "value": 90.0, "C": 1.0}, {"seed": 1, "value": 94.0, "C": 1.0}]
-    evaluation = Evaluation("mean class recall", rows, [1.0, 1.0, 1.0], {}, [], {})
-    monkeypatch.setattr(trial, "evaluate_splits", lambda *_, **__: evaluation)
-    result = run(BENCHMARKS["folder"], root=colour_photos(tmp_path / "p", 4), **options)
-    assert result.value == 92
+def test_the_standard_deviation_is_that_of_a_sample(tmp_path, options):
+    values = iter([0.90, 0.94])
+
+    def measure(scores, labels, ignore):
+        """Of the six test images of a split; the three that choose C are all the same."""
+        return np.full(3, next(values) if len(labels) == 6 else 0.5)
+
+    benchmark = replace(BENCHMARKS["folder"], protocol=replace(MEAN_CLASS_RECALL, per_class=measure), seeds=2)
+    result = run(benchmark, root=colour_photos(tmp_path / "p", 4), **options)
+    assert [split["value"] for split in result.splits] == pytest.approx([90, 94])
+    assert result.value == pytest.approx(92)
     assert math.isclose(result.std, 8**0.5)  # (2^2 + 2^2) / (2 - 1)
     assert "92.00 ± 2.83" in result.table()
 
 
 def test_caltech101_is_the_papers_protocol(shared):
     images = READERS["caltech101"](shared("data/caltech101"))
-    splits = class_splits(BENCHMARKS["caltech101"], images, None, None, None)
+    splits = class_splits(BENCHMARKS["caltech101"], images, BenchmarkSettings())
     assert list(splits.by_seed) == [0, 1, 2]
     for split in splits.by_seed.values():
         per_class = np.bincount(images.label_index[split.train])
@@ -237,26 +251,27 @@ def test_wrong_numbers_and_missing_data(tmp_path, options):
     with pytest.raises(DataError, match="no test folder"):
         run(BENCHMARKS["folder"], root=tmp_path / "p", **options)
     photos = colour_photos(tmp_path / "q", 3)
-    for wrong in ({"train_per_class": -1}, {"train_per_class": 0}, {"test_per_class": 0}):
-        with pytest.raises(UsageError, match="at least 1 image"):
-            run(BENCHMARKS["folder"], root=photos, **wrong, **options)
+    for name, number in (("train_per_class", -1), ("train_per_class", 0), ("test_per_class", 0)):
+        with pytest.raises(UsageError, match=f"{name} must be at least 1, not {number}"):
+            run(BENCHMARKS["folder"], root=photos, **{name: number}, **options)
     with pytest.raises(UsageError, match="jobs must be"):
         run(BENCHMARKS["folder"], root=photos, **{**options, "jobs": 0})
 
 
-def test_what_can_not_be_written_or_compared_is_said_before_the_work(tmp_path, monkeypatch):
-    monkeypatch.setattr(bench, "run", lambda *_, **__: pytest.fail("the work was begun"))
+def test_what_cannot_be_written_or_compared_is_said_before_the_work(tmp_path):
+    stores = tmp_path / "stores"
     (tmp_path / "record.json").write_text("[1]")
     for words, error, said in [
         (["--json", tmp_path], UsageError, "is a folder; name a file"),
         (["--json", tmp_path / "none/r.json"], UsageError, "no such folder for r.json"),
         (["--save-splits", tmp_path], UsageError, "is a folder; name a file"),
         (["--check", "--record", tmp_path / "none.json"], DataError, "no such record"),
-        (["--check", "--record", tmp_path / "record.json"], DataError, "a record is a list of results"),
+        (["--check", "--record", tmp_path / "record.json"], DataError, "is no record, which is a list of results"),
         (["--record", tmp_path / "record.json"], UsageError, "a record is for --check"),
     ]:
-        ran = CliRunner().invoke(cli.app, ["bench", "digits", *map(str, words)])
+        ran = CliRunner().invoke(cli.app, ["bench", "digits", "--stores", str(stores), *map(str, words)])
         assert isinstance(ran.exception, error) and said in str(ran.exception)
+        assert not stores.exists(), "the work was begun"
 
 
 def test_the_papers_deviations_stand_beside_its_figures():
@@ -265,3 +280,30 @@ def test_the_papers_deviations_stand_beside_its_figures():
     assert ["paper:", "E", "92.3", "±", "0.5"] in lines
     assert BENCHMARKS["caltech101"].paper_std.keys() == BENCHMARKS["caltech101"].paper.keys()
     assert BENCHMARKS["caltech256"].paper_std.keys() == BENCHMARKS["caltech256"].paper.keys()
+
+
+def test_settings_are_light_and_have_the_defaults_of_the_descriptors():
+    code = "import sys, vggfeat.bench.settings; print(*{'torch', 'numpy', 'pandas', 'pyarrow'} & set(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert loaded.stdout.strip() == ""
+    settings, spec = BenchmarkSettings(), DescriptorSpec()
+    for name in ("net", "layer", "mirror", "normalize", "device", "precision", "ceil"):
+        assert getattr(settings, name) == getattr(spec, name)
+    assert descriptor_spec(BENCHMARKS["folder"], settings) == spec
+    for field in fields(settings):
+        assert re.search(rf"^    {field.name} : ", BenchmarkSettings.__doc__, re.MULTILINE), field.name
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"layer": "fc8"}, "no layer 'fc8'"),
+        ({"agg": "median"}, "no aggregation 'median'"),
+        ({"scales": (64, 64)}, "a scale is given twice"),
+        ({"comp": 2}, "a competition is for a submission"),
+        ({"splits": "s.json", "seeds": 2}, "a file of splits decides the splits"),
+    ],
+)
+def test_invalid_settings(wrong, message):
+    with pytest.raises(UsageError, match=message):
+        BenchmarkSettings(**wrong)

@@ -10,11 +10,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from vggfeat import cli
-from vggfeat.bench import BENCHMARKS, Result, check, run
+from vggfeat.bench import BENCHMARKS, BenchmarkResult, BenchmarkSettings, check, read_record, record_of, run
+from vggfeat.bench.mean_class_recall import class_splits
 from vggfeat.bench.protocol import hold_out
-from vggfeat.bench.recall import class_splits
-from vggfeat.bench.record import read_record, record_of
-from vggfeat.bench.splitfile import read_splits, write_splits
+from vggfeat.bench.split_files import read_splits, write_splits
 from vggfeat.data import ImageSet
 from vggfeat.data.base import Sample, single_label
 from vggfeat.errors import DataError, UsageError
@@ -28,7 +27,7 @@ def images():
 
 @pytest.fixture
 def splits(images):
-    return class_splits(BENCHMARKS["folder"], images, 2, 5, 2)
+    return class_splits(BENCHMARKS["folder"], images, BenchmarkSettings(seeds=2, train_per_class=5, test_per_class=2))
 
 
 def test_splits_come_back_as_they_were_written(images, splits, tmp_path):
@@ -69,18 +68,18 @@ def one(**changes):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "can't be read as splits"),
+        ("", "cannot be read as splits"),
         ("[]", "no JSON object"),
-        ("[" * 100_000, "can't be read as splits"),
+        ("[" * 100_000, "cannot be read as splits"),
         ('{"benchmark": "caltech101", "splits": []}', "has the splits of 'caltech101', not of folder"),
         ([], "has no splits"),
         ([1], "split 0 has no seed"),
-        ([one(seed=1), one(seed=1)], "split 1 has no seed, a whole number of its own"),
+        ([one(seed=1), one(seed=1)], "split 1 has no seed of its own; give each split a different whole number"),
         ([one(seed=-1)], "has no seed"),
         ([one(test=[])], "split 0 has no test"),
         ([one(train="a/00.png")], "split 0 has no train"),
         ([one(train=[3])], "split 0 has no train"),
-        ([one(test=["c/1.png", "../x"])], "names 2 images that folder doesn't hold, such as 'c/1.png'"),
+        ([one(test=["c/1.png", "../x"])], "names 2 images that folder does not have, such as 'c/1.png'"),
         ([one(test=["a/04.png", "a/04.png"])], "names an image twice in test"),
         ([one(test=["a/02.png"])], "1 images in train and test, such as a/02.png"),
         ([one(validation=["a/04.png"])], "a/04.png is in validation but not in train"),
@@ -113,7 +112,7 @@ def test_people_of_an_image_are_on_one_side(tmp_path):
 def test_a_file_that_is_not_there(images, splits, tmp_path):
     with pytest.raises(DataError, match="No such file"):
         read_splits(tmp_path / "s.json", images, "folder")
-    with pytest.raises(DataError, match="can't be written"):
+    with pytest.raises(DataError, match="cannot be written"):
         write_splits(splits, images, "folder", tmp_path / "no" / "s.json")
 
 
@@ -122,7 +121,7 @@ def test_a_file_that_is_not_there(images, splits, tmp_path):
 
 def result(value, **config):
     settings = {"net": "E", "layer": "fc7", "scales": [256], "agg": "mean", "device": "cpu", **config}
-    return Result(
+    return BenchmarkResult(
         benchmark="digits",
         metric="mean class recall",
         value=value,
@@ -199,9 +198,9 @@ def test_from_the_command_line_to_a_record_and_back(name, tmp_path):
 
 
 def test_other_settings_or_weights_have_no_record(record):
-    with pytest.raises(DataError, match=r"no record of this configuration \(net E fc7, Q=256, max\); it has: net E"):
+    with pytest.raises(DataError, match=r"no record of these settings \(net E fc7, Q=256, max\); it has: net E"):
         check(result(91.25, agg="max"))
-    with pytest.raises(DataError, match="no record of this configuration"):
+    with pytest.raises(DataError, match="no record of these settings"):
         check(replace(result(91.25), weights=[{"name": "x", "sha256": "cd"}]))
 
 
@@ -213,7 +212,7 @@ def test_a_record_that_is_none(text, record):
 
 
 def test_records_in_the_source_are_results_of_their_benchmarks():
-    source = Path(__file__).parents[1]
+    source = Path(__file__).parents[2]
     for name in BENCHMARKS:
         if (source / record_of(name)).exists():
             recorded = read_record(source / record_of(name))

@@ -10,15 +10,16 @@ from PIL import Image
 from sklearn.metrics import average_precision_score
 from sklearn.svm import LinearSVC
 from typer.testing import CliRunner
-from tests.kit.voc_kits import action_kit, classification_kit
 
+from tests.kit.voc_kits import action_kit, classification_kit
 from vggfeat import cli
-from vggfeat.bench import BENCHMARKS, run, runner, trial
-from vggfeat.bench.precision import MAP_2007, MAP_2012, official_splits
-from vggfeat.bench.precision import test_fold as fold_of_test
-from vggfeat.bench.probe import evaluate_splits, score_fold
+from vggfeat.bench import BENCHMARKS, BenchmarkSettings, run
+from vggfeat.bench.choices import descriptor_spec
+from vggfeat.bench.mean_average_precision import MAP_2007, MAP_2012, official_splits
+from vggfeat.bench.mean_average_precision import test_fold as fold_of_test
+from vggfeat.bench.probe import Probe
 from vggfeat.bench.protocol import Fold, Splits, hold_out
-from vggfeat.bench.stored import descriptors, fill
+from vggfeat.bench.stored import Stores
 from vggfeat.data import ImageSet
 from vggfeat.data.actions import ACTIONS
 from vggfeat.data.voc import CLASSES
@@ -77,7 +78,7 @@ def made_set(n=(40, 40, 40), classes=3, seed=0, boxes=False):
 
 def test_voc2007_tunes_on_train_to_val_and_tests_trainval_on_test():
     images, _ = made_set((4, 3, 5))
-    [fold] = official_splits(BENCHMARKS["voc2007"], images).by_seed.values()
+    [fold] = official_splits(BENCHMARKS["voc2007"], images, BenchmarkSettings()).by_seed.values()
     assert fold.train.tolist() == [0, 1, 2, 3, 4, 5, 6]
     assert fold.validation.tolist() == [4, 5, 6]
     assert fold.test.tolist() == [7, 8, 9, 10, 11]
@@ -85,14 +86,14 @@ def test_voc2007_tunes_on_train_to_val_and_tests_trainval_on_test():
 
 def test_voc2012_reports_val_which_chooses_nothing():
     images, X = made_set()
-    splits = official_splits(BENCHMARKS["voc2012"], images)
+    splits = official_splits(BENCHMARKS["voc2012"], images, BenchmarkSettings())
     [fold] = splits.by_seed.values()
     assert fold.train.tolist() == list(range(40)) and fold.test.tolist() == list(range(40, 80))
     assert set(fold.validation) < set(fold.train) and len(fold.validation) in (7, 8, 9)
     chosen = set()
     for seed in range(3):
         X[40:] = np.random.default_rng(seed).normal(size=X[40:].shape)
-        chosen.add(score_fold(X, np.ones(120, bool), images, fold, MAP_2012, jobs=1).C)
+        chosen.add(Probe(images, MAP_2012, jobs=1).score(X, np.ones(120, bool), fold).C)
     assert len(chosen) == 1
 
 
@@ -115,14 +116,14 @@ def test_people_of_an_image_choose_C_together():
 def test_a_kit_without_the_subset_is_one_line():
     images, _ = made_set((5, 5, 0))
     with pytest.raises(DataError, match="the kit has no test list"):
-        official_splits(BENCHMARKS["voc2007"], images)
+        official_splits(BENCHMARKS["voc2007"], images, BenchmarkSettings())
     hidden, _ = made_set((5, 5, 5))
     hidden.ignore[10:], hidden.labels[10:] = True, False
     with pytest.raises(DataError, match="test images have no labels"):
-        official_splits(BENCHMARKS["voc2007"], hidden)
+        official_splits(BENCHMARKS["voc2007"], hidden, BenchmarkSettings())
     assert fold_of_test(hidden).test.tolist() == [10, 11, 12, 13, 14]
     with pytest.raises(UsageError, match="official split"):
-        official_splits(BENCHMARKS["voc2012"], images, seeds=3)
+        official_splits(BENCHMARKS["voc2012"], images, BenchmarkSettings(seeds=3))
 
 
 # --- what counts ---
@@ -139,7 +140,7 @@ def test_an_ignored_sample_is_dropped_for_its_class_only():
     """Against scikit-learn on the rows that are left, and on all of them."""
     rows = np.arange(0, 80, 3)
     images, X = with_ignored(rows, 1)
-    scores = score_fold(X, np.ones(120, bool), images, fold_of_test(images), MAP_2007, jobs=1)
+    scores = Probe(images, MAP_2007, jobs=1).score(X, np.ones(120, bool), fold_of_test(images))
     for k in range(3):
         kept = np.setdiff1d(np.arange(80), rows) if k == 1 else np.arange(80)
         model = LinearSVC(C=scores.C, dual=False, tol=1e-8, max_iter=10_000).fit(X[kept], images.labels[kept, k])
@@ -149,7 +150,7 @@ def test_an_ignored_sample_is_dropped_for_its_class_only():
 def test_an_ignored_sample_is_neither_a_hit_nor_a_miss():
     images, X = with_ignored(np.arange(80, 100), 0)
     fold = fold_of_test(images)
-    evaluation = evaluate_splits(X, np.ones(120, bool), images, Splits({0: fold}, {}), MAP_2007, jobs=1)
+    evaluation = Probe(images, MAP_2007, jobs=1).evaluate(X, np.ones(120, bool), Splits({0: fold}, {}))
     values = evaluation.scores[0].values
     kept = slice(20, 40)
     expected = average_precision(values[kept, 0], images.labels[100:, 0], kind="11-point")
@@ -160,8 +161,8 @@ def test_an_ignored_sample_is_neither_a_hit_nor_a_miss():
 
 def test_the_other_two_precisions_stand_beside_it():
     images, X = made_set()
-    splits = official_splits(BENCHMARKS["voc2007"], images)
-    evaluation = evaluate_splits(X, np.ones(120, bool), images, splits, MAP_2007, jobs=1)
+    splits = official_splits(BENCHMARKS["voc2007"], images, BenchmarkSettings())
+    evaluation = Probe(images, MAP_2007, jobs=1).evaluate(X, np.ones(120, bool), splits)
     values, wanted = evaluation.scores[0].values, images.labels[80:]
     of_sklearn = [average_precision_score(wanted[:, k], values[:, k]) for k in range(3)]
     assert evaluation.metrics["mAP (scikit-learn)"] == pytest.approx(100 * np.mean(of_sklearn))
@@ -176,8 +177,8 @@ def test_a_class_without_examples_has_no_value_and_no_weight():
     labels[:80, 1] = False  # none to train on
     labels[80:, 2] = False  # none to test on
     images = replace(images, labels=labels)
-    splits = official_splits(BENCHMARKS["voc2007"], images)
-    evaluation = evaluate_splits(X, np.ones(120, bool), images, splits, MAP_2007, jobs=1)
+    splits = official_splits(BENCHMARKS["voc2007"], images, BenchmarkSettings())
+    evaluation = Probe(images, MAP_2007, jobs=1).evaluate(X, np.ones(120, bool), splits)
     a, b, c, d = evaluation.per_class
     assert (b, c) == (None, None)
     assert evaluation.splits[0]["value"] == pytest.approx((a + d) / 2)
@@ -187,14 +188,15 @@ def test_a_class_without_examples_has_no_value_and_no_weight():
 def test_too_little_to_choose_C_is_one_line():
     images, X = made_set((10, 1, 5))
     images = replace(images, labels=np.where(images.subset[:, None] == "val", False, images.labels))
+    fold = Fold(np.arange(11), np.array([10]), np.arange(11, 16))
     with pytest.raises(DataError, match="too few images to choose C"):
-        score_fold(X, np.ones(16, bool), images, Fold(np.arange(11), np.array([10]), np.arange(11, 16)), MAP_2007)
+        Probe(images, MAP_2007).score(X, np.ones(16, bool), fold)
 
 
 def test_test_images_that_can_not_be_read_are_one_line():
     images, X = made_set()
     with pytest.raises(DataError, match="none of the 40 test images could be read"):
-        score_fold(X, np.arange(120) < 80, images, fold_of_test(images), MAP_2007)
+        Probe(images, MAP_2007).score(X, np.arange(120) < 80, fold_of_test(images))
 
 
 # --- people and boxes ---
@@ -204,8 +206,9 @@ def test_people_share_an_image_and_have_a_box_each(kits, options, tmp_path):
     images = BENCHMARKS["voc2012-actions"].read(kits["voc2012-actions"])
     describer = Describer(weights="slim", layer="pool5", scales=(64,))
     rows = np.array([0, 1, 2, 50])
-    fill(images, rows, describer, tmp_path, box=True)
-    X, found = descriptors(images, rows, describer, tmp_path, box=True)
+    of_rows = Stores(tmp_path, images, rows)
+    of_rows.fill(describer, box=True)
+    X, found = of_rows.read(describer, box=True)
     assert np.flatnonzero(found).tolist() == rows.tolist()
     stores = {len(Store(path)): Store(path) for path in tmp_path.iterdir()}
     assert set(stores) == {3, 4}  # three images, four people
@@ -215,7 +218,7 @@ def test_people_share_an_image_and_have_a_box_each(kits, options, tmp_path):
         x0, y0, x1, y1 = images.boxes[row]
         whole, part = describer.describe([images.images[row], pixels[y0:y1, x0:x1].copy()])
         np.testing.assert_allclose(X[row], np.concatenate([whole, part]) / 2**0.5, atol=1e-6)
-    alone, _ = descriptors(images, rows, describer, tmp_path)  # the image's store serves again
+    alone, _ = of_rows.read(describer)  # from the same store of the images
     np.testing.assert_allclose(alone[rows], X[rows, : describer.dim] * 2**0.5, atol=1e-6)
 
 
@@ -223,8 +226,9 @@ def test_a_box_outside_its_image_is_left_out(kits, tmp_path):
     images = BENCHMARKS["voc2012-actions"].read(kits["voc2012-actions"])
     images.boxes[0] = [64, 0, 80, 48]  # the photo has the columns 0 to 63
     describer = Describer(weights="slim", layer="pool5", scales=(64,))
-    fill(images, np.array([0, 1]), describer, tmp_path, box=True)
-    _, found = descriptors(images, np.array([0, 1]), describer, tmp_path, box=True)
+    stores = Stores(tmp_path, images, np.array([0, 1]))
+    stores.fill(describer, box=True)
+    _, found = stores.read(describer, box=True)
     assert np.flatnonzero(found).tolist() == [1]
     reasons = [reason for path in tmp_path.iterdir() for reason in Store(path).failures.values()]
     assert len(reasons) == 1 and "lies outside the image of 64x48" in reasons[0]
@@ -320,11 +324,12 @@ def test_wrong_usage(name, more, message, kits, options):
 
 
 @pytest.mark.parametrize("name", ["voc2007", "voc2012-actions"])
-def test_a_submission_that_can_not_be_written_is_said_before_the_work(name, kits, options, tmp_path, monkeypatch):
-    monkeypatch.setattr(trial.Trial, "fill", lambda *_: pytest.fail("the work was begun"))
+def test_a_submission_that_cannot_be_written_is_refused_before_the_work(name, kits, options, tmp_path):
+    stores = tmp_path / "stores"
     (tmp_path / "taken").write_text("a file")
-    with pytest.raises(DataError, match=r"taken.*can't be written"):
-        run(BENCHMARKS[name], root=kits[name], submission=tmp_path / "taken", **options)
+    with pytest.raises(DataError, match=r"taken.*cannot be written"):
+        run(BENCHMARKS[name], root=kits[name], submission=tmp_path / "taken", **options | {"stores": stores})
+    assert not stores.exists(), "the work was begun"
 
 
 def test_real_photos_from_the_kit_to_the_table(shared, options, tmp_path):
@@ -338,25 +343,27 @@ def test_real_photos_from_the_kit_to_the_table(shared, options, tmp_path):
         run(BENCHMARKS["voc2012"], root=root, submission=tmp_path / "sent", **options)
 
 
-def test_the_papers_recipe_and_what_wins_over_it(monkeypatch):
+def test_the_papers_recipe_and_what_wins_over_it():
     """Appendix B: VOC averages five scales, Caltech stacks three; the actions use D and E stacked."""
-    asked = []
 
-    def stop(net, **settings):
-        asked.append((net, settings["scales"], settings["agg"]))
-        raise DataError("enough")
-
-    monkeypatch.setattr(runner, "_images", lambda *_: None)
-    monkeypatch.setattr(runner, "Describer", stop)
-
-    def describer(name, **more):
-        with pytest.raises(DataError, match="enough"):
-            run(BENCHMARKS[name], recipe="paper", **more)
-        return asked.pop()
+    def asked(name, **more):
+        spec = descriptor_spec(BENCHMARKS[name], BenchmarkSettings(recipe="paper", **more))
+        return spec.net, spec.scales, spec.agg
 
     five, three = (256, 384, 512, 640, 768), (256, 384, 512)
-    assert describer("voc2007") == describer("voc2012") == (None, five, "mean")
-    assert describer("caltech101") == describer("caltech256") == (None, three, "stack")
-    assert describer("voc2012-actions") == ("D,E", five, "mean")
-    assert describer("voc2012-actions", weights="slim", scales=(224,)) == (None, (224,), "mean")
-    assert describer("caltech101", net="E", agg="max") == ("E", three, "max")
+    assert asked("voc2007") == asked("voc2012") == (None, five, "mean")
+    assert asked("caltech101") == asked("caltech256") == (None, three, "stack")
+    assert asked("voc2012-actions") == ("D,E", five, "mean")
+    assert asked("voc2012-actions", weights="slim", scales=(224,)) == (None, (224,), "mean")
+    assert asked("caltech101", net="E", agg="max") == ("E", three, "max")
+
+
+def test_a_submission_packs_whole_files_only(tmp_path):
+    """What a killed process left in the folder is not sent."""
+    images, X = made_set()
+    scores = Probe(images, MAP_2007, jobs=1).score(X, np.ones(120, bool), fold_of_test(images))
+    server = BENCHMARKS["voc2007"].submission
+    (server.prepare(tmp_path) / ".comp2_cls_test_a.txt.123.tmp").write_text("half")
+    with tarfile.open(server.write(images, scores, tmp_path)) as archive:
+        files = [member.name for member in archive if member.isfile()]
+    assert sorted(files) == [f"results/VOC2007/Main/comp2_cls_test_{name}.txt" for name in "abc"]

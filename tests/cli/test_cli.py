@@ -6,19 +6,24 @@ import os
 import resource
 import subprocess
 import sys
+from dataclasses import fields
 
 import numpy as np
 import pytest
+import typer
 from PIL import Image
 from typer.testing import CliRunner
 
-from vggfeat import cli, weights
-from vggfeat.bench import run
-from vggfeat.classify import TOP, Classifier
+from vggfeat import cli
+from vggfeat.bench.settings import BenchmarkSettings
+from vggfeat.classify import classify
 from vggfeat.descriptors import Describer
-from vggfeat.store.export import export
-from vggfeat.extraction.run import PART_SIZE, extract
+from vggfeat.evaluate.settings import EvaluationSettings
+from vggfeat.extraction.settings import ExtractionSettings
+from vggfeat.spec import DescriptorSpec, PosteriorSpec
 from vggfeat.store import Store
+from vggfeat.store.export import export
+from vggfeat.train.recipe import Recipe
 
 
 def vggfeat(*arguments, **environment):
@@ -163,27 +168,41 @@ def test_no_weights_and_no_network_is_one_error(photos, tmp_path):
         assert part in message
 
 
-def test_the_command_has_the_defaults_of_the_library():
-    """Where the two name the same option they have the same default; `None` in bench is the benchmark's own."""
-    describer = inspect.signature(Describer).parameters
-    for command, function in (
-        (cli.describing.extract, extract),
-        (cli.describing.describe, None),
-        (cli.describing.classify, Classifier),
-        (cli.bench.bench, run),
-        (cli.describing.export, export),
-        (cli.weights.convert_weights, weights.convert),
-    ):
-        known = {**describer, **(inspect.signature(function).parameters if function else {})}
-        for name, option in inspect.signature(command).parameters.items():
-            if name in ("images", "source", "store", "name", "file", "json") or name not in known:
-                continue
-            default = option.default
-            if default == cli.options.DEFAULT_SCALES:
-                default = tuple(map(int, default.split(",")))
-            expected = known[name].default
-            if default is inspect.Parameter.empty or expected is inspect.Parameter.empty:
-                continue
-            assert default == expected, f"{command.__name__} --{name}"
-    assert inspect.signature(cli.describing.extract).parameters["part_size"].default == PART_SIZE
-    assert inspect.signature(cli.describing.classify).parameters["top"].default == TOP
+def options(name):
+    """Option -> default of a command, as its parser has them."""
+    command = typer.main.get_command(cli.app).commands[name]
+    return {parameter.name: parameter.default for parameter in command.params}
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "own"),
+    [
+        ("extract", (DescriptorSpec, ExtractionSettings), {"source", "out"}),
+        ("describe", (DescriptorSpec,), {"images", "out", "max_pixels"}),
+        ("classify", (PosteriorSpec,), {"images", "top"}),
+        ("bench", (BenchmarkSettings,), {"name", "json", "report", "download", "check", "record"}),
+        ("evaluate", (EvaluationSettings,), {"data", "out", "runs", "table", "json", "report", "submission"}),
+        ("train", (Recipe,), {"data", "out", "schedule"}),
+    ],
+)
+def test_a_command_has_the_options_and_the_defaults_of_its_settings(name, settings, own):
+    expected = {field.name: field.default for one in settings for field in fields(one)}
+    if name == "extract":
+        del expected["normalize"]  # which is chosen when a store is read
+    if isinstance(expected.get("scales"), tuple):
+        expected["scales"] = ",".join(map(str, expected["scales"]))
+    found = options(name)
+    assert {option: found[option] for option in found.keys() - own} == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "function", "shared"),
+    [
+        ("describe", Describer.describe, ["max_pixels"]),
+        ("classify", classify, ["top"]),
+        ("export", export, ["agg", "normalize", "scales"]),
+    ],
+)
+def test_other_options_have_the_defaults_of_the_library(name, function, shared):
+    library = inspect.signature(function).parameters
+    assert {option: options(name)[option] for option in shared} == {one: library[one].default for one in shared}

@@ -1,50 +1,17 @@
-"""ILSVRC's layouts: class folders, flat images with the kit's ground truth (whose numbers are a trap), test images."""
+"""ILSVRC's layouts: class folders, flat images with the kit's ground truth (in its own numbers), test images."""
 
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.io import savemat
 
+from tests.kit.imagenet_kits import KIT, make_kit, touch, val, write_meta
 from vggfeat.data import imagenet
 from vggfeat.data.imagenet import read, synset_names
 from vggfeat.errors import DataError, UsageError
-
-# The kit's own numbers of four real synsets, tench being last as it is far behind in the kit; sorted they are
-# n01440764 tench, n02100735 English setter, n02110185 Siberian husky, n02119789 kit fox.
-KIT = {"n02119789": 1, "n02100735": 2, "n02110185": 3, "n01440764": 4}
-
-
-def touch(root: Path, *names: str) -> Path:
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).touch()
-    return root
-
-
-def val(number: int) -> str:
-    return f"ILSVRC2012_val_{number:08}.JPEG"
-
-
-def write_meta(file: Path, numbers: dict[str, int]) -> None:
-    """As in the kit: an array of structs, leaves first, then what stands above them in the tree."""
-    names = ["ILSVRC2012_ID", "WNID", "words", "num_children"]
-    rows = [(number, synset, "a, b", 0) for synset, number in numbers.items()]
-    rows.append((len(rows) + 1, "n00001740", "entity", len(rows)))
-    synsets = np.array(rows, dtype=[(name, object) for name in names])
-    savemat(file, {"synsets": synsets.reshape(-1, 1)}, do_compression=True)
-
-
-def make_kit(root: Path, truth: Sequence[int], numbers: dict[str, int] | None = None) -> Path:
-    data = root / "ILSVRC2012_devkit_t12" / "data"
-    data.mkdir(parents=True)
-    (data / "ILSVRC2012_validation_ground_truth.txt").write_text("".join(f"{number}\n" for number in truth))
-    if numbers is not None:
-        write_meta(data / "meta.mat", numbers)
-    return data
 
 
 def flat(root: Path, count: int) -> Path:
@@ -64,7 +31,7 @@ def test_class_folders(tmp_path: Path) -> None:
 
 
 def test_the_labels_of_val_are_those_of_train(tmp_path: Path) -> None:
-    """Val lacks a class: its labels must not move up."""
+    """Val lacks a class: the labels of the next ones stay."""
     touch(tmp_path, "train/n01/a.JPEG", "train/n02/a.JPEG", "train/n03/a.JPEG", "val/n03/b.JPEG", "val/n01/b.JPEG")
     found = read(tmp_path, "val")
     assert found.classes == read(tmp_path, "train").classes == ("n01", "n02", "n03")
@@ -83,7 +50,7 @@ def test_classes_in_an_order_of_ones_own(tmp_path: Path) -> None:
     assert found.labels is not None
     assert found.labels.tolist() == [1, 0]
     assert found.notes == ("classes left out, as they were not asked for: 1",)
-    with pytest.raises(DataError, match="none of its 3 folders is a class that is asked for"):
+    with pytest.raises(DataError, match=r"val: none of its 3 folders is one of the given classes; name others"):
         read(tmp_path, classes=["n09"])
     with pytest.raises(UsageError, match="named twice"):
         read(tmp_path, classes=["n01", "n01"])
@@ -91,7 +58,7 @@ def test_classes_in_an_order_of_ones_own(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("table", ["meta.mat", "map_clsloc.txt"])
 def test_the_kits_numbers_are_not_the_order_of_the_synsets(tmp_path: Path, table: str) -> None:
-    """Ground truth 1, 4, 3, 2, 1: kit fox, tench, husky, setter, kit fox. As places these would be other classes."""
+    """Ground truth 1, 4, 3, 2, 1: kit fox, tench, husky, setter, kit fox. As positions they are different classes."""
     flat(tmp_path, 5)
     data = make_kit(tmp_path, [1, 4, 3, 2, 1])
     if table == "meta.mat":
@@ -103,7 +70,7 @@ def test_the_kits_numbers_are_not_the_order_of_the_synsets(tmp_path: Path, table
     assert found.labels is not None
     assert [found.classes[i] for i in found.labels] == ["n02119789", "n01440764", "n02110185", "n02100735", "n02119789"]
     assert found.labels.tolist() == [3, 0, 2, 1, 3]
-    assert found.labels.tolist() != [0, 3, 2, 1, 0]  # the numbers less one
+    assert found.labels.tolist() != [0, 3, 2, 1, 0]  # the numbers minus one
     assert found.notes == ("found 5 of 50,000 validation images",)
     assert [synset_names()[synset] for synset in found.classes] == [
         "tench",
@@ -128,7 +95,7 @@ def test_flat_and_in_folders_give_the_same_labels(tmp_path: Path) -> None:
 
 
 def test_part_of_the_flat_images(tmp_path: Path) -> None:
-    """Image 3 alone has the third line of the ground truth, not its first."""
+    """Image 3 has the third line of the ground truth, also if it is the only image."""
     touch(tmp_path, f"val/{val(3)}")
     make_kit(tmp_path, [1, 2, 4, 3], KIT)
     found = read(tmp_path)
@@ -181,8 +148,10 @@ def test_the_blacklist(tmp_path: Path) -> None:
     assert "images left out, as the kit's blacklist names them: 2" in found.notes
     assert len(read(tmp_path)) == 4
     touch(tmp_path, "train/n01/a.JPEG")
-    with pytest.raises(UsageError, match="the blacklist is of validation images"):
-        read(tmp_path, "train", blacklist=True)
+    touch(tmp_path, "test/ILSVRC2012_test_00000001.JPEG")
+    for subset in ("train", "test"):
+        with pytest.raises(UsageError, match=f"the blacklist is of validation images, not of {subset}; leave it out"):
+            read(tmp_path, subset, blacklist=True)  # type: ignore[arg-type]
 
 
 def test_test_images_have_no_labels(tmp_path: Path) -> None:
@@ -194,7 +163,25 @@ def test_test_images_have_no_labels(tmp_path: Path) -> None:
     assert read(touch(tmp_path, "train/b/1.jpg", "train/a/1.jpg"), "test").classes == ("a", "b")
 
 
-def test_what_is_wrong_is_said_in_one_line(tmp_path: Path) -> None:
+def test_the_classes_of_test_images_are_the_kits(tmp_path: Path) -> None:
+    """The first kit with a table of synsets is read; one with only a blacklist has none."""
+    touch(tmp_path, "test/ILSVRC2012_test_00000001.JPEG")
+    blacklist = touch(tmp_path, "ILSVRC2014_devkit/data/ILSVRC2014_clsloc_validation_blacklist.txt")
+    assert read(blacklist, "test").classes == tuple(synset_names())
+    data = make_kit(tmp_path, [1], KIT)
+    assert read(tmp_path, "test").classes == tuple(sorted(KIT))
+    data.parent.rename(tmp_path / "elsewhere")
+    assert read(tmp_path, "test").classes == tuple(synset_names())
+    assert read(tmp_path, "test", kit=tmp_path / "elsewhere").classes == tuple(sorted(KIT))
+    touch(tmp_path, "train/b/1.jpg", "train/a/1.jpg")
+    assert read(tmp_path, "test", kit=tmp_path / "elsewhere").classes == ("a", "b")
+    (tmp_path / "elsewhere/data/meta.mat").write_bytes(b"MATLAB")
+    (tmp_path / "train").rename(tmp_path / "gone")
+    with pytest.raises(DataError, match=r"meta\.mat: is not the kit's table of synsets"):
+        read(tmp_path, "test", kit=tmp_path / "elsewhere")
+
+
+def test_errors_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r": ILSVRC-2012 not found; .*; get ILSVRC2012_img_train.tar") as raised:
         read(tmp_path)
     assert "\n" not in str(raised.value)
@@ -217,14 +204,14 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path: Path) -> None:
     ("truth", "numbers", "names", "says"),
     [
         ([1], None, [val(1)], r"has neither meta.mat nor map_clsloc.txt.*not in the order of the synsets"),
-        ([5], KIT, [val(1)], "names a class 5 that its kit lacks"),
-        ([], KIT, [val(1)], "ground_truth.txt: is empty"),
+        ([5], KIT, [val(1)], "names a class 5 that its kit lacks; unpack"),
+        ([], KIT, [val(1)], "ground_truth.txt: is empty; unpack"),
         ([1], KIT, [val(2)], r"val_00000002.JPEG: its name has no number in 1\.\.1"),
         ([1], KIT, ["a.JPEG"], "keep the archive's names"),
-        ([1], {"n01": 1, "n02": 3}, [val(1)], "aren't numbered 1, 2, 3"),
+        ([1], {"n01": 1, "n02": 3}, [val(1)], "are not numbered 1, 2, 3"),
     ],
 )
-def test_a_kit_that_does_not_fit(
+def test_a_kit_that_does_not_match(
     tmp_path: Path, truth: list[int], numbers: dict[str, int] | None, names: list[str], says: str
 ) -> None:
     touch(tmp_path, *(f"val/{name}" for name in names))
@@ -233,11 +220,11 @@ def test_a_kit_that_does_not_fit(
         read(tmp_path)
 
 
-def test_hostile_kits(tmp_path: Path) -> None:
+def test_damaged_and_hostile_kits(tmp_path: Path) -> None:
     flat(tmp_path, 1)
     data = make_kit(tmp_path, [1])
     (data / "meta.mat").write_bytes(b"MATLAB 5.0 MAT-file".ljust(200, b"\x0f"))
-    with pytest.raises(DataError, match="isn't the kit's table of synsets"):
+    with pytest.raises(DataError, match="is not the kit's table of synsets"):
         read(tmp_path)
     savemat(data / "meta.mat", {"synsets": np.zeros(3 << 20)}, do_compression=True)  # 25 MB in 25 kB
     assert (data / "meta.mat").stat().st_size < 100_000
@@ -245,7 +232,7 @@ def test_hostile_kits(tmp_path: Path) -> None:
         read(tmp_path)
     write_meta(data / "meta.mat", KIT)
     (data / "ILSVRC2012_validation_ground_truth.txt").write_text("one\n")
-    with pytest.raises(DataError, match="holds other things than whole numbers"):
+    with pytest.raises(DataError, match="has words that are not whole numbers"):
         read(tmp_path)
     (data / "ILSVRC2012_validation_ground_truth.txt").unlink()
     (data / "ILSVRC2012_validation_ground_truth.txt").symlink_to("/etc/passwd")
@@ -263,7 +250,7 @@ def test_links_are_followed_inside_the_data_set_only(tmp_path: Path) -> None:
     assert found.notes == ("links not followed, to folders or out of the data set: 1",)
 
 
-def test_files_are_made_when_asked_for(tmp_path: Path) -> None:
+def test_paths_are_made_when_they_are_read(tmp_path: Path) -> None:
     files = imagenet.Files(tmp_path, [f"val/{i}.JPEG" for i in range(10)])
     assert (len(files), files[3], files[-1]) == (10, tmp_path / "val/3.JPEG", tmp_path / "val/9.JPEG")
     assert [*files[2:4]] == [tmp_path / "val/2.JPEG", tmp_path / "val/3.JPEG"]

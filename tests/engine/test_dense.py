@@ -11,10 +11,11 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from vggfeat.engine.dense import check_scales, dense, smallest_q, spatial_mean
+from vggfeat.engine.dense import dense, spatial_mean
+from vggfeat.engine.layers.winograd import use_winograd
 from vggfeat.errors import UsageError
 from vggfeat.nets import CONFIGS, TOPS, VGG, Top, initialise, tensor_shapes
-from vggfeat.engine.layers.winograd import use_winograd
+from vggfeat.spec import check_scales, smallest_q
 
 SIZES = [(224, 224), (256, 341), (384, 512)]
 ELSEWHERE = {"D": "vgg16", "E": "vgg19"}

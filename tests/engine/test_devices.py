@@ -2,6 +2,7 @@
 
 import time
 import warnings
+from dataclasses import replace
 from threading import Lock
 from types import SimpleNamespace
 
@@ -10,11 +11,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from vggfeat.engine import devices, passes
+from vggfeat._util.torch_settings import torch_settings
 from vggfeat.descriptors import Describer
-from vggfeat.engine.devices import GPU_PIXELS, PIXEL_BYTES, Cpu, Gpu, float32_as, in_order
+from vggfeat.engine import Engine
+from vggfeat.engine.devices import CPU_TUNING, GPU_TUNING, PIXEL_BYTES, Cpu, Gpu, in_order
+from vggfeat.engine.net import DenseNet, widest
 from vggfeat.nets import layers
-from vggfeat.engine.passes import DenseNet, widest
+from vggfeat.spec import DescriptorSpec
 
 GiB = 2**30
 
@@ -52,12 +55,9 @@ class TestInOrder:
         assert [next(results) for _ in range(3)] == [(1, 1), (2, 2), (3, 3)]
 
 
-def test_large_passes_on_a_cpu_do_not_go_side_by_side(monkeypatch):
-    """Room for 10 pixels: of 4, 4 and 4 two go at a time; 9 and 20, which is more than there is room for, go alone."""
-    monkeypatch.setattr(devices, "PASSES_AT_ONCE", 4)
-    cpu = Cpu()
-    cpu._threads, cpu._memory = 4, 10 * 4 * 512
-    cpu.batch_pixels(512)
+def test_large_passes_on_a_cpu_do_not_go_side_by_side():
+    """Room for 10 pixels: of 4, 4 and 4 two go at a time; 9 and 20, which is more than the room, go alone."""
+    cpu = Cpu(replace(CPU_TUNING, at_once=4), memory=10 * 4 * 512, threads=4)
     now, seen, lock = [], [], Lock()
 
     def values(size):
@@ -70,7 +70,7 @@ def test_large_passes_on_a_cpu_do_not_go_side_by_side(monkeypatch):
         return [torch.tensor([size])]
 
     sizes = [4, 4, 4, 9, 20, 4, 4]
-    found = [(size, value.item()) for size, (value,) in cpu.run(sizes, values, lambda size: size)]
+    found = [(size, value.item()) for size, (value,) in cpu.run(sizes, values, lambda size: size, 512)]
     assert found == [(size, size) for size in sizes]
     assert (4, 4) in seen
     assert all(sum(together) <= 10 or together == (20,) for together in seen)
@@ -97,8 +97,12 @@ def fake_cuda(monkeypatch):
     monkeypatch.setattr(Tensor, "pin_memory", lambda image: image)
     properties = SimpleNamespace(total_memory=6 * GiB)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
-    monkeypatch.setattr(passes, "Cpu", lambda: Gpu(torch.device("cpu")))
     return SimpleNamespace(log=log, properties=properties)
+
+
+def describer_on(machine, **options):
+    spec = DescriptorSpec(**options)
+    return Describer(spec=spec, engine=Engine.of(spec, machine))
 
 
 def test_passes_are_launched_before_the_results_of_others_are_read(fake_cuda):
@@ -112,21 +116,20 @@ def test_passes_are_launched_before_the_results_of_others_are_read(fake_cuda):
 
 
 @pytest.mark.parametrize("scales", [(32,), (32, 48)])
-def test_descriptors_are_those_of_the_cpu(tiny_weights, fake_cuda, monkeypatch, scales):
+def test_descriptors_are_those_of_the_cpu(tiny_weights, fake_cuda, scales):
     images = [photo(*((32, 40), (40, 32), (64, 64))[i % 3], seed=i) for i in range(10)]
     options = {"weights": tiny_weights("A"), "layer": "pool5", "scales": scales, "device": "cpu"}
-    monkeypatch.setattr(devices, "GPU_PIXELS", 3 * 2 * 32 * 40)  # three images and their mirror images
-    found = Describer(**options).describe(images)
+    gpu = Gpu(torch.device("cpu"), replace(GPU_TUNING, batch_pixels=3 * 2 * 32 * 40))  # three images and their mirrors
+    found = describer_on(gpu, **options).describe(images)
     assert len(fake_cuda.log) >= 8
-    monkeypatch.setattr(passes, "Cpu", Cpu)
     np.testing.assert_allclose(found, Describer(**options).describe(images), atol=1e-6)
 
 
 def test_what_was_launched_before_memory_ran_out_stays_valid(tiny_weights, fake_cuda, monkeypatch):
     images = [photo(32, 32, seed) for seed in range(12)]
     options = {"weights": tiny_weights("A"), "layer": "pool5", "scales": (32,), "device": "cpu"}
-    monkeypatch.setattr(devices, "GPU_PIXELS", 4 * 2 * 32 * 32)
-    expected = Describer(**options).describe(images)
+    gpu = Gpu(torch.device("cpu"), replace(GPU_TUNING, batch_pixels=4 * 2 * 32 * 32))
+    expected = describer_on(gpu, **options).describe(images)
     net, sizes = DenseNet.__call__, []
 
     def limited(self, pixels):
@@ -136,7 +139,7 @@ def test_what_was_launched_before_memory_ran_out_stays_valid(tiny_weights, fake_
         return net(self, pixels)
 
     monkeypatch.setattr(DenseNet, "__call__", limited)
-    np.testing.assert_allclose(Describer(**options).describe(images), expected, atol=1e-6)
+    np.testing.assert_allclose(describer_on(gpu, **options).describe(images), expected, atol=1e-6)
     assert sizes == [4, 4, 2, 2, 2, 2]
 
 
@@ -144,19 +147,19 @@ class TestPixels:
     """How many a pass takes, and how many wait: by the memory of the device as a whole."""
 
     @pytest.mark.parametrize(
-        ("memory", "bytes_a_pixel", "expected"),
+        ("memory", "bytes_per_pixel", "expected"),
         [
-            (80 * GiB, 512, GPU_PIXELS),
-            (80 * GiB, 256, GPU_PIXELS),
+            (80 * GiB, 512, GPU_TUNING.batch_pixels),
+            (80 * GiB, 256, GPU_TUNING.batch_pixels),
             (8 * GiB, 512, 2**22),  # a quarter is 2 GiB, and 2^31 / 2^9 = 2^22
             (8 * GiB, 256, 2**23),
             (6 * GiB, 512, 2**21),  # 3 * 2^20, rounded down to a power of two
             (2 * GiB, 512, 2**20),
         ],
     )
-    def test_a_pass(self, fake_cuda, memory, bytes_a_pixel, expected):
+    def test_a_pass(self, fake_cuda, memory, bytes_per_pixel, expected):
         fake_cuda.properties.total_memory = memory
-        assert Gpu(torch.device("cpu")).batch_pixels(bytes_a_pixel) == expected
+        assert Gpu(torch.device("cpu")).batch_pixels(bytes_per_pixel) == expected
 
     def test_waiting(self, fake_cuda):
         fake_cuda.properties.total_memory = 96 * 10**6  # an eighth is 12 MB
@@ -168,62 +171,13 @@ class TestPixels:
     def test_each_precision_takes_its_bytes(self, tiny_weights, fake_cuda):
         """Net D at width 1/16: its second layer reads and writes 4 channels."""
         for precision, size in {"float32": 4, "tf32": 4, "bfloat16": 2, "float16": 2}.items():
-            net = Describer(weights=tiny_weights("D"), device="cpu", precision=precision).nets[0]
-            assert net.bytes_a_pixel == 8 * size
+            net = Describer(weights=tiny_weights("D"), device="cpu", precision=precision).engine.nets[0]
+            assert net.bytes_per_pixel == 8 * size
 
     def test_the_widest_layer(self):
         """B to E: conv1_2 reads 64 and writes 64; A: pool1 counts as writing as much as it reads."""
         assert [widest(layers(net)) for net in ("A", "B", "C", "D", "E")] == [128] * 5
         assert widest(layers("E")[-3:-2]) == 512 * 49 + 4096  # fc6 by itself, one place a pixel
-
-
-class TestFloat32As:
-    @pytest.fixture
-    def settings(self):
-        """Get and set the precision of products and convolutions; as they were, afterwards."""
-        matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-        backends = [matmul, cudnn.conv] if hasattr(matmul, "fp32_precision") else [matmul, cudnn]
-        name = "fp32_precision" if hasattr(matmul, "fp32_precision") else "allow_tf32"
-        before = [getattr(backend, name) for backend in backends]
-        yield lambda: [getattr(backend, name) in ("tf32", True) for backend in backends]
-        for backend, value in zip(backends, before, strict=True):
-            setattr(backend, name, value)
-
-    @pytest.mark.parametrize("outer", [True, False])
-    @pytest.mark.parametrize("inner", [True, False])
-    def test_whatever_was_set_before_and_that_again_afterwards(self, settings, outer, inner):
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            with float32_as(outer), pytest.raises(KeyboardInterrupt):
-                with float32_as(inner):
-                    assert settings() == [inner, inner]
-                    raise KeyboardInterrupt
-                assert settings() == [outer, outer]
-
-    def test_a_global_permission_does_not_count(self, settings):
-        if not hasattr(torch.backends, "fp32_precision"):
-            pytest.skip("needs torch 2.9")
-        before = torch.backends.fp32_precision
-        torch.backends.fp32_precision = "tf32"
-        try:
-            with float32_as(tf32=False):
-                assert settings() == [False, False]
-        finally:
-            torch.backends.fp32_precision = before
-
-    def test_torch_2_8(self, monkeypatch):
-        backends = SimpleNamespace(
-            cuda=SimpleNamespace(matmul=SimpleNamespace(allow_tf32=False)), cudnn=SimpleNamespace(allow_tf32=True)
-        )
-        monkeypatch.setattr(devices, "torch", SimpleNamespace(backends=backends))
-
-        def now():
-            return backends.cuda.matmul.allow_tf32, backends.cudnn.allow_tf32
-
-        for tf32 in (True, False):
-            with float32_as(tf32):
-                assert now() == (tf32, tf32)
-            assert now() == (False, True)
 
 
 @pytest.mark.gpu
@@ -232,8 +186,9 @@ class TestOnAGpu:
 
     @pytest.fixture
     def make(self, tiny_weights):
-        def describer(**options):
-            return Describer(**{"weights": tiny_weights("D"), "scales": (224, 256), "device": "cuda", **options})
+        def describer(machine=None, **options):
+            settings = {"weights": tiny_weights("D"), "scales": (224, 256), "device": "cuda", **options}
+            return describer_on(machine, **settings)
 
         return describer
 
@@ -241,18 +196,18 @@ class TestOnAGpu:
     def images(self):
         return [photo(*((240, 300), (300, 240), (224, 224))[i % 3], seed=i) for i in range(60)]
 
-    def test_many_passes_under_way(self, make, images, monkeypatch):
+    def test_many_passes_under_way(self, make, images):
         expected = make(device="cpu").describe(images)
-        monkeypatch.setattr(devices, "GPU_PIXELS", 2**18)
-        np.testing.assert_allclose(make().describe(images), expected, atol=1e-4)
+        gpu = Gpu(torch.device("cuda"), replace(GPU_TUNING, batch_pixels=2**18))
+        np.testing.assert_allclose(make(gpu).describe(images), expected, atol=1e-4)
 
     def test_the_callers_tf32_changes_no_bit_of_float32(self, make, images):
         describer = make()
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            with float32_as(tf32=False):
+            with torch_settings(tf32=False):
                 expected = describer.describe(images)
-            with float32_as(tf32=True):
+            with torch_settings(tf32=True):
                 assert np.array_equal(describer.describe(images), expected)
 
     def test_deterministic_algorithms_give_the_same_bits(self, make, images, monkeypatch):
@@ -269,7 +224,7 @@ class TestOnAGpu:
         options = {"scales": (256,), "layer": "pool5"}
         expected = make(**options, device="cpu").describe(images)
         describer = make(**options)
-        before = describer._batch_pixels
+        before = describer.engine.batch_pixels
         torch.cuda.empty_cache()
         total = torch.cuda.get_device_properties("cuda").total_memory
         torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + 3e8) / total)
@@ -277,11 +232,11 @@ class TestOnAGpu:
             np.testing.assert_allclose(describer.describe(images), expected, atol=1e-4)
         finally:
             torch.cuda.set_per_process_memory_fraction(1.0)
-        assert describer._batch_pixels < before
+        assert describer.engine.batch_pixels < before
 
     def test_batches_don_t_depend_on_free_memory(self, make):
-        before = make()._batch_pixels
+        before = make().engine.batch_pixels
         ballast = torch.empty(torch.cuda.mem_get_info()[0] // 2, dtype=torch.uint8, device="cuda")
-        assert make()._batch_pixels == before
+        assert make().engine.batch_pixels == before
         del ballast
         torch.cuda.empty_cache()

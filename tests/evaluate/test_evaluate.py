@@ -1,6 +1,5 @@
 """Evaluation end to end: images -> runs -> errors, names of classes, resumption, the command and the page."""
 
-import inspect
 import json
 import os
 from collections.abc import Callable
@@ -12,16 +11,17 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from tests.kit.posterior_runs import make_run
 from typer.testing import CliRunner
 
+from tests.kit.posterior_runs import make_run
 from vggfeat import cli, weights
 from vggfeat.classify import Classifier
 from vggfeat.data.imagenet import Classified, read, synset_names
 from vggfeat.errors import DataError, ImageError, UsageError
-from vggfeat.evaluate import evaluate, open_runs, parse_train_scale, table, write_report
-from vggfeat.evaluate.classes import match, read_classes
+from vggfeat.evaluate import evaluate, open_runs, table, write_report
+from vggfeat.evaluate.classes import match_classes, read_classes
 from vggfeat.evaluate.runner import known_train_scale
+from vggfeat.evaluate.settings import parse_train_scale
 from vggfeat.store import Store
 
 Weights = Callable[..., Path]
@@ -159,39 +159,39 @@ def test_s_may_be_said(root: Path, tmp_path: Path, options: dict[str, Any]) -> N
 
 
 def test_equal_names_match_whatever_their_order() -> None:
-    assert match(("b", "c", "a"), ("a", "b", "c")) == {"a": 2, "b": 0, "c": 1}
+    assert match_classes(("b", "c", "a"), ("a", "b", "c")) == {"a": 2, "b": 0, "c": 1}
 
 
 def test_synsets_match_names_and_names_match_synsets() -> None:
     synsets, names = ("n01440764", "n02102040"), ("English springer", "tench")
-    assert match(names, synsets) == {"n01440764": 1, "n02102040": 0}
-    assert match(synsets, names) == {"English springer": 1, "tench": 0}
+    assert match_classes(names, synsets) == {"n01440764": 1, "n02102040": 0}
+    assert match_classes(synsets, names) == {"English springer": 1, "tench": 0}
     all_names = tuple(synset_names().values())
-    found = match(all_names, tuple(synset_names()))
+    found = match_classes(all_names, tuple(synset_names()))
     assert list(found.values()) == list(range(1000))
-    assert match(all_names, synsets, partial=True) == {"n01440764": 0, "n02102040": 217}
+    assert match_classes(all_names, synsets, partial=True) == {"n01440764": 0, "n02102040": 217}
 
 
 def test_classes_that_do_not_match_are_refused() -> None:
     with pytest.raises(
         DataError, match=r"1 of the data set's 2 classes, first 'n09999999', are none of the weights' 2"
     ) as raised:
-        match(("tench", "goldfish"), ("n01440764", "n09999999"))
+        match_classes(("tench", "goldfish"), ("n01440764", "n09999999"))
     assert "\n" not in str(raised.value)
     with pytest.raises(DataError, match=r"the weights have 3 classes, the data set 2 of them; pass --partial"):
-        match(("a", "b", "c"), ("a", "b"))
+        match_classes(("a", "b", "c"), ("a", "b"))
     with pytest.raises(DataError, match="are none of the weights'"):  # which of two equal names would be a guess
-        match(("crane", "crane"), ("crane",), partial=True)
+        match_classes(("crane", "crane"), ("crane",), partial=True)
     with pytest.raises(UsageError, match="'n01440764' and 'tench' are the same output, 'tench'"):
-        match(("tench", "goldfish"), ("n01440764", "tench"), partial=True)
+        match_classes(("tench", "goldfish"), ("n01440764", "tench"), partial=True)
 
 
 def test_classes_may_be_named() -> None:
-    assert match(("fish", "dog", "cat"), ("n01", "dog"), named={"n01": "fish"}) == {"n01": 0, "dog": 1}
+    assert match_classes(("fish", "dog", "cat"), ("n01", "dog"), named={"n01": "fish"}) == {"n01": 0, "dog": 1}
     with pytest.raises(UsageError, match="the data set has no class 'n02'"):
-        match(("fish",), ("n01",), named={"n02": "fish"})
+        match_classes(("fish",), ("n01",), named={"n02": "fish"})
     with pytest.raises(UsageError, match="the weights have no class 'bird'"):
-        match(("fish",), ("n01",), named={"n01": "bird"})
+        match_classes(("fish",), ("n01",), named={"n01": "bird"})
 
 
 def test_a_file_of_names(tmp_path: Path) -> None:
@@ -200,12 +200,12 @@ def test_a_file_of_names(tmp_path: Path) -> None:
     assert read_classes(file) == {"n01440764": "tench", "n02102040": "springer, English"}
     for text in ("", "a,b,c\n", "a\n"):
         file.write_text(text)
-        with pytest.raises(DataError, match=r"classes.csv: it is to have lines `class,output`"):
+        with pytest.raises(DataError, match=r"classes\.csv: must have lines `class,output`"):
             read_classes(file)
     file.write_text("a,b\na,c\n")
-    with pytest.raises(DataError, match="names a class twice"):
+    with pytest.raises(DataError, match="names a class twice; remove one of the lines"):
         read_classes(file)
-    with pytest.raises(DataError, match=r"none\.csv: can't be read"):
+    with pytest.raises(DataError, match=r"none\.csv: cannot be read"):
         read_classes(tmp_path / "none.csv")
 
 
@@ -245,7 +245,9 @@ def test_the_command(root: Path, tmp_path: Path, tiny_weights: Weights, monkeypa
 def test_photos_of_other_images_are_not_shown(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     made = make_run(tmp_path / "run", {256: [[0.2, 0.5, 0.3], [0.6, 0.1, 0.3]]}, [0, 1], data="set test")
-    with pytest.raises(UsageError, match="the runs are of set test, not of set val; say so as --data and --subset"):
+    with pytest.raises(
+        UsageError, match="the runs are of set test, not of set val; give --data and --subset of the runs"
+    ):
         report_of("--runs", made, "--data", root)
 
 
@@ -270,7 +272,7 @@ def test_what_the_command_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(UsageError, match=r"json: is a folder; name a file in it"):
         (tmp_path / "json").mkdir()
         invoke("--json", "json")
-    with pytest.raises(UsageError, match=r"--runs computes nothing, so --net, --train-scale can't be meant"):
+    with pytest.raises(UsageError, match=r"--runs computes nothing, so --net, --train-scale has no effect"):
         invoke("--runs", "runs", "--net", "D", "--train-scale", "256", "--subset", "test")
     result = CliRunner().invoke(cli.app, ["evaluate", "--train-scale", "512-256"])
     assert result.exit_code == 2
@@ -281,28 +283,17 @@ def test_what_the_command_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_an_interrupt_is_one_line(
-    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("vggfeat.evaluate.evaluate", interrupted)
-    monkeypatch.setattr("sys.argv", ["vggfeat", "evaluate", "--data", str(root)])
+    monkeypatch.setattr("sys.argv", ["vggfeat", "evaluate", "--data", str(root), "--out", str(tmp_path)])
+    monkeypatch.setattr("os.scandir", interrupted)  # while the images are listed
     with pytest.raises(SystemExit) as raised:
         cli.main()
     assert raised.value.code == 130
     assert capsys.readouterr().err == "vggfeat: interrupted; what is done is kept, the same command continues it\n"
-
-
-def test_the_command_has_the_librarys_defaults() -> None:
-    library = inspect.signature(evaluate).parameters
-    command = inspect.signature(cli.evaluate.evaluate).parameters
-    assert set(library) <= set(command)
-    for name, parameter in library.items():
-        default = command[name].default
-        if name == "scales":
-            default = tuple(map(int, default.split(",")))
-        assert default == parameter.default, name
 
 
 def test_a_page_without_photos_and_of_a_test_set(root: Path, tmp_path: Path, options: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Fusion of nets whose outputs have another order or other names, and of which none is averaged with which."""
+"""Fusion of nets whose outputs have a different order or different names, and which nets cannot be fused."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,13 +10,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from tests.kit.posterior_runs import make_run
 
+from tests.kit.posterior_runs import make_run
 from vggfeat import weights
 from vggfeat.errors import UsageError
-from vggfeat.evaluate import average, evaluate, open_runs, summarise, table, write_submission
-from vggfeat.evaluate.classes import Outputs, columns, match
-from vggfeat.evaluate.runs import Choice, Posteriors
+from vggfeat.evaluate import evaluate, open_runs, summarise, table, write_submission
+from vggfeat.evaluate.averages import Choice, Posteriors, average
+from vggfeat.evaluate.classes import Outputs, match_classes, match_outputs
 
 A = np.array([[0.5, 0.3, 0.2], [0.1, 0.8, 0.1], [0.6, 0.1, 0.3], [0.2, 0.2, 0.6]], np.float32)
 B = np.array([[0.1, 0.7, 0.2], [0.3, 0.4, 0.3], [0.2, 0.2, 0.6], [0.8, 0.1, 0.1]], np.float32)
@@ -28,7 +28,7 @@ def fused(*runs: Path) -> Posteriors:
 
 
 def outputs(names: Sequence[str], classes: Sequence[str] | None = None, of: str = "run", **named: str) -> Outputs:
-    return Outputs(of, names, match(names, names if classes is None else classes, named, partial=True))
+    return Outputs(of, names, match_classes(names, names if classes is None else classes, named, partial=True))
 
 
 def test_by_hand(tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ def test_by_hand(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (1, 0, 2), (2, 0, 1), (2, 1, 0)], ids=str)
-def test_another_order_changes_no_bit(tmp_path: Path, order: tuple[int, ...]) -> None:
+def test_a_different_order_changes_no_bit(tmp_path: Path, order: tuple[int, ...]) -> None:
     d = make_run(tmp_path / "d", {256: A}, TRUTH)
     same = make_run(tmp_path / "e", {256: B, 384: A}, TRUTH, net="E")
     permuted = {256: B[:, order], 384: A[:, order]}
@@ -57,11 +57,11 @@ def test_another_order_changes_no_bit(tmp_path: Path, order: tuple[int, ...]) ->
 
 
 @given(st.permutations(range(6)), st.permutations(range(6)), st.integers(0, 6))
-def test_laws_of_the_columns(one: list[int], other: list[int], known: int) -> None:
-    """Whatever share of the classes the data set has: equal names meet, and the way back undoes the way there."""
+def test_laws_of_the_matching(one: list[int], other: list[int], known: int) -> None:
+    """However many of the classes the data set has: equal names match, and matching back gives the same pairs."""
     names = np.array(list("uvwxyz"))
     first, second = (outputs([*names[order]], "uvwxyz"[:known]) for order in (one, other))
-    there, back = columns(first, second), columns(second, first)
+    there, back = match_outputs(first, second), match_outputs(second, first)
     assert [second.names[place] for place in there] == first.names
     assert [there[place] for place in back] == list(range(6))
 
@@ -74,25 +74,25 @@ def test_synsets_are_the_classes_that_they_name(tmp_path: Path) -> None:
     np.testing.assert_allclose(fused(e, d).matrix, (A + B)[:, ::-1] / 2, rtol=1e-6)
 
 
-def test_the_data_sets_class_joins_what_is_called_otherwise() -> None:
-    """ "n1" is told to be fish in one net and poisson in another; that dog is in both needs nobody to tell."""
+def test_outputs_of_the_same_class_match_despite_different_names() -> None:
+    """ "n1" is named fish in one net and poisson in another; dog is dog in both."""
     first = outputs(("fish", "dog", "cat"), ("n1", "dog", "cat"), n1="fish")
     other = outputs(("cat", "poisson", "dog"), ("n1", "dog", "cat"), n1="poisson")
-    assert columns(first, other) == [1, 2, 0]
+    assert match_outputs(first, other) == [1, 2, 0]
 
 
-def test_classes_that_the_data_set_lacks_are_joined_by_name() -> None:
+def test_outputs_that_are_no_class_of_the_data_set_match_by_name() -> None:
     first = outputs(("tench", "dog", "goldfish", "cat"), ("n01440764",))
     other = outputs(("cat", "n01443537", "tench", "dog"), ("n01440764",))
-    assert columns(first, other) == [2, 3, 1, 0]
+    assert match_outputs(first, other) == [2, 3, 1, 0]
 
 
-def test_equal_lists_need_no_names() -> None:
-    """Two outputs of one name can't be told apart by it, but they are where they were."""
+def test_equal_lists_match_by_position() -> None:
+    """Two outputs with the same name match only if both lists are equal."""
     twice = outputs(("crane", "crane", "a"), ("a",))
-    assert columns(twice, outputs(("crane", "crane", "a"), ("a",), "another")) == [0, 1, 2]
+    assert match_outputs(twice, outputs(("crane", "crane", "a"), ("a",), "another")) == [0, 1, 2]
     with pytest.raises(UsageError, match="'crane' is one of the 3 classes of run, and none of the 3 of another"):
-        columns(twice, outputs(("a", "crane", "crane"), ("a",), "another"))
+        match_outputs(twice, outputs(("a", "crane", "crane"), ("a",), "another"))
 
 
 @pytest.mark.parametrize(
@@ -103,18 +103,18 @@ def test_equal_lists_need_no_names() -> None:
         ("dcba", r"'d' is one of the 4 classes of another, and none of the 3 of run"),
     ],
 )
-def test_nets_of_other_classes_are_refused(names: str, message: str) -> None:
+def test_nets_with_different_classes_are_refused(names: str, message: str) -> None:
     with pytest.raises(UsageError, match=message) as raised:
-        columns(outputs("abc", "ab"), outputs(names, "ab", "another"))
+        match_outputs(outputs("abc", "ab"), outputs(names, "ab", "another"))
     assert "\n" not in str(raised.value)
 
 
 def test_two_names_of_one_class_are_not_two_classes() -> None:
     with pytest.raises(UsageError, match="'tench' is one of the 2 classes of run"):
-        columns(outputs(("tench", "n01440764"), ()), outputs(("tench",), (), "another"))
+        match_outputs(outputs(("tench", "n01440764"), ()), outputs(("tench",), (), "another"))
 
 
-def test_the_refusal_names_the_runs(tmp_path: Path) -> None:
+def test_the_error_names_the_runs(tmp_path: Path) -> None:
     d = make_run(tmp_path / "d", {256: A}, TRUTH)
     wide = np.concatenate([A, A], axis=1) / 2
     e = make_run(tmp_path / "e", {256: wide}, TRUTH, net="E", outputs="abcdef")
@@ -123,7 +123,7 @@ def test_the_refusal_names_the_runs(tmp_path: Path) -> None:
 
 
 def test_the_classes_of_the_last_row_are_its_own_nets(tmp_path: Path) -> None:
-    """Without a method in common there is no fusion: what is looked into is the last net, by its own outputs."""
+    """Without a common method there is no fusion: the details are those of the last net, by its own outputs."""
     d = make_run(tmp_path / "d", {256: A}, TRUTH)
     e = make_run(tmp_path / "e", {256: B[:, (1, 2, 0)]}, TRUTH, net="E", method="centre", outputs="bca")
     result = summarise(open_runs([d, e]))
@@ -132,8 +132,8 @@ def test_the_classes_of_the_last_row_are_its_own_nets(tmp_path: Path) -> None:
     assert [(one["true"], one["predicted"]) for one in result.confusions] == [("c", "a"), ("a", "b")]
 
 
-def test_confusions_are_told_in_the_data_sets_words(tmp_path: Path) -> None:
-    """Whatever the first net calls them: synsets by their names, outputs of no class by their own."""
+def test_confusions_have_the_data_sets_names(tmp_path: Path) -> None:
+    """Not those of the first net: synsets by their names, outputs that are no class by their own names."""
     classes = ("n01440764", "dog")
     wrong = [[0.2, 0.1, 0.7], [0.8, 0.1, 0.1], [0.2, 0.7, 0.1]]
     names = ("n01443537", "fish", "hound")
@@ -147,7 +147,7 @@ def test_confusions_are_told_in_the_data_sets_words(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
-def test_a_submission_of_nets_in_other_orders(tmp_path: Path) -> None:
+def test_a_submission_of_nets_with_different_orders(tmp_path: Path) -> None:
     """Means .3 .5 .2 | .2 .6 .2 | .4 .15 .45 | .5 .15 .35; a is 3, b is 1, c is 2 in the kit; of equals E's first."""
     (tmp_path / "map_clsloc.txt").write_text("b 1 b\nc 2 c\na 3 a\n")
     e = make_run(tmp_path / "e", {256: B[:, (1, 2, 0)]}, None, net="E", outputs="bca")
@@ -169,7 +169,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def permuted(file: Path, order: Sequence[int], out: Path) -> Path:
-    """The same net with its outputs in another order."""
+    """The same net with its outputs in a different order."""
     known = weights.read(file)
     tensors = weights.load(known).state_dict()
     for name in ("fc8.weight", "fc8.bias"):
@@ -182,7 +182,9 @@ def permuted(file: Path, order: Sequence[int], out: Path) -> Path:
     return out
 
 
-def test_a_net_and_the_same_one_in_another_order(root: Path, tmp_path: Path, tiny_weights: Callable[..., Path]) -> None:
+def test_a_net_and_the_same_net_in_a_different_order(
+    root: Path, tmp_path: Path, tiny_weights: Callable[..., Path]
+) -> None:
     plain = tiny_weights("A")
     other = permuted(plain, (3, 0, 6, 2, 5, 1, 4), tmp_path / "other.safetensors")
     options: dict[str, Any] = {"scales": (224,), "device": "cpu", "partial": True, "workers": 1}
@@ -193,10 +195,10 @@ def test_a_net_and_the_same_one_in_another_order(root: Path, tmp_path: Path, tin
     assert result.evidence is not None
     expected = average([Choice(alone, ("dense",), (224,))])
     np.testing.assert_allclose(result.evidence.posteriors.matrix, expected.matrix, rtol=1e-5)
-    assert float(expected.matrix.std(axis=1).min()) > 1e-3  # else any order would do
+    assert float(expected.matrix.std(axis=1).min()) > 1e-3  # otherwise any order would pass
 
 
-def test_nets_of_other_classes_are_refused_before_any_work(
+def test_nets_with_different_classes_are_refused_before_any_work(
     root: Path, tmp_path: Path, tiny_weights: Callable[..., Path]
 ) -> None:
     files = f"{tiny_weights('A')},{tiny_weights('A', classes=8)}"

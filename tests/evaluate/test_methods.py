@@ -7,18 +7,26 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.kit.foreign_files import CLASSES, narrow, randomise, torchvision_net
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torchvision.transforms import v2
 
+from tests.kit.foreign_files import CLASSES, narrow, randomise, torchvision_net
 from vggfeat import weights
 from vggfeat.classify import Classifier
-from vggfeat.errors import UsageError
-from vggfeat.evaluate.methods import Centre, Dense, MultiCrop, describers, grid_corners
+from vggfeat.descriptors import Describer
+from vggfeat.engine import Engine, Grid, Whole
+from vggfeat.engine.devices import Cpu, Tuning
+from vggfeat.engine.net import DenseNet
+from vggfeat.engine.views import grid_corners
+from vggfeat.errors import UsageError, VggfeatError
+from vggfeat.evaluate.methods import posterior_describers
+from vggfeat.evaluate.settings import Methods
+from vggfeat.spec import PosteriorSpec
 
 Weights = Callable[..., Path]
+Make = Callable[..., Describer]
 
 
 def photo(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -27,7 +35,7 @@ def photo(height: int, width: int, seed: int = 0) -> np.ndarray:
     return small.repeat(32, 0).repeat(32, 1)[:height, :width]
 
 
-def posteriors(describer: Dense, *images: np.ndarray) -> np.ndarray:
+def posteriors(describer: Describer, *images: np.ndarray) -> np.ndarray:
     """float32 (N, S, K) of the first net."""
     rows = dict(describer.stream((i, describer.prepare(image)) for i, image in enumerate(images)))
     return np.stack([rows[i][0] for i in range(len(images))])
@@ -40,9 +48,13 @@ def oxford(image: np.ndarray) -> Tensor:
 
 
 @pytest.fixture
-def make(tiny_weights: Weights) -> Callable[..., Any]:
-    def describer(kind: type[Dense], **options: Any) -> Dense:
-        return kind("A", **{"scales": (224,), "weights": tiny_weights("A"), "device": "cpu", **options})
+def make(tiny_weights: Weights) -> Make:
+    """make(method, grid=, mirror=, **fields of the spec): the describer of a narrow net A."""
+
+    def describer(method: Methods, grid: int = 5, mirror: bool | None = None, **options: Any) -> Describer:
+        spec = PosteriorSpec("A", **{"scales": (224,), "weights": tiny_weights("A"), "device": "cpu", **options})
+        (found,) = posterior_describers(method, spec, grid=grid, mirror=mirror)
+        return found
 
     return describer
 
@@ -58,73 +70,123 @@ def test_the_grid_by_hand() -> None:
 
 @settings(deadline=None)
 @given(st.integers(224, 900), st.integers(224, 900), st.integers(1, 9))
-def test_laws_of_the_grid(height: int, width: int, grid: int) -> None:
-    corners = grid_corners(height, width, grid)
-    assert len(corners) == grid**2
+def test_laws_of_the_grid(height: int, width: int, side: int) -> None:
+    corners = grid_corners(height, width, side)
+    assert len(corners) == side**2
     assert all(0 <= y <= height - 224 and 0 <= x <= width - 224 for y, x in corners)
-    columns = [x for _, x in corners[:grid]]
-    if grid > 1:
+    columns = [x for _, x in corners[:side]]
+    if side > 1:
         assert (columns[0], columns[-1]) == (0, width - 224)
         steps = np.diff(columns)
         assert steps.max() - steps.min() <= 1
-    if grid % 2:
-        assert corners[grid**2 // 2] == grid_corners(height, width, 1)[0]
+    if side % 2:
+        assert corners[side**2 // 2] == grid_corners(height, width, 1)[0]
 
 
-def test_at_224_dense_is_the_fully_connected_net(make: Callable[..., Any], tiny_weights: Weights) -> None:
+def test_at_224_dense_is_the_fully_connected_net(make: Make, tiny_weights: Weights) -> None:
     image = photo(224, 224)
     vgg = weights.load(weights.read(tiny_weights("A")))
     x = oxford(image)
     expected = (vgg(x).softmax(1) + vgg(x.flip(3)).softmax(1)) / 2
-    for kind in (Dense, MultiCrop):  # all crops of it are the image
-        np.testing.assert_allclose(posteriors(make(kind), image)[0, 0], expected[0], atol=1e-6)
-    np.testing.assert_allclose(posteriors(make(Centre), image)[0, 0], vgg(x).softmax(1)[0], atol=1e-6)
+    for method in ("dense", "multi-crop"):  # all crops of it are the image
+        np.testing.assert_allclose(posteriors(make(method), image)[0, 0], expected[0], atol=1e-6)
+    np.testing.assert_allclose(posteriors(make("centre"), image)[0, 0], vgg(x).softmax(1)[0], atol=1e-6)
 
 
-def test_multi_crop_is_the_mean_over_crops_and_mirror_images(make: Callable[..., Any], tiny_weights: Weights) -> None:
+def test_multi_crop_is_the_mean_over_crops_and_mirror_images(make: Make, tiny_weights: Weights) -> None:
     """2 x 2 crops of a 230 x 249 image at Q = 230, one by one through the plain net: 6 and 25 pixels of room."""
     image = photo(230, 249, 1)
     vgg = weights.load(weights.read(tiny_weights("A")))
     crops = [oxford(image[y : y + 224, x : x + 224]) for y in (0, 6) for x in (0, 25)]
     each = torch.cat([vgg(crop).softmax(1) for crop in crops] + [vgg(crop.flip(3)).softmax(1) for crop in crops])
-    found = posteriors(make(MultiCrop, grid=2, scales=(230,)), image)[0, 0]
+    found = posteriors(make("multi-crop", grid=2, scales=(230,)), image)[0, 0]
     np.testing.assert_allclose(found, each.mean(0), atol=1e-6)
     assert float(each.std(0).max()) > 1e-4  # else any of them would do
 
 
-def test_a_grid_of_one_is_the_centre_crop(make: Callable[..., Any]) -> None:
+def test_a_grid_of_one_is_the_centre_crop(make: Make) -> None:
     images = photo(240, 251, 2), photo(251, 240, 3)
-    one = posteriors(make(MultiCrop, grid=1, scales=(224, 240)), *images)
-    centre = posteriors(make(Centre, mirror=True, scales=(224, 240)), *images)
+    one = posteriors(make("multi-crop", grid=1, scales=(224, 240)), *images)
+    centre = posteriors(make("centre", mirror=True, scales=(224, 240)), *images)
     np.testing.assert_array_equal(one, centre)
-    middle = posteriors(make(Centre, scales=(240,)), images[0])[0, 0]
-    np.testing.assert_allclose(middle, posteriors(make(Centre), images[0][8:232, 13:237])[0, 0], atol=1e-6)
+    middle = posteriors(make("centre", scales=(240,)), images[0])[0, 0]
+    np.testing.assert_allclose(middle, posteriors(make("centre"), images[0][8:232, 13:237])[0, 0], atol=1e-6)
 
 
-def test_dense_posteriors_are_those_of_the_classifier(make: Callable[..., Any], tiny_weights: Weights) -> None:
+def test_dense_posteriors_are_those_of_the_classifier(make: Make, tiny_weights: Weights) -> None:
     image = photo(230, 290, 4)
-    found = posteriors(make(Dense, scales=(224, 256)), image)[0]
+    found = posteriors(make("dense", scales=(224, 256)), image)[0]
     same = Classifier("A", scales=(224, 256), weights=tiny_weights("A"), device="cpu").posteriors(image)
     np.testing.assert_allclose(found.mean(axis=0), same, atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", [Dense, MultiCrop])
-def test_the_mirror_image_has_the_same_posteriors(make: Callable[..., Any], kind: type[Dense]) -> None:
-    image = photo(232, 256, 5)  # the room can be quartered
-    for describer, same in ((make(kind, scales=(232,)), True), (make(kind, scales=(232,), mirror=False), False)):
-        one, other = posteriors(describer, image, image[:, ::-1])
+@pytest.mark.parametrize("method", ["dense", "multi-crop"])
+def test_the_mirror_image_has_the_same_posteriors(make: Make, method: Methods) -> None:
+    image = photo(232, 256, 5)  # 8 and 32 pixels beside a crop can be divided by 4
+    for mirror, same in ((None, True), (False, False)):
+        one, other = posteriors(make(method, scales=(232,), mirror=mirror), image, image[:, ::-1])
         assert (np.abs(one - other).max() < 1e-6) == same
 
 
-def test_company_changes_nothing(make: Callable[..., Any]) -> None:
-    """Crops of several images and scales share passes."""
+def test_images_that_share_passes_have_the_same_posteriors(make: Make) -> None:
+    """Crops of several images and scales go through the net together."""
     images = [photo(224 + 5 * i, 260 - 7 * i, i) for i in range(3)]
-    describer = make(MultiCrop, grid=2, scales=(224, 250))
+    describer = make("multi-crop", grid=2, scales=(224, 250))
     together = posteriors(describer, *images)
     assert together.shape == (3, 2, 7)
     np.testing.assert_allclose(together.sum(axis=2), 1, rtol=1e-5)
     for image, row in zip(images, together, strict=True):
         np.testing.assert_allclose(posteriors(describer, image)[0], row, atol=1e-6)
+
+
+class SmallNet(DenseNet):
+    """A net on a device whose memory is too small for more than `most` crops in a pass; `sizes` of the passes."""
+
+    def __init__(self, net: DenseNet, most: int) -> None:
+        super().__init__(net.weights, net.layer, mirror=net.mirror)
+        self.most, self.sizes = most, list[int]()
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        self.sizes.append(len(pixels))
+        if len(pixels) > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().__call__(pixels)
+
+
+def on_small_device(describer: Describer, most: int) -> tuple[Describer, SmallNet]:
+    """The same describer, with passes of 10 crops at most, on a device that has memory for `most`."""
+    net = SmallNet(describer.engine.nets[0], most)
+    machine = Cpu(Tuning(batch_pixels=2 * 10 * 224 * 224, waiting=1, at_once=1))  # with mirror images
+    return describer.variant(engine=Engine([net], machine=machine)), net
+
+
+def test_a_batch_of_crops_that_does_not_fit_is_halved(make: Make) -> None:
+    """Three images have 4 crops each: passes of 10 and 2. Ten don't fit, nor do 5; later passes are smaller."""
+    images = [photo(230 + i, 250, i) for i in range(3)]
+    describer = make("multi-crop", grid=2, scales=(230,))
+    small, net = on_small_device(describer, 4)
+    np.testing.assert_allclose(posteriors(small, *images), posteriors(describer, *images), atol=1e-6)
+    assert net.sizes[:4] == [10, 5, 3, 2]
+    assert small.engine.batch_pixels < 5 * 224 * 224
+    assert sum(size for size in net.sizes if size <= 4) == 12  # each crop once
+    net.sizes.clear()
+    posteriors(small, *images)
+    assert max(net.sizes) <= 4
+
+
+def test_an_image_whose_crops_fill_several_passes_is_whole(make: Make) -> None:
+    """25 crops of one image on a device that takes one at a time."""
+    describer = make("multi-crop", scales=(240,))
+    small, net = on_small_device(describer, 1)
+    image = photo(240, 260)
+    np.testing.assert_allclose(posteriors(small, image), posteriors(describer, image), atol=1e-6)
+    assert net.sizes.count(1) == 25
+
+
+def test_a_crop_that_does_not_fit_by_itself_is_an_error(make: Make) -> None:
+    small, _ = on_small_device(make("multi-crop", grid=2), 0)
+    with pytest.raises(VggfeatError, match="not enough memory for an image of 224x224"):
+        posteriors(small, photo(224, 224))
 
 
 @pytest.fixture
@@ -143,7 +205,7 @@ def timms(tmp_path: Path) -> tuple[Any, Path]:
     return model.eval(), weights.convert(tmp_path / "timm.pth", tmp_path / "timm.safetensors").path
 
 
-def test_equal_to_timm(timms: tuple[Any, Path]) -> None:
+def test_equal_to_timm(make: Make, timms: tuple[Any, Path]) -> None:
     """timm averages fc7 over space and then applies fc8, which is linear: the same scores before the soft-max."""
     model, file = timms
     image = photo(256, 320, 6)
@@ -152,23 +214,23 @@ def test_equal_to_timm(timms: tuple[Any, Path]) -> None:
     with torch.inference_mode():
         whole = model(to_tensor(image)[None]).softmax(1)[0]
         centre = model(v2.CenterCrop(224)(to_tensor(image))[None]).softmax(1)[0]
-    options: dict[str, Any] = {"scales": (256,), "weights": file, "device": "cpu"}
-    np.testing.assert_allclose(posteriors(Dense(mirror=False, **options), image)[0, 0], whole, atol=1e-5)
-    np.testing.assert_allclose(posteriors(Centre(**options), image)[0, 0], centre, atol=1e-5)
+    options: dict[str, Any] = {"scales": (256,), "weights": file}
+    np.testing.assert_allclose(posteriors(make("dense", mirror=False, **options), image)[0, 0], whole, atol=1e-5)
+    np.testing.assert_allclose(posteriors(make("centre", **options), image)[0, 0], centre, atol=1e-5)
     assert float((whole - centre).abs().max()) > 1e-3
 
 
-def test_what_decides_the_numbers_is_in_the_fingerprint(make: Callable[..., Any]) -> None:
+def test_what_decides_the_numbers_is_in_the_fingerprint(make: Make) -> None:
     prints = [
-        make(kind, **options).fingerprint()[0]
-        for kind, options in (
-            (Dense, {}),
-            (MultiCrop, {}),
-            (MultiCrop, {"grid": 4}),
-            (MultiCrop, {"grid": 1}),
-            (Centre, {}),
-            (Dense, {"mirror": False}),
-            (Dense, {"scales": (256,)}),
+        make(method, **options).fingerprint()[0]
+        for method, options in (
+            ("dense", {}),
+            ("multi-crop", {}),
+            ("multi-crop", {"grid": 4}),
+            ("multi-crop", {"grid": 1}),
+            ("centre", {}),
+            ("dense", {"mirror": False}),
+            ("dense", {"scales": (256,)}),
         )
     ]
     assert all(a != b for i, a in enumerate(prints) for b in prints[:i])
@@ -177,33 +239,33 @@ def test_what_decides_the_numbers_is_in_the_fingerprint(make: Callable[..., Any]
 
 
 def test_methods_by_name(tiny_weights: Weights) -> None:
-    files = f"{tiny_weights('A')},{tiny_weights('B')}"
-    found = describers("both", "A,B", weights=files, scales=(224,), device="cpu", grid=3)
-    assert [(type(one), one.nets[0].weights.net, one.mirror) for one in found] == [
-        (Dense, "A", True),
-        (Dense, "B", True),
-        (MultiCrop, "A", True),
-        (MultiCrop, "B", True),
+    spec = PosteriorSpec("A,B", weights=f"{tiny_weights('A')},{tiny_weights('B')}", scales=(224,), device="cpu")
+    found = posterior_describers("both", spec, grid=3)
+    assert [(one.facts["method"], one.view, one.engine.nets[0].weights.net, one.spec.mirror) for one in found] == [
+        ("dense", Whole(), "A", True),
+        ("dense", Whole(), "B", True),
+        ("multi-crop", Grid(3), "A", True),
+        ("multi-crop", Grid(3), "B", True),
     ]
-    assert [one.grid for one in found if isinstance(one, MultiCrop)] == [3, 3]
-    (centre,) = describers("centre", weights=tiny_weights("A"), scales=(224,))
-    assert (type(centre), centre.mirror) == (Centre, False)
-    (centre,) = describers("centre", weights=tiny_weights("A"), scales=(224,), mirror=True)
-    assert centre.mirror
+    assert [found[0].engine.nets, found[1].engine.nets] == [one.engine.nets for one in found[2:]]  # loaded once
+    spec = PosteriorSpec(weights=tiny_weights("A"), scales=(224,))
+    for mirror in (None, True):
+        (centre,) = posterior_describers("centre", spec, mirror=mirror)
+        assert (centre.view, centre.spec.mirror, centre.engine.mirror) == (Grid(1), bool(mirror), bool(mirror))
 
 
-def test_arguments_that_cannot_be_meant(make: Callable[..., Any]) -> None:
+def test_invalid_arguments(make: Make) -> None:
     with pytest.raises(UsageError, match="no method 'sparse'; take one of dense, multi-crop, both, centre"):
-        describers("sparse")  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match="1 crop a side or more, not 0"):
-        make(MultiCrop, grid=0)
+        make("sparse")
+    with pytest.raises(UsageError, match="at least 1 crop per side, not 0"):
+        make("multi-crop", grid=0)
     with pytest.raises(UsageError, match="Q=200 is too small"):
-        make(MultiCrop, scales=(200,), ceil=True)
+        make("multi-crop", scales=(200,), ceil=True)
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("kind", [Dense, MultiCrop])
-def test_the_gpu_gives_the_cpus_posteriors(make: Callable[..., Any], kind: type[Dense]) -> None:
+@pytest.mark.parametrize("method", ["dense", "multi-crop"])
+def test_the_gpu_gives_the_cpus_posteriors(make: Make, method: Methods) -> None:
     image = photo(256, 300, 7)
-    there, here = (posteriors(make(kind, scales=(224, 256), device=device), image) for device in ("cuda", "cpu"))
-    np.testing.assert_allclose(there, here, atol=1e-5)
+    found, expected = (posteriors(make(method, scales=(224, 256), device=device), image) for device in ("cuda", "cpu"))
+    np.testing.assert_allclose(found, expected, atol=1e-5)

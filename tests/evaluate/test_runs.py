@@ -1,19 +1,20 @@
-"""Stored posteriors and what is made of them: averages and errors worked out by hand, and refusals."""
+"""Stored posteriors, their averages and errors computed by hand, and what is refused."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from tests.kit.posterior_runs import make_run
 
+from tests.kit.posterior_runs import make_run
 from vggfeat.errors import DataError, StoreError, UsageError
-from vggfeat.evaluate import average, open_runs, summarise
-from vggfeat.evaluate.runs import Choice, Net
+from vggfeat.evaluate import StoredNet, open_runs, summarise
+from vggfeat.evaluate.averages import Choice, average
 from vggfeat.evaluate.scores import calibration_error, confusions, judge, reliability
 from vggfeat.evaluate.submission import kit_of, write_submission
 from vggfeat.metrics import top_k_error
@@ -23,7 +24,9 @@ B = [[0.1, 0.7, 0.2], [0.3, 0.4, 0.3], [0.2, 0.2, 0.6], [0.8, 0.1, 0.1]]
 TRUTH = [0, 1, 2, 2]
 
 
-def matrix_of(net: Net, methods: tuple[str, ...] = ("dense",), scales: tuple[int, ...] | None = None) -> np.ndarray:
+def matrix_of(
+    net: StoredNet, methods: tuple[str, ...] = ("dense",), scales: tuple[int, ...] | None = None
+) -> np.ndarray:
     return average([Choice(net, methods, scales or net.scales(*methods))]).matrix
 
 
@@ -48,7 +51,7 @@ def test_the_mean_over_methods_is_of_their_means_over_scales(tmp_path: Path) -> 
     np.testing.assert_allclose(matrix_of(net, ("dense", "multi-crop")), (np.array(A) + B) / 2, rtol=1e-6)
 
 
-def test_fusion_gives_each_net_the_same_say_whatever_its_scales(tmp_path: Path) -> None:
+def test_each_net_of_a_fusion_has_the_same_weight_whatever_its_scales(tmp_path: Path) -> None:
     runs = [
         make_run(tmp_path / "d", {224: A, 256: B, 288: B}, TRUTH),
         make_run(tmp_path / "e", {384: A}, TRUTH, net="E"),
@@ -95,8 +98,8 @@ def test_errors_by_hand(tmp_path: Path) -> None:
     ]
 
 
-def test_ties_are_judged_against_the_net() -> None:
-    """Seven classes: a flat answer is wrong; of six as likely as the true one five too many are before it."""
+def test_ties_count_as_errors() -> None:
+    """Seven classes: equal posteriors are an error; with five equal ones only top-1 is an error."""
     flat = np.full((1, 7), 1 / 7, np.float32)
     tied = np.array([[0.2, 0.2, 0.2, 0.2, 0.2, 0, 0]], np.float32)
     assert judge(flat, np.array([0])).ranks.tolist() == [7]
@@ -134,7 +137,7 @@ def test_calibration_by_hand() -> None:
     assert confusions(sure, "abc") == []
 
 
-def test_broken_images_are_listed_and_count_nowhere(tmp_path: Path) -> None:
+def test_broken_images_are_listed_and_do_not_count(tmp_path: Path) -> None:
     """Of five images one is broken: 1 wrong of 4 is 25 %, not 40 % and not 20 %."""
     result = summarise(open_runs([make_run(tmp_path / "d", {256: A}, TRUTH, failures={"x.jpg": "is empty"})]))
     assert (result.rows[0].top1, result.rows[0].images) == (25, 4)
@@ -166,7 +169,7 @@ def test_json_and_table(tmp_path: Path) -> None:
     assert lines[-1] == f"  posteriors: {tmp_path}"
 
 
-def test_runs_that_cannot_be_meant(tmp_path: Path) -> None:
+def test_invalid_runs(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no run given"):
         open_runs([])
     with pytest.raises(StoreError, match="is neither a run nor a folder of runs"):
@@ -174,9 +177,9 @@ def test_runs_that_cannot_be_meant(tmp_path: Path) -> None:
     made = make_run(tmp_path / "one" / "d", {256: A}, TRUTH)
     assert [net.name for net in open_runs([tmp_path / "one"])] == ["D"]
     (made / "run.json").write_text("{")
-    with pytest.raises(StoreError, match=r"run.json: can't be read"):
+    with pytest.raises(StoreError, match=r"run\.json: cannot be read"):
         open_runs([made])
-    with pytest.raises(StoreError, match="isn't finished"):
+    with pytest.raises(StoreError, match="killed: is not finished; run the command that made it again to continue it"):
         open_runs([make_run(tmp_path / "killed", {256: A}, TRUTH, facts=False)])
 
 
@@ -193,21 +196,49 @@ def test_a_damaged_part(tmp_path: Path) -> None:
     made = make_run(tmp_path / "d", {256: A}, TRUTH)
     (net,) = open_runs([made])
     (made / "part-00001.parquet").write_bytes(b"PAR1")
-    with pytest.raises(StoreError, match=r"part-00001.parquet: is damaged"):
+    with pytest.raises(StoreError, match=r"part-00001\.parquet: .*damaged"):
         matrix_of(net)
 
 
-def test_only_like_is_averaged_with_like(tmp_path: Path) -> None:
+def test_a_damaged_page_is_noticed(tmp_path: Path) -> None:
+    """The file can still be read, but a value in it has changed: only the checksums of the pages show it."""
+    posteriors = np.random.default_rng(0).random((40, 7), np.float32)
+    made = make_run(tmp_path / "d", {256: posteriors}, [0] * 40, classes="abcdefg")
+    (net,) = open_runs([made])
+    np.testing.assert_array_equal(matrix_of(net)[0], posteriors[0])
+    part = made / "part-00000.parquet"
+    pages = pq.ParquetFile(part).metadata.row_group(0)
+    (column,) = (c for c in map(pages.column, range(pages.num_columns)) if c.path_in_schema.startswith("q256"))
+    data = bytearray(part.read_bytes())
+    data[column.data_page_offset + column.total_compressed_size // 2] ^= 1
+    part.write_bytes(data)
+    assert pq.read_table(part).num_rows == 20  # without the checksums
+    with pytest.raises(StoreError, match=r"part-00000\.parquet: .*damaged"):
+        matrix_of(net)
+    with pytest.raises(StoreError, match=r"part-00000\.parquet: .*damaged"):
+        summarise([net])
+
+
+def test_a_run_that_lacks_a_column(tmp_path: Path) -> None:
+    made = make_run(tmp_path / "d", {256: A}, TRUTH)
+    meta = json.loads((made / "meta.json").read_text())
+    meta["fingerprint"]["scales"] = [256, 384]
+    (made / "meta.json").write_text(json.dumps(meta))
+    with pytest.raises(StoreError, match=r"part-00000\.parquet: .*q384"):
+        summarise(open_runs([made]))
+
+
+def test_runs_that_cannot_be_averaged(tmp_path: Path) -> None:
     make_run(tmp_path / "d", {256: A}, TRUTH)
-    with pytest.raises(UsageError, match="is of other val"):
+    with pytest.raises(UsageError, match=r"f: is of other val, .*d of set val; give runs of one"):
         summarise(open_runs([tmp_path / "d", make_run(tmp_path / "f", {256: A}, TRUTH, net="E", data="other val")]))
     with pytest.raises(UsageError, match="nothing to average"):
         average([])
-    with pytest.raises(UsageError, match="hold no image in common"):
+    with pytest.raises(UsageError, match="have no image in common; give runs of the same images"):
         summarise(open_runs([tmp_path / "d", make_run(tmp_path / "g", {256: A}, TRUTH, net="E", first=4)]))
 
 
-def test_the_same_posteriors_may_be_stored_twice_but_not_other_ones(tmp_path: Path) -> None:
+def test_the_same_posteriors_may_be_stored_twice_but_not_different_ones(tmp_path: Path) -> None:
     make_run(tmp_path / "d", {256: A, 384: A}, TRUTH)
     make_run(tmp_path / "e", {256: A, 512: A}, TRUTH)
     (net,) = open_runs([tmp_path])
@@ -215,12 +246,14 @@ def test_the_same_posteriors_may_be_stored_twice_but_not_other_ones(tmp_path: Pa
     meta = json.loads((tmp_path / "e/meta.json").read_text())
     meta["fingerprint"]["precision"] = "bfloat16"
     (tmp_path / "e/meta.json").write_text(json.dumps(meta))
-    with pytest.raises(StoreError, match=r"both hold D, dense, Q=256, but were made otherwise"):
+    with pytest.raises(
+        StoreError, match=r"e and .*d: both have D, dense, Q=256, but were made with different settings"
+    ):
         open_runs([tmp_path])
 
 
-def test_nets_of_one_name_are_told_apart(tmp_path: Path) -> None:
-    """By S where it does; by the weights' name, here one; by its checksum."""
+def test_nets_of_the_same_name_are_told_apart(tmp_path: Path) -> None:
+    """By S if it differs; else by the name of the weights; else by their checksum as well."""
     for i, S in enumerate([(256,), (256, 512)]):
         make_run(tmp_path / f"s/{i}", {256: A}, TRUTH, train_scale=S)
         make_run(tmp_path / f"w/{i}", {256: A}, TRUTH, train_scale=(256,), sha256=f"{i}23456789")
@@ -239,6 +272,10 @@ def test_runs_of_one_net_must_agree_on_its_training(tmp_path: Path) -> None:
     make_run(tmp_path / "m", {256: A}, TRUTH, sha256="x", method="multi-crop")
     with pytest.raises(StoreError, match=r"m: differs in train_scale: None, not \[256\] from another run"):
         open_runs([tmp_path])
+    make_run(tmp_path / "n/m", {256: A}, TRUTH, sha256="x", train_scale=(256,), method="multi-crop")
+    facts = json.loads((tmp_path / "n/m/run.json").read_text())
+    (tmp_path / "n/m/run.json").write_text(json.dumps({**facts, "notes": ["in the words of an older version"]}))
+    assert open_runs([tmp_path / "d", tmp_path / "n"])[0].methods == ["dense", "multi-crop"]
 
 
 @pytest.fixture
@@ -251,7 +288,7 @@ def kit(tmp_path: Path) -> Path:
 
 
 def test_the_submission_by_hand(tmp_path: Path, kit: Path) -> None:
-    """The likeliest first, in the kit's numbers; a broken image keeps its line; the mean over scales is written."""
+    """The most likely class first, in the kit's numbers; a broken image has a line; scales are averaged."""
     made = make_run(tmp_path / "d", {256: A, 384: B}, None, failures={"2b.jpg": "is empty"})
     nets = open_runs([made])
     note = write_submission(nets, tmp_path / "out.txt", kit_of(None, kit))
@@ -264,9 +301,9 @@ def test_the_submission_by_hand(tmp_path: Path, kit: Path) -> None:
     assert result.table().splitlines()[0] == "set val"
 
 
-def test_a_submission_takes_the_kits_classes(tmp_path: Path, kit: Path) -> None:
+def test_a_submission_needs_the_kits_classes(tmp_path: Path, kit: Path) -> None:
     made = make_run(tmp_path / "d", {256: A}, None, classes=("a", "b", "z"))
-    with pytest.raises(DataError, match="has no number for the class 'z'"):
+    with pytest.raises(DataError, match="kit: has no number for the class 'z'; evaluate"):
         write_submission(open_runs([made]), tmp_path / "out.txt", kit)
     with pytest.raises(DataError, match="name its folder as --kit"):
         kit_of(tmp_path / "d", None)

@@ -1,4 +1,4 @@
-"""The paper's tables: which scales are chosen, where ours stands, and the paper's numbers themselves."""
+"""The paper's tables: which scales are chosen, where ours are shown, and the paper's numbers."""
 
 import json
 import re
@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.kit.posterior_runs import make_run
 
+from tests.kit.posterior_runs import make_run
 from vggfeat.errors import UsageError
 from vggfeat.evaluate import open_runs, paper, table
 from vggfeat.evaluate.tables import several
@@ -18,7 +18,7 @@ RIGHT, WRONG = [0.9, 0.06, 0.04], [0.1, 0.8, 0.1]
 
 
 def wrong(count: int) -> np.ndarray:
-    """Posteriors of ten images of class a, of which so many are taken for b: an error of 10 % each."""
+    """Posteriors of ten images of class a; `count` of them are taken for b: an error of 10 % each."""
     return np.array([WRONG] * count + [RIGHT] * (10 - count))
 
 
@@ -113,7 +113,7 @@ def test_table_7_names_the_best_net_and_all_of_them(tmp_path: Path) -> None:
     assert len(table(7, open_runs(runs)).lines) == 2 + 15
 
 
-def test_what_the_numbers_are_is_said(tmp_path: Path) -> None:
+def test_notes_say_what_the_numbers_are(tmp_path: Path) -> None:
     told = run(tmp_path / "d", {384: 1}, train_scale=(256, 512))
     untold = run(tmp_path / "e", {384: 1}, net="E")
     third, unknown = "third figure is its top-5 error on the test set", "S of E isn't known (--train-scale tells it)"
@@ -122,13 +122,13 @@ def test_what_the_numbers_are_is_said(tmp_path: Path) -> None:
         assert [words for words in (third, unknown) if words in notes] == list(said)
 
 
-def test_scales_that_are_not_stored_are_said(tmp_path: Path) -> None:
+def test_a_note_on_scales_that_are_not_stored(tmp_path: Path) -> None:
     found = table(4, open_runs([run(tmp_path / "d", {256: 1, 384: 1}, train_scale=(256,))]))
     assert all(line.ours is None for line in found.lines)
     assert found.notes[0] == "not stored: D, dense at Q=224,288"
 
 
-def test_images_that_count_nowhere_are_said(tmp_path: Path) -> None:
+def test_a_note_on_images_that_do_not_count(tmp_path: Path) -> None:
     made = run(tmp_path / "d", {384: 1}, failures={"x.jpg": "is empty"})
     assert "10 of 11 images count: the others could not be read" in table(3, open_runs([made])).notes
 
@@ -143,19 +143,19 @@ def test_text_and_json(tmp_path: Path) -> None:
     assert (values["number"], values["lines"][6]["paper"], values["lines"][6]["ours"]) == (3, [27.0, 8.8], [20.0, 0.0])
 
 
-def test_what_cannot_be_meant(tmp_path: Path) -> None:
+def test_invalid_arguments(tmp_path: Path) -> None:
     made = run(tmp_path / "d", {256: 1})
-    with pytest.raises(UsageError, match="no table 8; there are 3, 4, 5, 6, 7"):
+    with pytest.raises(UsageError, match="no table 8; take one of 3, 4, 5, 6, 7"):
         table(8, open_runs([made]))
-    with pytest.raises(UsageError, match="runs of different data: other and set val"):
+    with pytest.raises(UsageError, match="runs of different data, other and set val; give runs of one data set"):
         table(3, open_runs([made, run(tmp_path / "e", {256: 1}, net="E", data="other")]))
     unlabelled = make_run(tmp_path / "t", {256: wrong(0)}, None)
-    with pytest.raises(UsageError, match="has no labels, so there are no errors"):
+    with pytest.raises(UsageError, match="has no labels, so there are no errors; give runs of val"):
         table(3, open_runs([unlabelled]))
 
 
 def test_the_papers_numbers_agree_with_its_text(shared) -> None:
-    """Its table images are missing there; what the text says of them must hold."""
+    """The text has no tables, but statements about them."""
     text = Path(shared("docs/paper.txt")).read_text()
     best = min(paper.TABLE_4, key=lambda row: row.errors)
     assert re.search(

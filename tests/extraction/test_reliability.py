@@ -15,8 +15,8 @@ from shutil import copytree
 import numpy as np
 import pytest
 from PIL import Image
-from tests.kit.warm_commands import commands
 
+from tests.kit.warm_commands import commands
 from vggfeat import images
 from vggfeat.descriptors import Describer
 from vggfeat.errors import ImageError, StoreError

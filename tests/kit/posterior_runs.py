@@ -1,4 +1,4 @@
-"""Runs of posteriors that are made up, as the evaluation stores them."""
+"""Runs with made-up posteriors, as the evaluation stores them."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from vggfeat.data.imagenet import Classified
-from vggfeat.evaluate.classes import Outputs, match
+from vggfeat.evaluate.classes import Outputs, match_classes
 from vggfeat.evaluate.runs import write_facts
 from vggfeat.store import Record, Writer
 
@@ -31,10 +31,11 @@ def make_run(
     first: int = 0,
     facts: bool = True,
 ) -> Path:
-    """A run of N images, from Q -> (N, K); they are 0.jpg, 1.jpg, ..., counted from `first`, and stored in `order`.
+    """A run of N images, from Q -> (N, K), in two parts. Returns `path`.
 
-    The columns are the `outputs`, the data set's `classes` where nothing else is said; `named`: as the file --classes.
-    `truth` counts the classes.
+    The images are 0.jpg, 1.jpg, ..., from number `first` on, and stored in this `order`. truth : the class number of
+    each image; None for a test set. outputs : names of the K columns, by default the data set's `classes`. named : as
+    the file --classes. facts : whether the run is finished.
     """
     matrices = {q: np.asarray(matrix, np.float32) for q, matrix in posteriors.items()}
     count = len(next(iter(matrices.values())))
@@ -60,6 +61,6 @@ def make_run(
     if facts:
         images = Classified(data, tuple(classes), paths, [Path(name) for name in paths], numbers)
         outputs = outputs or classes
-        places = match(outputs, classes, named, partial=True)
+        places = match_classes(outputs, classes, named, partial=True)
         write_facts(path, images, Outputs(str(path), outputs, places), train_scale)
     return path

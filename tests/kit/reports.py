@@ -3,8 +3,8 @@
 import numpy as np
 
 from vggfeat.bench import BENCHMARKS
-from vggfeat.bench.benchmark import Evidence, Result
-from vggfeat.bench.probe import Evaluation, Scores
+from vggfeat.bench.probe import FoldScores, ProbeResult
+from vggfeat.bench.result import BenchmarkResult
 from vggfeat.data.base import ImageSet
 
 HOSTILE = (
@@ -44,14 +44,14 @@ def image_set(labels, classes, ignore=None, images=None, boxes=None):
 
 
 def result_of(benchmark, images, values, **changes):
-    """The Result of scores, {seed: (N, K)}, measured by the benchmark's protocol."""
+    """The BenchmarkResult of scores, {seed: (N, K)}, measured as the benchmark measures them."""
     protocol = BENCHMARKS[benchmark].protocol
     table = np.array([100 * protocol.per_class(one, images.labels, images.ignore) for one in values.values()])
     splits = [
         {"seed": seed, "value": float(np.nanmean(row)), "C": 4.0} for seed, row in zip(values, table, strict=True)
     ]
     per_class = [None if np.isnan(column).all() else float(np.nanmean(column)) for column in table.T]
-    scores = {seed: Scores(np.arange(len(images)), np.float32(one), 4.0, None) for seed, one in values.items()}
+    scores = {seed: FoldScores(np.arange(len(images)), np.float32(one), 4.0, None) for seed, one in values.items()}
     means = [split["value"] for split in splits]
     made = {
         "benchmark": benchmark,
@@ -67,9 +67,10 @@ def result_of(benchmark, images, values, **changes):
         "timing": {"extract_s": 1.5, "svm_s": 2.5},
         "notes": ["a note on the data"],
         "version": "9.8.7",
-        "evidence": Evidence(images, Evaluation(protocol.metric, splits, per_class, {}, [], scores)),
+        "evidence": ProbeResult(images, np.ones(len(images), bool), scores, protocol.metric, splits, per_class, {}, []),
+        "definition": BENCHMARKS[benchmark],
     }
-    return Result(**made | changes)
+    return BenchmarkResult(**made | changes)
 
 
 def deciding(classes=HOSTILE, per_class=6, benchmark="caltech101", seeds=2, **changes):

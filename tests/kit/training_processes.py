@@ -1,8 +1,10 @@
 """Training in processes that are really killed, or that really work together.
 
 Run as a script with groups of jobs as JSON on stdin; the jobs of a group run side by side, the groups one after the
-other. Each job is a fork of this process, which has imported everything already, so that it costs little. Prints how
-each ended: 0, an exit status, or the negative number of the signal.
+other. Each job is a fork of this process, which has already imported everything, so that it starts quickly. Prints how
+each job ended: 0, an exit status, or the negative number of the signal.
+
+A job is killed at an event of the world around the package: a backward pass of torch, or the sync of a file.
 """
 
 import json
@@ -10,15 +12,22 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from vggfeat.errors import VggfeatError
 
 
 def run(groups: list[list[dict[str, Any]]]) -> list[list[int]]:
-    """A job: {"data": ..., "out": ..., "settings": {...}, "env": {...}, "die": [where, count]}; the last two may
-    be left out. It dies by a signal at the count-th time that it comes to `where`, a key of DEATHS."""
+    """Run groups of jobs; returns how they ended.
+
+    A job: {"data": ..., "out": ..., "settings": {...}, "env": {...}, "die": [event, number]}; the last two may be left
+    out. It dies by a signal when the event, a key of DEATHS, happens for this number of times.
+    """
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, __file__],
@@ -32,62 +41,67 @@ def run(groups: list[list[dict[str, Any]]]) -> list[list[int]]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def die() -> None:
+def kill() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def in_a_step(count: int, how: int = signal.SIGKILL, kill: Any = os.kill) -> None:
-    """Before the gradients of a group of images are added."""
-    from vggfeat.train.learner import Learner
-
-    plain, calls = Learner._add_gradients, iter(range(1, 10**6))
-
-    def add(self: Any, batch: Any) -> Any:
-        if next(calls) == count:
-            kill(os.getpid(), how)
-        return plain(self, batch)
-
-    Learner._add_gradients = add  # type: ignore[method-assign]
+def ask() -> None:
+    """The SIGTERM with which clusters ask a process to end."""
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
-def asked_in_a_step(count: int) -> None:
-    """Not by SIGKILL, but by the SIGTERM with which clusters ask a process to end."""
-    in_a_step(count, signal.SIGTERM)
+def ask_the_group() -> None:
+    """The same signal to all processes of the group, the decoding workers too, as schedulers send it."""
+    os.killpg(0, signal.SIGTERM)
 
 
-def asked_as_a_group(count: int) -> None:
-    """The same signal to all processes of the group, the workers that decode too, as schedulers send it."""
+def in_a_step(number: int, act: Callable[[], None] = kill) -> None:
+    """Before the gradients of a micro-batch are added."""
+    plain, calls = torch.Tensor.backward, count(1)
+
+    def backward(self: Any, *args: Any, **options: Any) -> Any:
+        if next(calls) == number:
+            act()
+        return plain(self, *args, **options)
+
+    torch.Tensor.backward = backward  # type: ignore[method-assign]
+
+
+def asked_in_a_step(number: int) -> None:
+    in_a_step(number, ask)
+
+
+def asked_as_a_group(number: int) -> None:
     os.setpgid(0, 0)
-    in_a_step(count, signal.SIGTERM, lambda _, how: os.killpg(0, how))
+    in_a_step(number, ask_the_group)
 
 
-def in_a_checkpoint(count: int) -> None:
+def at_a_sync(name: str, number: int, act: Callable[[str], None]) -> None:
+    """When a file whose name contains `name` is written and about to be synced, before it is renamed."""
+    plain, calls = os.fsync, count(1)
+
+    def fsync(descriptor: int) -> None:
+        path = str(Path(f"/proc/self/fd/{descriptor}").readlink())
+        if name in Path(path).name and next(calls) == number:
+            act(path)
+        plain(descriptor)
+
+    os.fsync = fsync
+
+
+def in_a_checkpoint(number: int) -> None:
     """When half of a checkpoint is written."""
-    from vggfeat.train import checkpoint
 
-    plain, calls = checkpoint.save_file, iter(range(1, 10**6))
+    def halve(path: str) -> None:
+        os.truncate(path, Path(path).stat().st_size // 2)
+        kill()
 
-    def save(tensors: Any, path: Path, metadata: Any) -> None:
-        plain(tensors, path, metadata)
-        if next(calls) == count:
-            os.truncate(path, path.stat().st_size // 2)
-            die()
-
-    checkpoint.save_file = save
+    at_a_sync("checkpoint.safetensors", number, halve)
 
 
-def after_an_epochs_row(count: int) -> None:
-    """Between a row of log.csv and the checkpoint that knows of it."""
-    from vggfeat.train.folder import Table
-
-    plain, calls = Table.add, iter(range(1, 10**6))
-
-    def add(self: Any, rows: Any) -> None:
-        plain(self, rows)
-        if self.path.name == "log.csv" and next(calls) == count:
-            die()
-
-    Table.add = add  # type: ignore[method-assign]
+def after_an_epochs_row(number: int) -> None:
+    """Between a row of log.csv, which is followed by the curves, and the checkpoint that knows of it."""
+    at_a_sync("curves.png", number, lambda _: kill())
 
 
 DEATHS = {
@@ -100,7 +114,7 @@ DEATHS = {
 
 
 def child(job: dict[str, Any]) -> int:
-    """Fork; the child trains and leaves. Returns its number."""
+    """Fork; the child trains and ends. Returns its process number."""
     number = os.fork()
     if number:
         return number
@@ -108,8 +122,8 @@ def child(job: dict[str, Any]) -> int:
     try:
         os.environ.update(job.get("env", {}))
         if "die" in job:
-            where, count = job["die"]
-            DEATHS[where](count)
+            event, at = job["die"]
+            DEATHS[event](at)
         from vggfeat.train import train
 
         train(job["data"], job["out"], **job["settings"])
@@ -124,10 +138,9 @@ def child(job: dict[str, Any]) -> int:
 
 def main() -> None:
     import matplotlib.figure  # noqa: F401
-    import torch
     import torch._dynamo
 
-    import vggfeat.train  # noqa: F401
+    import vggfeat.train.run  # noqa: F401
 
     torch.set_num_threads(1)
     ends = []

@@ -1,4 +1,4 @@
-"""The VOC development kits in small: the official layout with photos that a tiny net can tell apart.
+"""Small VOC development kits: the official layout, with photos that a tiny net can tell apart.
 
 All 20 classes with difficult objects; people who share an image, do several actions or none, and are ignored.
 """
@@ -12,11 +12,11 @@ from vggfeat.data.actions import ACTIONS
 from vggfeat.data.voc import CLASSES
 
 SUBSETS = ("train", "val", "test")
-IMAGES = 40  # of each subset: every class is shown by two of them, and by two more as their second class
+IMAGES = 40  # in each subset: every class is shown by two of them, and by two more as their second class
 
 
 def colour(k: int) -> np.ndarray:
-    """One of twenty colours far apart."""
+    """One of twenty colours that differ clearly."""
     return np.array([k % 3, k // 3 % 3, k // 9]) * 100.0 + 25
 
 
@@ -35,7 +35,7 @@ def lists(kit: Path, task: str, name: str, lines: list[str]) -> None:
 
 
 def classification_kit(top: Path, year: int) -> Path:
-    """Image n of a subset shows class n % 20, and class n % 20 + 1 where n < 20, difficult ones where n is 7.
+    """Image n of a subset shows class n % 20, and class n % 20 + 1 if n < 20; if n is 7 the second is difficult.
 
     In 2012 the lists of test have no labels.
     """
@@ -85,7 +85,11 @@ def action_kit(top: Path) -> Path:
 
 
 def annotate(file: Path) -> None:
-    boxes = [("horse", 1, 1, 9, 9), ("person", 1, 1, 32, 48), ("person", 33, 1, 70, 48)]  # the last leads out
+    boxes = [
+        ("horse", 1, 1, 9, 9),
+        ("person", 1, 1, 32, 48),
+        ("person", 33, 1, 70, 48),
+    ]  # the last leaves the image
     objects = "".join(
         f"<object><name>{name}</name><bndbox><xmin>{x0}</xmin><ymin>{y0}</ymin><xmax>{x1}</xmax><ymax>{y1}</ymax>"
         "</bndbox></object>"

@@ -185,7 +185,9 @@ def test_differences_from_the_paper_are_noted():
     assert "Not like with like: layer pool5 (paper: fc7); scales Q 256 (paper: 256, 384, 512)." in text
     other = result.config | {"background": False, "train_per_class": 5}
     table = deciding(("ant", "bee"), config=other).table()
-    assert table.endswith("not like with like: background class no (paper: yes); training images a class 5 (paper: 30)")
+    assert table.endswith(
+        "not like with like: background class no (paper: yes); training images per class 5 (paper: 30)"
+    )
     assert "not like with like" not in result.table()
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from scipy.io import loadmat
 
-from vggfeat.store import export as exporting
 from vggfeat.errors import StoreError, UsageError
-from vggfeat.store.export import export
 from vggfeat.store import Record, Writer, load
+from vggfeat.store import export as exporting
+from vggfeat.store.export import export
 
 
 @pytest.fixture

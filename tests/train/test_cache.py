@@ -1,4 +1,4 @@
-"""Decoded images kept on the disk: the same pixels, written once, and never believed when they are damaged or stale."""
+"""Decoded images kept on disk: the same pixels, written once, and not used if they are damaged or out of date."""
 
 import csv
 import errno
@@ -16,18 +16,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.kit.training_photos import TINY, photo, photo_set
 
+from tests.kit.training_photos import TINY, photo, photo_set
 from vggfeat import images
 from vggfeat.errors import ImageError, VggfeatError
 from vggfeat.train import cache, train
-from vggfeat.train.cache import FORMAT, HEAD, Kept, Place
+from vggfeat.train.cache import FORMAT, HEAD, CachedImages, CacheFile
 from vggfeat.train.folder import EPOCHS
-from vggfeat.train.ranks import Ranks, _started_by_torchrun
+from vggfeat.train.ranks import Ranks, placed
 from vggfeat.train.shards import Member
 
 ALONE = Ranks(torch.device("cpu"))
-COUNT = 4  # images of `files`, the last of which is none
+COUNT = 4  # of `files`, the last of which is not an image
 
 
 @pytest.fixture
@@ -47,12 +47,12 @@ def decoded(files):
             yield error
 
 
-def keep(place, files, size=0.0, ranks=ALONE):
-    return cache.keep(place, lambda: decoded(files), size, ranks)
+def keep(target, files, size=0.0, ranks=ALONE):
+    return cache.cached_images(target, lambda: decoded(files), size, ranks)
 
 
 def same(kept, files):
-    """Whether rows are what decoding gives; failures by their words."""
+    """Whether the rows are those of decoding; failures have the same text."""
     pairs = list(zip((kept[row] for row in range(len(kept))), decoded(files), strict=True))
     return all(
         str(a) == str(b) if isinstance(b, ImageError) else a.dtype == b.dtype and np.array_equal(a, b) for a, b in pairs
@@ -63,49 +63,49 @@ def same(kept, files):
 
 
 def test_it_holds_the_pixels_and_the_reasons(files, tmp_path):
-    place = Place.of(tmp_path / "new" / "cache", files)
-    kept = keep(place, files)
+    target = CacheFile.of(tmp_path / "new" / "cache", files)
+    kept = keep(target, files)
     assert len(kept) == COUNT and same(kept, files) and kept[2].shape == (7, 30, 3)
     assert isinstance(kept[3], ImageError) and "not an image" in str(kept[3])
     pixels = 3 * (5 * 4 + 1 * 1 + 30 * 7)
-    assert place.file.stat().st_size == len(FORMAT) + 32 + 8 * COUNT + pixels + len(str(kept[3]))
+    assert target.path.stat().st_size == len(FORMAT) + 32 + 8 * COUNT + pixels + len(str(kept[3]))
     with pytest.raises(ValueError, match="read-only"):
         kept[0][0] = 0
 
 
 def test_it_is_read_and_not_made_again(files, tmp_path):
-    place = Place.of(tmp_path, files)
-    keep(place, files)
-    before = place.file.stat()
-    again = cache.keep(Place.of(tmp_path, files), lambda: pytest.fail("decoded again"), 0.0, ALONE)
-    assert same(again, files) and place.file.stat() == before
+    target = CacheFile.of(tmp_path, files)
+    keep(target, files)
+    before = target.path.stat()
+    again = cache.cached_images(CacheFile.of(tmp_path, files), lambda: pytest.fail("decoded again"), 0.0, ALONE)
+    assert same(again, files) and target.path.stat() == before
 
 
-def test_a_process_that_is_not_forked_maps_it_itself(files, tmp_path):
+def test_a_process_that_is_not_forked_maps_the_file(files, tmp_path):
     big = photo(tmp_path / "big.png", (1, 2, 3), 0, (400, 300))
-    kept = keep(Place.of(tmp_path, [*files, big]), [*files, big])
+    kept = keep(CacheFile.of(tmp_path, [*files, big]), [*files, big])
     sent = pickle.dumps(kept)
     assert len(sent) < 2000 and same(pickle.loads(sent), [*files, big])
 
 
-def test_images_within_shards_have_places_of_their_own(files, tmp_path):
-    def place(*members):
-        return Place.of(tmp_path, [Member(files[0], *member) for member in members])
+def test_images_within_shards_have_their_own_files(files, tmp_path):
+    def target(*members):
+        return CacheFile.of(tmp_path, [Member(files[0], *member) for member in members])
 
-    assert place((0, 10)) == place((0, 10))
-    assert len({place(*members).file for members in ([(0, 10)], [(1, 10)], [(0, 9)], [(0, 10), (1, 10)])}) == 4
-    before = place((0, 10))
+    assert target((0, 10)) == target((0, 10))
+    assert len({target(*members).path for members in ([(0, 10)], [(1, 10)], [(0, 9)], [(0, 10), (1, 10)])}) == 4
+    before = target((0, 10))
     os.utime(files[0], ns=(0, 0))
-    assert place((0, 10)).file == before.file and place((0, 10)).made_of != before.made_of
+    assert target((0, 10)).path == before.path and target((0, 10)).made_of != before.made_of
 
 
-# ---- what is not believed
+# ---- what is not used
 
 
 @pytest.mark.parametrize("change", ["time", "size", "gone", "decoder"])
-def test_of_files_that_changed_it_is_made_anew(files, tmp_path, monkeypatch, change):
-    place = Place.of(tmp_path, files)
-    old = keep(place, files)
+def test_it_is_written_again_if_a_source_has_changed(files, tmp_path, monkeypatch, change):
+    target = CacheFile.of(tmp_path, files)
+    old = keep(target, files)
     first = old[0].copy()
     if change == "decoder":
         monkeypatch.setattr("PIL.__version__", "0")
@@ -119,66 +119,68 @@ def test_of_files_that_changed_it_is_made_anew(files, tmp_path, monkeypatch, cha
             os.utime(files[0], ns=(stat.st_atime_ns, stat.st_mtime_ns))
         else:
             os.utime(files[0], ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
-    now = Place.of(tmp_path, files)
-    assert now.file == place.file and now.open() is None
+    now = CacheFile.of(tmp_path, files)
+    assert now.path == target.path and now.open() is None
     assert same(keep(now, files), files)
-    assert np.array_equal(old[0], first)  # a run that reads the old one goes on with it
+    assert np.array_equal(old[0], first)  # a run that reads the old file continues with it
 
 
 @pytest.mark.parametrize("length", [0, 10, HEAD, HEAD + 8 * COUNT - 1, HEAD + 8 * COUNT, -1, 1])
-def test_cut_or_lengthened_it_is_made_anew(files, tmp_path, length):
-    place = Place.of(tmp_path, files)
-    keep(place, files)
-    size = place.file.stat().st_size
-    os.truncate(place.file, length if length > 1 else size + length if length else 0)
-    assert place.open() is None
-    assert same(keep(place, files), files)
+def test_it_is_written_again_if_it_is_cut_or_lengthened(files, tmp_path, length):
+    target = CacheFile.of(tmp_path, files)
+    keep(target, files)
+    size = target.path.stat().st_size
+    os.truncate(target.path, length if length > 1 else size + length if length else 0)
+    assert target.open() is None
+    assert same(keep(target, files), files)
 
 
 @pytest.mark.parametrize("at", [0, len(FORMAT), HEAD, HEAD + 4, HEAD + 8 * COUNT - 1])
-def test_a_damaged_head_is_not_believed(files, tmp_path, at):
-    place = Place.of(tmp_path, files)
-    keep(place, files)
-    with place.file.open("rb+") as file:
+def test_a_damaged_head_is_not_used(files, tmp_path, at):
+    target = CacheFile.of(tmp_path, files)
+    keep(target, files)
+    with target.path.open("rb+") as file:
         file.seek(at)
         byte = file.read(1)
         file.seek(at)
         file.write(bytes([byte[0] ^ 1]))
-    assert place.open() is None
+    assert target.open() is None
 
 
-# Three times the product of the first two is 2^64 - 1, which 64 bits take for -1: the sum would be right.
+# Three times the product of the first two is 2^64 - 1, which is -1 in 64 bits: the sum would be right.
 OVERFLOW = [(6700417 * 257, 5 * 17 * 641 * 65537), (0, 61)]
 
 
 @pytest.mark.parametrize("sizes", [[(4, 5), (0, 0)], [(4, 5), (0, 1)], [(4, 6), (0, 0)], OVERFLOW, []], ids=str)
-def test_sizes_are_held_against_the_files_length(files, tmp_path, sizes):
-    place = Place.of(tmp_path, files[:2])
+def test_sizes_must_add_up_to_the_files_length(files, tmp_path, sizes):
+    target = CacheFile.of(tmp_path, files[:2])
     stated = np.array(sizes, "<u4")
-    place.file.write_bytes(place.head(stated) + stated.tobytes() + bytes(60 if sizes else 0))
-    assert (place.open() is not None) == (sizes == [(4, 5), (0, 0)])
+    target.path.write_bytes(target.head(stated) + stated.tobytes() + bytes(60 if sizes else 0))
+    assert (target.open() is not None) == (sizes == [(4, 5), (0, 0)])
 
 
-# ---- where it can't be written
+# ---- if it cannot be written
 
 
-def test_without_room_training_is_told_to_go_on_without(files, tmp_path, monkeypatch, capsys):
+def test_without_room_training_continues_without(files, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=10**9))
-    place = Place.of(tmp_path / "cache", files)
-    assert keep(place, files, size=1.5e9) is None and not place.file.exists()
-    line = f"{tmp_path / 'cache'}: the decoded images take 1,500 MB, and 1,000 MB are free; training goes on without"
+    target = CacheFile.of(tmp_path / "cache", files)
+    assert keep(target, files, size=1.5e9) is None and not target.path.exists()
+    line = (
+        f"{tmp_path / 'cache'}: the decoded images take 1,500 MB, and 1,000 MB are free; training continues without it"
+    )
     said = capsys.readouterr().err
     assert said.startswith(line) and said.count("\n") == 1
 
 
-def test_a_disk_that_is_full_in_the_end_keeps_nothing(files, tmp_path, monkeypatch, capsys):
+def test_a_disk_that_becomes_full_keeps_nothing(files, tmp_path, monkeypatch, capsys):
     def full(number):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    place = Place.of(tmp_path / "cache", files)
-    assert keep(place, files) is None
-    assert f"{place.file}: can't be written (No space left on device)" in capsys.readouterr().err
+    target = CacheFile.of(tmp_path / "cache", files)
+    assert keep(target, files) is None
+    assert f"{target.path}: cannot be written (No space left on device)" in capsys.readouterr().err
     assert [file.suffix for file in (tmp_path / "cache").iterdir()] == [".lock"]
 
 
@@ -188,14 +190,14 @@ def test_an_interrupt_leaves_nothing_behind(files, tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        cache.keep(Place.of(tmp_path / "cache", files), interrupted, 0.0, ALONE)
+        cache.cached_images(CacheFile.of(tmp_path / "cache", files), interrupted, 0.0, ALONE)
     assert [file.suffix for file in (tmp_path / "cache").iterdir()] == [".lock"]
-    assert same(keep(Place.of(tmp_path / "cache", files), files), files)
+    assert same(keep(CacheFile.of(tmp_path / "cache", files), files), files)
 
 
 def test_a_folder_that_cannot_be_made_is_named(files, tmp_path):
-    with pytest.raises(VggfeatError, match=r"photos/0.png: can't be written \(.*\); name another --cache-dir"):
-        keep(Place.of(files[0], files), files)
+    with pytest.raises(VggfeatError, match=r"photos/0.png: cannot be written \(.*\); name another --cache-dir"):
+        keep(CacheFile.of(files[0], files), files)
 
 
 # ---- several processes
@@ -207,14 +209,14 @@ class Together(Ranks):
 
     barrier: Any = None
 
-    def all(self, values):
+    def gather(self, values):
         self.barrier.wait(timeout=20)
         return values
 
 
 @contextmanager
-def two_processes(place, files):
-    """Both keep the same; yields who decodes, and afterwards also what each has."""
+def two_processes(target, files):
+    """Both ask for the same images; yields the processes that decode, and at the end the images of each."""
     barrier, made, found = threading.Barrier(2), [], {}
 
     def take(local):
@@ -223,11 +225,11 @@ def two_processes(place, files):
             return decoded(files)
 
         ranks = Together(torch.device("cpu"), rank=local, world=2, on_machine=2, local=local, barrier=barrier)
-        found[local] = cache.keep(place, decode, 1.0, ranks)
+        found[local] = cache.cached_images(target, decode, 1.0, ranks)
 
     threads = [threading.Thread(target=take, args=(local,)) for local in (1, 0)]
     threads[0].start()
-    while threads[0].is_alive() and not barrier.n_waiting:  # the one that doesn't write comes first
+    while threads[0].is_alive() and not barrier.n_waiting:  # the process that does not write comes first
         time.sleep(0.001)
     threads[1].start()
     yield made, found
@@ -236,39 +238,39 @@ def two_processes(place, files):
 
 
 def test_one_process_of_a_machine_writes_and_the_others_wait(files, tmp_path):
-    with two_processes(Place.of(tmp_path, files), files) as (made, found):
+    with two_processes(CacheFile.of(tmp_path, files), files) as (made, found):
         pass
     assert made == [0]
-    assert isinstance(found[0], Kept) and isinstance(found[1], Kept) and same(found[1], files)
+    assert isinstance(found[0], CachedImages) and isinstance(found[1], CachedImages) and same(found[1], files)
 
 
 def test_what_another_run_writes_is_waited_for(files, tmp_path, capsys):
-    place = Place.of(tmp_path, files)
-    with place.file.with_suffix(".lock").open("ab") as lock:
+    target = CacheFile.of(tmp_path, files)
+    with target.path.with_suffix(".lock").open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with two_processes(place, files) as (made, found):
+        with two_processes(target, files) as (made, found):
             ends, said = time.monotonic() + 30, ""
             while not said.endswith("\n") and time.monotonic() < ends:
                 time.sleep(0.01)
                 said += capsys.readouterr().err
-            place.write(decoded(files))
+            target.write(decoded(files))
             lock.close()
-    assert said == f"waiting for another run that decodes into {place.file}\n"
+    assert said == f"waiting for another run that decodes into {target.path}\n"
     assert made == [] and same(found[0], files) and same(found[1], files)
 
 
 def test_what_one_process_cannot_write_the_others_do_not_try(files, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=0))
-    with two_processes(Place.of(tmp_path, files), files) as (made, found):
+    with two_processes(CacheFile.of(tmp_path, files), files) as (made, found):
         pass
     assert made == [] and found == {0: None, 1: None}
     assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_torchrun_numbers_the_processes_of_a_machine(monkeypatch):
-    for name, value in {"RANK": 5, "LOCAL_RANK": 1, "LOCAL_WORLD_SIZE": 4}.items():
+    for name, value in {"WORLD_SIZE": 8, "RANK": 5, "LOCAL_RANK": 1, "LOCAL_WORLD_SIZE": 4}.items():
         monkeypatch.setenv(name, str(value))
-    found = _started_by_torchrun("cpu", 8)
+    found = placed("cpu")
     assert (found.rank, found.local, found.on_machine, found.world) == (5, 1, 4, 8)
 
 
@@ -295,7 +297,7 @@ def test_no_kept_pixel_decides_a_number(tmp_path, monkeypatch, one_thread):
     times, logs = [], {}
     for way, settings in ways.items():
         if way == "again":
-            monkeypatch.setattr(Place, "write", lambda self, images: pytest.fail("written again"))
+            monkeypatch.setattr(CacheFile, "write", lambda self, images: pytest.fail("written again"))
         train(data, tmp_path / way, **TINY, **settings)
         losses = (tmp_path / way / "steps.csv").read_text()
         with (tmp_path / way / "log.csv").open() as lines:

@@ -4,8 +4,8 @@ import csv
 
 import pytest
 import torch
-from tests.kit.training_photos import TINY, photo_set
 
+from tests.kit.training_photos import TINY, photo_set
 from vggfeat.train import checkpoint, train
 
 pytestmark = pytest.mark.gpu

@@ -10,7 +10,7 @@ from vggfeat.errors import WeightsError
 from vggfeat.metrics import top_k_error
 from vggfeat.train import Recipe
 from vggfeat.train.learner import Input, Learner, tally
-from vggfeat.train.loading import Batch
+from vggfeat.train.loading import MicroBatch
 from vggfeat.train.ranks import Ranks
 
 RGB = weights.Preprocessing("RGB", 255.0, (120.0, 110.0, 100.0), (60.0, 61.0, 62.0))
@@ -21,7 +21,7 @@ SMALL = {"net": "A", "width": 1 / 32, "batch": 4, "micro": 4, "dropout": 0.0, "l
 
 def batch(n=4, seed=0, failures=0):
     rng = np.random.default_rng(seed)
-    return Batch(
+    return MicroBatch(
         torch.from_numpy(rng.integers(0, 256, (n, 224, 224, 3), np.uint8)),
         torch.from_numpy(rng.integers(0, 3, n)),
         torch.from_numpy(rng.normal(0, 0.02, (n, 3)).astype(np.float32)),
@@ -30,7 +30,7 @@ def batch(n=4, seed=0, failures=0):
 
 
 def part(whole, rows):
-    return Batch(whole.crops[rows], whole.labels[rows], whole.shifts[rows], [])
+    return MicroBatch(whole.crops[rows], whole.labels[rows], whole.shifts[rows], [])
 
 
 def learner(preprocessing=RGB, **settings):
@@ -178,7 +178,7 @@ def test_a_learner_goes_on_from_its_state_to_the_bit():
         unbroken.step(iter([batch(seed=number)]), 1, seed=number)
         first.step(iter([batch(seed=number)]), 1, seed=number)
     state = {name: tensor.clone() for name, tensor in first.tensors().items()}
-    second.take(state, rate=0.01)
+    second.restore(state, rate=0.01)
     unbroken.step(iter([batch(seed=2)]), 1, seed=2)
     second.step(iter([batch(seed=2)]), 1, seed=2)
     one, two = unbroken.tensors(), second.tensors()
@@ -189,6 +189,6 @@ def test_a_learner_goes_on_from_its_state_to_the_bit():
 def test_the_state_of_another_net_is_refused():
     state = learner().tensors()
     with pytest.raises(WeightsError, match=r"conv1_2.weight is missing"):
-        learner(net="B").take(state, rate=0.01)
+        learner(net="B").restore(state, rate=0.01)
     with pytest.raises(WeightsError, match=r"conv1_1.weight is of shape \(2, 3, 3, 3\), and this net's"):
-        learner(width=1 / 16).take(state, rate=0.01)
+        learner(width=1 / 16).restore(state, rate=0.01)

@@ -8,9 +8,9 @@ import sys
 import numpy as np
 import pytest
 import torch
-from tests.kit.training_processes import run
-from tests.kit.training_photos import TINY, photo_set
 
+from tests.kit.training_photos import TINY, photo_set
+from tests.kit.training_processes import run
 from vggfeat.train import checkpoint
 
 SETTINGS = {**TINY, "batch": 7, "micro": 2, "epochs": 1, "lr": 0.01, "scale": "224-280"}  # 7: unequal shares

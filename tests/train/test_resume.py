@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.kit.training_processes import run
-from tests.kit.training_photos import TINY, photo_set
 
+from tests.kit.training_photos import TINY, photo_set
+from tests.kit.training_processes import run
 from vggfeat.train import checkpoint
 
 # Draws of every kind: S from a range, colours, dropout; two groups a step; three epochs of three steps.
@@ -85,4 +85,4 @@ def test_so_are_the_epochs(ends, how):
     top, _ = ends
     assert epochs(top / how) == epochs(top / "unbroken")
     assert [row["epoch"] for row in epochs(top / how)] == ["0", "1", "2"]
-    assert not list((top / how).glob("*.part"))
+    assert not list((top / how).glob("*.tmp")) and not list((top / how).glob("*.part"))

@@ -2,8 +2,9 @@
 
 import dataclasses
 import inspect
-import typing
-from types import SimpleNamespace
+import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -11,20 +12,22 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.kit.training_photos import photo
 from vggfeat import images, nets, weights
 from vggfeat.cli import train as command
 from vggfeat.errors import DataError, UsageError, WeightsError
+from vggfeat.nets import MAX_WIDTH
 from vggfeat.train import Recipe, draws
-from vggfeat.train.colour import ILSVRC, SAMPLE, Colour, measure, sample
+from vggfeat.train.chain import stages
 from vggfeat.train.crops import centre_crop, cut, random_crop
-from vggfeat.train.loading import Crops, Plan, centre_keys
-from vggfeat.train.plan import stages
+from vggfeat.train.loading import Crops, StepPlan, centre_keys
+from vggfeat.train.pixel_statistics import ILSVRC, SAMPLE, PixelStatistics, measure, sample
+from vggfeat.train.plateau import Plateau
 from vggfeat.train.ranks import Ranks
-from vggfeat.train.schedule import Plateau
 from vggfeat.train.sets import Photos
-from vggfeat.train.start import Start, begin
+from vggfeat.train.start import Start, initial_net
 
-GREY = Colour((100.0, 110.0, 120.0), (0.2, 0.02, 0.01), ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)))
+GREY = PixelStatistics((100.0, 110.0, 120.0), (0.2, 0.02, 0.01), ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)))
 ALONE = Ranks(torch.device("cpu"))
 
 
@@ -46,34 +49,68 @@ def test_the_command_has_the_recipes_names_and_defaults():
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    ("wrong", "said"),
     [
-        {"net": "F"},
-        {"width": 0.001},
-        {"scale": "200"},
-        {"scale": "512-256"},
-        {"scale": "big"},
-        {"scale": "256-99999"},
-        {"init": "zeros"},
-        {"fill": "from:x"},
-        {"finetune": "fc"},
-        {"batch": 0},
-        {"momentum": 1.0},
-        {"dropout": -0.1},
-        {"lr": 0.0},
-        {"lr": float("nan")},
-        {"epochs": 0},
-        {"weight_decay": float("inf")},
-        {"colour": float("nan")},
-        {"precision": "float16"},
-        {"statistics": "mine"},
+        ({"net": "F"}, "no net 'F'; the nets are A, "),
+        ({"width": 0.001}, "width 0.001 leaves a layer of 64 channels with none"),
+        ({"width": float("nan")}, "width must be above 0 and at most 16, not nan"),
+        ({"width": 1e9}, "width must be above 0 and at most 16"),
+        ({"scale": "200"}, "scale '200' is invalid; S is from 224 to 2048"),
+        ({"scale": "512-256"}, "scale '512-256' is invalid; S is from 224 to 2048, the smaller first"),
+        ({"scale": "big"}, "scale 'big' is invalid; give S as 256 or 384, or a range as 256-512"),
+        ({"scale": "256-99999"}, "scale '256-99999' is invalid"),
+        ({"init": "zeros"}, "no init 'zeros'; take one of glorot, random, random-0.1, from:FILE"),
+        ({"fill": "from:x"}, "no fill 'from:x'; take one of glorot, random, random-0.1"),
+        ({"finetune": "fc"}, "finetune fc trains .* give init from:FILE"),
+        ({"finetune": "fc6"}, "no finetune 'fc6'; take one of all, fc"),
+        ({"batch": 0}, "batch must be at least 1, not 0"),
+        ({"momentum": 1.0}, "momentum must be at least 0 and below 1, not 1.0"),
+        ({"dropout": -0.1}, "dropout must be at least 0 and below 1, not -0.1"),
+        ({"lr": 0.0}, "lr must be above 0, not 0.0"),
+        ({"lr": float("nan")}, "lr must be above 0, not nan"),
+        ({"epochs": 0}, "epochs must be at least 1, not 0"),
+        ({"weight_decay": float("inf")}, "weight_decay must be at least 0, not inf"),
+        ({"colour": float("nan")}, "colour must be at least 0, not nan"),
+        ({"precision": "float16"}, "no precision 'float16'; take one of auto, float32, bfloat16"),
+        ({"statistics": "mine"}, "no statistics 'mine'; take one of auto, own, ilsvrc"),
+        ({"seed": 2**64}, "seed must be at most 9223372036854775807"),
     ],
     ids=str,
 )
-def test_values_that_cannot_be_meant(wrong):
-    with pytest.raises(UsageError) as error:
+def test_invalid_settings_are_refused_in_one_line(wrong, said):
+    with pytest.raises(UsageError, match=said) as error:
         Recipe(**wrong)
     assert "\n" not in str(error.value)
+
+
+def test_settings_load_neither_torch_nor_numpy():
+    heavy = "torch", "numpy", "pandas", "pyarrow"
+    code = "import sys; from vggfeat.train.recipe import Recipe; from vggfeat.train import Recipe; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {name.split(".")[0] for name in loaded} & set(heavy)
+
+
+def test_every_setting_has_a_help_text_and_a_default():
+    section = inspect.getdoc(Recipe).partition("Parameters\n----------\n")[2].partition("\n\nRaises")[0]
+    described = [line.partition(" : ")[0] for line in section.splitlines() if not line.startswith(" ")]
+    assert described == [field.name for field in dataclasses.fields(Recipe)]
+    free = {field.name for field in dataclasses.fields(Recipe) if field.metadata.get("free")}
+    assert Recipe().fixed().keys() == set(described) - free and "epochs" in free and "seed" not in free
+
+
+@pytest.mark.parametrize("width", [1 / 64, 1, MAX_WIDTH, 1.01 * MAX_WIDTH, 0, -1, float("nan"), float("inf")])
+def test_the_widths_that_can_be_trained_are_those_that_can_be_saved(tmp_path, width):
+    """Values that are not finite are refused last, so that nothing large is written."""
+    try:
+        shapes = nets.tensor_shapes("A", Recipe(net="A", width=width).width, top="pool5")
+        said = "conv1_1.* finite"
+    except UsageError:
+        shapes, said = nets.tensor_shapes("A", 1, top="pool5"), "of width"
+    tensors = {name: torch.tensor(float("nan")).expand(shape) for name, shape in shapes.items()}
+    about = {"lineage": "random", "source": "random", "licence": "Apache-2.0"}
+    with pytest.raises(WeightsError, match=said):
+        weights.save(tmp_path / "x.safetensors", tensors, net="A", width=width, preprocessing=weights.OXFORD, **about)
+    assert (said == "of width") == (not 0 < width <= MAX_WIDTH)
 
 
 # ---- draws
@@ -86,21 +123,26 @@ def test_an_epochs_order_is_a_permutation_of_its_own():
     assert (draws.order(4, 0, 1000) == first).mean() < 0.05
 
 
-def test_a_look_depends_on_seed_epoch_and_row_alone():
-    before = draws.look(1, 2, 3)
-    draws.look(1, 2, 4), draws.order(1, 2, 50)
-    again = draws.look(1, 2, 3)
+def test_an_augmentation_depends_on_seed_epoch_and_row_alone():
+    before = draws.augmentation(1, 2, 3)
+    draws.augmentation(1, 2, 4), draws.order(1, 2, 50)
+    again = draws.augmentation(1, 2, 3)
     assert before[:4] == again[:4] and (before.colour == again.colour).all()
-    others = [draws.look(2, 2, 3), draws.look(1, 3, 3), draws.look(1, 2, 2), draws.look(1, 3, 2)]
+    others = [
+        draws.augmentation(2, 2, 3),
+        draws.augmentation(1, 3, 3),
+        draws.augmentation(1, 2, 2),
+        draws.augmentation(1, 3, 2),
+    ]
     assert len({other.scale for other in others} | {before.scale}) == 5
 
 
-def test_looks_are_uniform_and_colours_normal():
-    looks = [draws.look(0, epoch, row) for epoch in range(4) for row in range(500)]
-    uniform = np.array([drawn[:4] for drawn in looks])
+def test_augmentations_are_uniform_and_colours_normal():
+    all_drawn = [draws.augmentation(0, epoch, row) for epoch in range(4) for row in range(500)]
+    uniform = np.array([drawn[:4] for drawn in all_drawn])
     assert uniform.min() >= 0 and uniform.max() < 1
     assert np.abs(uniform.mean(0) - 0.5).max() < 4 / np.sqrt(12 * 2000)  # four standard errors
-    normal = np.array([drawn.colour for drawn in looks])
+    normal = np.array([drawn.colour for drawn in all_drawn])
     assert normal.shape == (2000, 3)
     assert np.abs(normal.mean(0)).max() < 4 / np.sqrt(2000)
     assert np.abs(normal.var(0) - 1).max() < 4 * np.sqrt(2 / 2000)
@@ -156,7 +198,7 @@ def test_the_ends_of_an_image_can_be_cropped():
 
 
 def drawn(scale=0.0, top=0.0, left=0.0, mirror=0.9):
-    return draws.Look(scale, top, left, mirror, np.zeros(3))
+    return draws.Augmentation(scale, top, left, mirror, np.zeros(3))
 
 
 def test_a_random_crop_mirrors_and_moves():
@@ -169,13 +211,12 @@ def test_a_random_crop_mirrors_and_moves():
     assert (random_crop(pixels, (256, 256), drawn(top=almost, left=almost)) == pixels[76:, 32:]).all()
 
 
-def test_s_takes_all_values_of_its_range(monkeypatch):
-    taken = []
-    monkeypatch.setattr("vggfeat.train.crops.cut", lambda pixels, s, top, left: taken.append((s, top, left)))
-    for scale in (0.0, 0.33, 0.34, 0.67, 1 - 2.0**-53):
-        random_crop(picture(20, 10), (256, 258), drawn(scale))
-    assert [s for s, _, _ in taken] == [256, 256, 257, 258, 258]
-    assert all((top, left) == (0, 0) for _, top, left in taken)
+def test_s_takes_all_values_of_its_range():
+    pixels = picture(20, 10)
+    crops = {s: cut(pixels, s, 0, 0).tobytes() for s in (255, 256, 257, 258, 259)}
+    assert len(set(crops.values())) == 5
+    for scale, s in ((0.0, 256), (0.33, 256), (0.34, 257), (0.67, 258), (1 - 2.0**-53, 258)):
+        assert random_crop(pixels, (256, 258), drawn(scale)).tobytes() == crops[s]
 
 
 def test_the_centre_crop_is_in_the_middle():
@@ -223,21 +264,21 @@ def test_the_sample_is_spread_over_the_set():
 
 
 @pytest.mark.parametrize("world", [1, 2, 3])
-def test_processes_and_groups_share_the_same_steps(world):
+def test_processes_and_micro_batches_share_the_same_steps(world):
     recipe = Recipe(batch=8, micro=3, epochs=2, seed=5)
     alone = [draws.order(5, epoch, 27)[s * 8 : s * 8 + 8].tolist() for epoch in (0, 1) for s in range(3)]
-    plans = [Plan(27, recipe, rank, world) for rank in range(world)]
+    plans = [StepPlan(27, recipe, rank, world) for rank in range(world)]
     keys = [list(plan.keys(0, 0)) for plan in plans]
     for step, rows in enumerate(alone):
         mine = [
             k
             for plan, all_ in zip(plans, keys, strict=True)
-            for k in all_[step * plan.groups : (step + 1) * plan.groups]
+            for k in all_[step * plan.micro_batches : (step + 1) * plan.micro_batches]
         ]
         assert [row for _, group in mine for row in group] == rows
         assert {epoch for epoch, _ in mine} == {step // 3}
         assert all(len(group) <= 3 for _, group in mine)
-    assert list(plans[0].keys(1, 2)) == keys[0][5 * plans[0].groups :]  # a continued run
+    assert list(plans[0].keys(1, 2)) == keys[0][5 * plans[0].micro_batches :]  # a continued run
 
 
 def test_validation_takes_each_image_once():
@@ -246,8 +287,6 @@ def test_validation_takes_each_image_once():
 
 
 def test_a_batch_leaves_out_and_names_what_cannot_be_read(tmp_path):
-    from tests.kit.training_photos import photo
-
     good = photo(tmp_path / "good.png", (10, 200, 30), 0)
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"no image")
@@ -261,20 +300,18 @@ def test_a_batch_leaves_out_and_names_what_cannot_be_read(tmp_path):
 
 
 def test_cached_pixels_are_the_same(tmp_path):
-    from tests.kit.training_photos import photo
-
     files = [photo(tmp_path / f"{i}.png", (50, 60, 70), i) for i in range(3)]
     files.append(tmp_path / "gone.png")
     photos = Photos([file.name for file in files], files, np.zeros(4, np.int64))
     plain = Crops(photos, Recipe(), GREY)[3, (0, 1, 2, 3)]
-    photos.keep(Recipe(cache=1.0), ALONE, threads=2)
+    photos.decode_ahead(Recipe(cache=1.0), ALONE, threads=2)
     files[0].unlink()
     kept = Crops(photos, Recipe(), GREY)[3, (0, 1, 2, 3)]
     assert torch.equal(kept.crops, plain.crops) and torch.equal(kept.shifts, plain.shifts)
     assert kept.failures == plain.failures
     big = Photos(photos.paths, files, photos.labels)
-    big.keep(Recipe(cache=1e-6), ALONE, threads=1)  # a thousand bytes
-    assert not big.cached
+    big.decode_ahead(Recipe(cache=1e-6), ALONE, threads=1)  # a thousand bytes
+    assert not big.decoded
 
 
 # ---- the learning rate
@@ -316,12 +353,8 @@ def test_no_number_is_no_improvement():
 CLASSES = tuple(f"class {i}" for i in range(7))
 
 
-def sets(classes=CLASSES):
-    return typing.cast(typing.Any, SimpleNamespace(classes=classes))
-
-
 def started(recipe, classes=CLASSES):
-    vgg, start = begin(recipe, sets(classes), GREY)
+    vgg, start = initial_net(recipe, classes, GREY)
     return vgg.state_dict(), start
 
 
@@ -385,10 +418,8 @@ def test_nets_that_do_not_fit_are_refused_in_one_line(tiny_weights, tmp_path):
 
 
 def test_a_start_survives_json():
-    import json
-
     start = Start(weights.OXFORD, 0.001, ("fc6",), "a.safetensors", "ab")
-    assert Start.of(json.loads(json.dumps(dataclasses.asdict(start)))) == start
+    assert Start.from_json(json.loads(json.dumps(dataclasses.asdict(start)))) == start
 
 
 # ---- the paper's chain

@@ -31,30 +31,35 @@ def takes(*, positional: Iterable[str] = (), **groups: type) -> Callable[[Callab
 
     ``@takes(spec=DescriptorSpec)`` on ``f(source, *, spec)`` gives ``f(source, *, net=None, scales=..., ...)``, which
     builds the object and passes it on; ``f(source, spec=...)`` passes a ready one. The signature, and so `help`, shows
-    the fields.
+    both.
 
     positional : fields that may be given by position as well, after the function's own parameters.
     """
 
     def decorate(function: Callable[..., R]) -> Callable[..., R]:
         own = inspect.signature(function)
-        signature = own.replace(parameters=_flat(own, groups, set(positional)))
+        ready = [p.replace(default=None, annotation=f"{p.annotation.__name__} | None") for p in _groups(own, groups)]
+        signature = own.replace(parameters=[*_flat(own, groups, set(positional)), *ready])
 
         @functools.wraps(function)
         def wrapper(*args: Any, **options: Any) -> R:
-            ready = {name: options.pop(name) for name in groups if name in options}
             bound = signature.bind(*args, **options).arguments
             for name, settings in groups.items():
                 given = {field.name: bound.pop(field.name) for field in fields(settings) if field.name in bound}
-                if name in ready and given:
+                if bound.get(name) is None:
+                    bound[name] = settings(**given)
+                elif given:
                     raise TypeError(f"{function.__name__}() got {name} and also {', '.join(given)}")
-                bound[name] = ready.get(name) or settings(**given)
             return function(**bound)
 
         wrapper.__signature__ = signature  # type: ignore[attr-defined]
         return wrapper
 
     return decorate
+
+
+def _groups(own: inspect.Signature, groups: dict[str, type]) -> list[inspect.Parameter]:
+    return [own.parameters[name].replace(annotation=settings) for name, settings in groups.items()]
 
 
 def _flat(own: inspect.Signature, groups: dict[str, type], positional: set[str]) -> list[inspect.Parameter]:

@@ -24,7 +24,7 @@ def find_device(device: str) -> torch.device:
         raise UsageError(f"device {device!r} is not supported; take cpu or cuda")
     if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
         count = torch.cuda.device_count()
-        raise UsageError(f"device {device!r} is not there: torch sees {count} CUDA devices")
+        raise UsageError(f"device {device!r} not found: torch sees {count} CUDA devices")
     return found
 
 

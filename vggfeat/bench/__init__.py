@@ -1,30 +1,66 @@
-"""The benchmarks of Appendix B and their runner.
+"""The benchmarks of Appendix B: descriptors and linear SVMs, measured by the protocols of the paper.
 
+    settings                  BenchmarkSettings: what a benchmark can be asked for
+    benchmark                 Benchmark: a data set, a protocol, and the numbers of the paper
+    benchmarks                BENCHMARKS: the table of all benchmarks
+    protocol                  what a protocol decides: folds and a measure
+    mean_average_precision    the protocol of VOC
+    mean_class_recall         the protocol of Caltech
+    choices                   which settings a benchmark uses if none are given
+    runner                    run: settings -> images -> splits -> describer -> stores -> SVMs -> result
+    split_files               splits in a file
+    stored                    descriptors of an image set from stores
+    probe                     linear SVMs on descriptors
+    trial                     what all measurements of a run share
+    ablation                  each of the paper's choices about descriptors on its own
+    submission                files for the VOC evaluation server
+    result                    BenchmarkResult: JSON and table
+    comparison                how settings differ from the paper's
+    record                    records of results, and whether a result agrees with one
+    page, evidence            the page of a result
+    archives                  download: the public archives of the data sets
+
+>>> from vggfeat.bench import BENCHMARKS
 >>> list(BENCHMARKS)
 ['voc2007', 'voc2012', 'voc2012-actions', 'caltech101', 'caltech256', 'folder', 'digits']
 """
 
-from vggfeat.bench.actions import VOC2012_ACTIONS
-from vggfeat.bench.archives import download
-from vggfeat.bench.benchmark import Benchmark, Recipe, Result
-from vggfeat.bench.caltech import CALTECH101, CALTECH256
-from vggfeat.bench.digits import DIGITS
-from vggfeat.bench.folder import FOLDER
-from vggfeat.bench.page import write_report
-from vggfeat.bench.record import check, read_record, record_of
-from vggfeat.bench.runner import run
-from vggfeat.bench.voc import VOC2007, VOC2012
-from vggfeat.report import check_target
+from typing import TYPE_CHECKING
 
-BENCHMARKS: dict[str, Benchmark] = {
-    b.name: b for b in (VOC2007, VOC2012, VOC2012_ACTIONS, CALTECH101, CALTECH256, FOLDER, DIGITS)
-}
+from vggfeat._util.lazy import attach
+from vggfeat.bench.settings import BenchmarkSettings
+
+if TYPE_CHECKING:
+    from vggfeat.bench.archives import download
+    from vggfeat.bench.benchmark import Benchmark
+    from vggfeat.bench.benchmarks import BENCHMARKS
+    from vggfeat.bench.page import write_report
+    from vggfeat.bench.record import check, read_record, record_of
+    from vggfeat.bench.result import BenchmarkResult
+    from vggfeat.bench.runner import run
+    from vggfeat.report import check_target
+
+__getattr__ = attach(
+    __name__,
+    {
+        "BENCHMARKS": "vggfeat.bench.benchmarks",
+        "Benchmark": "vggfeat.bench.benchmark",
+        "BenchmarkResult": "vggfeat.bench.result",
+        "check": "vggfeat.bench.record",
+        "check_target": "vggfeat.report",
+        "download": "vggfeat.bench.archives",
+        "read_record": "vggfeat.bench.record",
+        "record_of": "vggfeat.bench.record",
+        "run": "vggfeat.bench.runner",
+        "write_report": "vggfeat.bench.page",
+    },
+)[0]
 
 __all__ = [
     "BENCHMARKS",
     "Benchmark",
-    "Recipe",
-    "Result",
+    "BenchmarkResult",
+    "BenchmarkSettings",
     "check",
     "check_target",
     "download",

@@ -2,7 +2,7 @@
 
 import tarfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from zlib import error as ZlibError
@@ -13,24 +13,44 @@ from vggfeat.data.base import Archive, Origin, data_folder
 from vggfeat.data.readers import ORIGINS
 from vggfeat.errors import DataError, UsageError
 
-MEMBERS = 200_000
-# Photos hardly shrink in an archive: one that grows more than this is a trap.
+MEMBERS = 200_000  # of an archive, at most
+# Photos hardly shrink in an archive: one that grows more than this is a decompression bomb.
 GROWTH = 4
 SLACK = 2**20  # bytes, for archives of a few files
 
 
-def download(name: str, root: str | Path | None = None) -> Path:
-    """Fetch the public archives that the data set of a benchmark lacks and unpack them in its root; returns the root.
+def download(name: str, root: str | Path | None = None, *, origins: Mapping[str, Origin] = ORIGINS) -> Path:
+    """Fetch the public archives that a data set lacks, and unpack them in its folder.
 
-    root : None for $VGGFEAT_DATA/<name>. What is there already is left alone; the archives stay beside the data and
-    may be deleted. A killed call goes on where it stopped.
+    What exists already is left alone. The archives stay beside the data and may be deleted. A call that was killed
+    continues where it stopped.
 
-    Raises UsageError for a data set that can't be fetched, FetchError where a server or the disk fails, DataError
-    for an archive with another checksum or with members that lead out of the folder.
+    Parameters
+    ----------
+    name : str
+        Name of the benchmark.
+    root : str or path, optional
+        Folder of the data set. Default: $VGGFEAT_DATA/<name>.
+    origins : mapping of str to Origin
+        Name of the benchmark -> archives of its data set.
+
+    Returns
+    -------
+    Path
+        The folder of the data set.
+
+    Raises
+    ------
+    UsageError
+        If the data set has no public archives.
+    FetchError
+        If a server or the disk fails.
+    DataError
+        If an archive has a wrong checksum, is damaged, or has members outside its folder.
     """
-    if name not in ORIGINS:
+    if name not in origins:
         raise UsageError(f"{name} has nothing to download")
-    origin = ORIGINS[name]
+    origin = origins[name]
     top = data_folder(origin.name, root)
     with fetch.locked(top / ".download"):
         for archive in origin.archives:
@@ -51,23 +71,23 @@ def _get(archive: Archive, origin: Origin, top: Path) -> None:
     unfinished.unlink()
 
 
-def unpack(file: Path, folder: Path, inner: str | None = None) -> None:
+def unpack(file: Path, folder: Path, inner: str | None = None, *, members: int = MEMBERS) -> None:
     """Unpack the files and folders of a tar (or of the tar `inner` in a zip) below `folder`.
 
-    Links and devices are passed over: none of the data sets needs one, and a link could lead out. Raises DataError
-    for a damaged archive, a member with an absolute path or with `..`, one that an existing link would lead out of
-    the folder, and an archive that unpacks to more than it can honestly hold.
+    Links and devices are passed over: none of the data sets needs one, and a link could lead out of the folder.
+    Raises DataError for a damaged archive, a member with an absolute path or with `..`, a member that an existing link
+    would lead out of the folder, and an archive of more than `members` members or of too many bytes.
     """
     limit = GROWTH * file.stat().st_size + SLACK
     unpacked = 0
     with _tar(file, inner) as archive, progress(None, f"unpacking {file.name}", "B", unit_scale=True) as bar:
         for number, member in enumerate(archive, start=1):
             unpacked += member.size
-            if number > MEMBERS or unpacked > limit:
-                raise DataError(f"{file}: unpacks to more than {MEMBERS:,} files or {limit:,} bytes; get it anew")
+            if number > members or unpacked > limit:
+                raise DataError(f"{file}: unpacks to more than {members:,} files or {limit:,} bytes; download it again")
             path = PurePosixPath(member.name)
             if path.is_absolute() or ".." in path.parts or "\\" in member.name:
-                raise DataError(f"{file}: its member {member.name!r} leads out of the folder; get it anew")
+                raise DataError(f"{file}: its member {member.name!r} leads out of the folder; download it again")
             if member.isreg() or member.isdir():
                 archive.extract(member, folder, set_attrs=False, filter="data")
                 bar.update(member.size)
@@ -75,7 +95,7 @@ def unpack(file: Path, folder: Path, inner: str | None = None) -> None:
 
 @contextmanager
 def _tar(file: Path, inner: str | None) -> Iterator[tarfile.TarFile]:
-    """The tar, to be read from front to back; what is wrong with it becomes a DataError."""
+    """The tar, to be read from front to back. Raises DataError if it is damaged."""
     try:
         if inner is None:
             with tarfile.open(file, "r|*") as archive:
@@ -84,6 +104,6 @@ def _tar(file: Path, inner: str | None) -> Iterator[tarfile.TarFile]:
             with zipfile.ZipFile(file) as outer, outer.open(inner) as stream, tarfile.open(None, "r|*", stream) as tar:
                 yield tar
     except tarfile.FilterError as error:
-        raise DataError(f"{file}: a member leads out of the folder ({error}); get it anew") from error
+        raise DataError(f"{file}: a member leads out of the folder ({error}); download it again") from error
     except (tarfile.TarError, zipfile.BadZipFile, KeyError, EOFError, ZlibError, ValueError) as error:
-        raise DataError(f"{file}: can't be unpacked ({error}); delete it and download it again") from error
+        raise DataError(f"{file}: cannot be unpacked ({error}); delete it and download it again") from error

@@ -1,8 +1,9 @@
-"""Sections of a benchmark's page that look into the scores: curves, confusions, and the photos behind them."""
+"""Sections of a result's page about single scores: curves, confusions, and the photos of mistakes and hits."""
 
 import numpy as np
 
-from vggfeat.bench.benchmark import Evidence, Result
+from vggfeat.bench.probe import ProbeResult
+from vggfeat.bench.result import BenchmarkResult
 from vggfeat.errors import ImageError
 from vggfeat.images import read
 from vggfeat.report import Block, Figure, Figures, Gallery, Picture, Section, Table, Text, cases, plots, thumbnail
@@ -11,22 +12,22 @@ from vggfeat.report.text import Cell, number
 MOST = 12  # hits and mistakes, each
 
 
-def ranks(result: Result) -> bool:
-    """Whether the measure ranks samples, class by class (mAP), rather than gives each sample one class."""
+def ranks(result: BenchmarkResult) -> bool:
+    """Whether the measure ranks the samples for each class (mAP), or gives each sample one class."""
     return result.metric.startswith("mAP")
 
 
-def best_first(result: Result) -> list[tuple[str, float | None]]:
-    """Classes by value; those without one come last."""
+def best_first(result: BenchmarkResult) -> list[tuple[str, float | None]]:
+    """Classes by value; those without a value come last."""
     return sorted(result.per_class.items(), key=lambda item: (item[1] is None, -(item[1] or 0), item[0]))
 
 
-def looked_into(result: Result, evidence: Evidence) -> list[Section]:
-    """Curves or confusions, whichever the measure has, the most confident mistakes and the best hits."""
+def evidence_sections(result: BenchmarkResult, evidence: ProbeResult) -> list[Section]:
+    """Curves or confusions, whichever suit the measure, the most confident mistakes and the best hits."""
     images = evidence.images
     splits = [
         cases.Scored(one.rows, one.values, images.labels[one.rows], images.ignore[one.rows])
-        for one in evidence.evaluation.scores.values()
+        for one in evidence.scores.values()
     ]
     if not splits:
         return []
@@ -36,7 +37,7 @@ def looked_into(result: Result, evidence: Evidence) -> list[Section]:
     return sections + _photos(evidence, [cases.decided(split) for split in splits], False)
 
 
-def _curves(result: Result, splits: list[cases.Scored]) -> list[Block]:
+def _curves(result: BenchmarkResult, splits: list[cases.Scored]) -> list[Block]:
     place = {name: k for k, name in enumerate(result.per_class)}
     classes = best_first(result)
     drawn = [(name, value, _curve(name, value, place[name], splits)) for name, value in classes if value is not None]
@@ -59,7 +60,7 @@ def _curve(name: str, value: float, k: int, splits: list[cases.Scored]) -> str:
     return plots.lines(lines, alt=f"Precision over recall of {name}, average precision {value:.1f}")
 
 
-def _confusions(evidence: Evidence, splits: list[cases.Scored]) -> list[Block]:
+def _confusions(evidence: ProbeResult, splits: list[cases.Scored]) -> list[Block]:
     names = evidence.images.classes
     counts = cases.confusion(splits)
     worst = cases.worst_confusions(counts)
@@ -67,7 +68,7 @@ def _confusions(evidence: Evidence, splits: list[cases.Scored]) -> list[Block]:
     alt = f"Confusion matrix of {len(names)} classes, {over}, {np.trace(counts):,} of them right"
     caption = (
         f"{over}; each row by its share. Blue, on the diagonal: right. Vermilion: wrong, drawn stronger (by the "
-        "square root), so that few are seen."
+        "square root), so that small numbers are visible."
     )
     blocks: list[Block] = [Figure(plots.confusion(counts, names, alt=alt), caption, wide=len(names) > 12)]
     if worst:
@@ -79,21 +80,21 @@ def _confusions(evidence: Evidence, splits: list[cases.Scored]) -> list[Block]:
     return blocks
 
 
-def _photos(evidence: Evidence, splits: list[cases.Scored], ranked: bool) -> list[Section]:
+def _photos(evidence: ProbeResult, splits: list[cases.Scored], ranked: bool) -> list[Section]:
     wrong, right = cases.mistakes(splits, MOST), cases.hits(splits, MOST)
     what = "Test samples without the class that they score highest for" if ranked else "Test images given a wrong class"
     shown = [
         ("Most confident mistakes", f"{what}, highest score first.", _gallery(evidence, wrong, ranked, "wrong")),
-        ("Best hits", "The highest score of a class, one a class.", _gallery(evidence, right, ranked, "right")),
+        ("Best hits", "The highest score of a class, one per class.", _gallery(evidence, right, ranked, "right")),
     ]
     return [Section(title, [Text(text), gallery]) for title, text, gallery in shown if gallery.pictures]
 
 
-def _gallery(evidence: Evidence, chosen: list[cases.Case], ranked: bool, mood: str) -> Gallery:
+def _gallery(evidence: ProbeResult, chosen: list[cases.Case], ranked: bool, mood: str) -> Gallery:
     return Gallery([_picture(evidence, case, ranked, mood == "right") for case in chosen], mood)
 
 
-def _picture(evidence: Evidence, case: cases.Case, ranked: bool, right: bool) -> Picture:
+def _picture(evidence: ProbeResult, case: cases.Case, ranked: bool, right: bool) -> Picture:
     images = evidence.images
     said = images.classes[case.predicted]
     truth = ", ".join(images.classes[k] for k in np.flatnonzero(images.labels[case.row])) or "none of the classes"

@@ -10,14 +10,14 @@ from vggfeat.data import ImageSet
 from vggfeat.errors import DataError, UsageError
 from vggfeat.svm import stratified_holdout
 
-VALIDATION = 0.2  # of the training images choose C where the data set has none for it; then all of them train
+VALIDATION = 0.2  # share of the training images that chooses C if the data set has none for it; then all of them train
 
-# scores float32 (M, K), labels bool (M, K), ignore bool (M, K) -> float64 (K,) in 0..1, NaN where it has no value
+# scores float32 (M, K), labels bool (M, K), ignore bool (M, K) -> float64 (K,) in 0..1, NaN for a class without value
 PerClass = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
 class Fold(NamedTuple):
-    """Rows of an ImageSet, int, ascending: those that train, those of them that choose C first, those that test."""
+    """Rows of an ImageSet, int, ascending: those that train, those of them that first choose C, those that test."""
 
     train: np.ndarray
     validation: np.ndarray
@@ -26,26 +26,21 @@ class Fold(NamedTuple):
 
 @dataclass(frozen=True)
 class Splits:
-    """Folds by seed, what was asked for (for the record), and in `notes` where that could not be had."""
+    """Folds by seed. config : how they were made, for the record. notes : what could not be done as it was asked."""
 
     by_seed: dict[int, Fold]
     config: dict[str, Any]
     notes: tuple[str, ...] = ()
 
-    @property
-    def used(self) -> np.ndarray:
-        """Every row that one of the folds uses, ascending."""
-        return used_rows(*self.by_seed.values())
-
 
 @dataclass(frozen=True)
 class Protocol:
-    """A measure, averaged over the classes that have a value, and the splits it is taken on.
+    """A measure, averaged over the classes that have a value, and the splits on which it is taken.
 
-    metric : its name. per_class : what C is chosen by and what is reported.
-    splits : (benchmark, images, seeds, train_per_class, test_per_class) -> Splits; None asks for the benchmark's
-        own numbers. Raises DataError for data that can't serve, UsageError for numbers it has no use for.
-    every_class : each class must have training images; else those that lack them have no value.
+    metric : name of the measure. per_class : the measure, which chooses C and is reported.
+    splits : called with (Benchmark, ImageSet, BenchmarkSettings); returns Splits. Raises DataError for data that are
+        missing or too few, UsageError for numbers of images that it has no use for.
+    every_class : whether each class must have training images; if not, those that lack them have no value.
     also : further measures of the same scores, by name.
     """
 
@@ -62,10 +57,10 @@ def used_rows(*folds: Fold) -> np.ndarray:
 
 
 def hold_out(images: ImageSet, rows: np.ndarray, seed: int) -> np.ndarray:
-    """The fifth of the (training) rows that chooses C, drawn class by class, an image at a time.
+    """Draw the fifth of the (training) rows that chooses C, class by class, one image at a time.
 
-    An image with several classes counts as one of the rarest of them, so that no class is left on one side only
-    if that can be helped. Samples that share an image stay on the same side. Raises DataError for too few images.
+    An image with several classes counts as one of its rarest class, so that as few classes as possible are on one side
+    only. Samples that share an image stay on the same side. Raises DataError for too few images.
     """
     names = [shared_image(images, i) for i in rows]
     _, image_of = np.unique(names, return_inverse=True)
@@ -80,5 +75,5 @@ def hold_out(images: ImageSet, rows: np.ndarray, seed: int) -> np.ndarray:
 
 
 def shared_image(images: ImageSet, row: int) -> str:
-    """The name of a sample's image: of its own path, without the `#<object>` where a sample is a part of it."""
+    """The name of a sample's image: its path, without `#<object>` if the sample is a part of the image."""
     return images.paths[row].partition("#")[0] if images.boxes is not None else images.paths[row]

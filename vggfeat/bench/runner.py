@@ -1,209 +1,175 @@
-"""Runs a benchmark: images -> stores -> splits -> SVMs -> result. Scores come from stored descriptors only."""
+"""Runs a benchmark: settings -> images -> splits -> describer -> stores -> SVMs -> result.
+
+Scores come from stored descriptors only.
+"""
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from vggfeat import __version__
 from vggfeat._util.fetch import cache_dir
-from vggfeat.bench.ablation import Measured, Rung, climb, ladder, middle
-from vggfeat.bench.benchmark import Benchmark, Evidence, Recipe, Result
-from vggfeat.bench.precision import test_fold
-from vggfeat.bench.probe import DEFAULT_SOLVER, Evaluation
+from vggfeat._util.options import takes
+from vggfeat.bench.ablation import Rung, ablation_rows, describers, ladder
+from vggfeat.bench.benchmark import Benchmark
+from vggfeat.bench.choices import check_use, descriptor_spec, read_images
+from vggfeat.bench.mean_average_precision import test_fold
+from vggfeat.bench.probe import DEFAULT_SOLVER, Probe, ProbeResult
 from vggfeat.bench.protocol import Fold, Splits, used_rows
-from vggfeat.bench.splitfile import read_splits, write_splits
+from vggfeat.bench.result import BenchmarkResult
+from vggfeat.bench.settings import BenchmarkSettings
+from vggfeat.bench.split_files import read_splits, write_splits
+from vggfeat.bench.stored import Stores
+from vggfeat.bench.submission import Submission
 from vggfeat.bench.trial import Trial
 from vggfeat.data import ImageSet
 from vggfeat.descriptors import Describer
-from vggfeat.errors import DataError, UsageError
-from vggfeat.spec import Aggregation
-from vggfeat.svm import SOLVERS
 
 
-def run(
-    benchmark: Benchmark,
-    *,
-    root: str | Path | None = None,
-    recipe: Literal["paper"] | None = None,
-    net: str | None = None,
-    scales: Sequence[int] | None = None,
-    agg: Aggregation | None = None,
-    weights: str | Path | None = None,
-    seeds: int | None = None,
-    train_per_class: int | None = None,
-    test_per_class: int | None = None,
-    background: bool = True,
-    box: bool = True,
-    splits: str | Path | None = None,
-    save_splits: str | Path | None = None,
-    submission: str | Path | None = None,
-    comp: int | None = None,
-    stores: str | Path | None = None,
-    jobs: int = -1,
-    solver: str | None = None,
-    ablate: bool = False,
-    **options: Any,
-) -> Result:
-    """Run a benchmark by its protocol; None takes the benchmark's own value.
+@takes(settings=BenchmarkSettings)
+def run(benchmark: Benchmark, *, settings: BenchmarkSettings) -> BenchmarkResult:
+    """Run a benchmark by its protocol.
 
-    root : where the data set lies; None: $VGGFEAT_DATA/<name>.
-    recipe : "paper" takes the scales and the aggregation of the paper, where none are given (and for the actions
-        nets D and E, where neither net nor weights are).
-    seeds : number of random splits (seeds 0, 1, ...). train_per_class, test_per_class : at most so many images.
-    background : False leaves the background class out. box : False describes the image without the sample's box.
-    splits : a file of splits to take instead. save_splits : write those that were taken to this file.
-    submission : folder for the files of the VOC server, from SVMs trained on trainval. comp : their competition.
-    stores : folder of the descriptor stores; None: in the cache. They are made once, one a net and scale, and used
-        again by every run with the same net, scale and images; a killed run continues.
-    jobs : processes for the SVMs. solver : a key of `vggfeat.svm.SOLVERS`, None for its default.
-    ablate : measure the ladder of `bench.ablation` as well; the result itself stays as it is.
-    net, scales, agg, weights, and options : see Describer.
+    Descriptors are stored once for each net and scale, and used again by every run with the same net, scale and
+    images; a run that was killed continues where it stopped.
 
-    Raises DataError for data that is missing or too small, WeightsError, StoreError, UsageError.
+    Parameters
+    ----------
+    benchmark : Benchmark
+        One of `BENCHMARKS`, or another.
+    root, recipe, net, scales, agg, layer, weights, mirror, normalize, device, precision, ceil
+        See `BenchmarkSettings`.
+    seeds, train_per_class, test_per_class, background, box, splits, save_splits, submission, comp
+        See `BenchmarkSettings`.
+    stores, jobs, solver, ablate
+        See `BenchmarkSettings`.
+    settings : BenchmarkSettings
+        All of these as one object, instead of them.
+
+    Returns
+    -------
+    BenchmarkResult
+
+    Raises
+    ------
+    UsageError
+        If a setting is invalid, or the benchmark has no use for it.
+    DataError
+        If the data set is missing, damaged or too small, or a file cannot be read or written.
+    WeightsError
+        If the weights are missing, damaged, or lack the layer.
+    StoreError
+        If a store is in use, is damaged, or cannot be written.
+
+    References
+    ----------
+    Appendix B, "Generalisation of Very Deep Features".
     """
-    _check(benchmark, seeds, background, box, submission, comp, jobs, solver)
     began = time.perf_counter()
-    choices = Choices(recipe, net, scales, agg, weights, options)
-    images = _images(benchmark, root, background)  # first: for data that aren't there no weights need be fetched
-    describer = choices.describer(benchmark)
-    folds = _folds(benchmark, images, splits, (seeds, train_per_class, test_per_class))
-    if save_splits is not None:
-        write_splits(folds, images, benchmark.name, Path(save_splits))
-    sent = _sent(benchmark, images, Path(submission), comp) if submission is not None else None
-    used = used_rows(*folds.by_seed.values(), *([sent.fold] if sent else []))
-    trial = Trial(benchmark, images, folds, used, Path(stores) if stores else cache_dir() / "stores", jobs, solver)
-    asked = Rung("", describer, box and benchmark.boxes)
-    trial.fill(describer, asked.box)
-    rungs = _rungs(trial, choices, asked) if ablate else []
+    check_use(benchmark, settings)
+    spec = descriptor_spec(benchmark, settings)
+    images = read_images(benchmark, settings)
+    splits = _splits(benchmark, images, settings)
+    entry = _entry(benchmark, images, settings)
+    asked = Rung("", Describer(spec=spec), settings.box and benchmark.boxes)
+
+    rows = used_rows(*splits.by_seed.values(), *([entry.fold] if entry else []))
+    stores = Stores(settings.stores or cache_dir() / "stores", images, rows)
+    trial = Trial(benchmark, splits, stores, Probe(images, benchmark.protocol, settings.jobs, settings.solver))
+    stores.fill(asked.describer, asked.box)
+    rungs = _rungs(trial, asked) if settings.ablate else []
     extracted = time.perf_counter()
-    measured, notes = _measured(trial, asked, sent)
-    ablation, of_rungs = climb(trial, rungs, asked, measured)
+
+    probed = trial.measure(asked.describer, asked.box)
+    notes = _notes(trial, probed) + ([_submit(entry, trial, asked, probed)] if entry else [])
+    ablation, of_rungs = ablation_rows(trial, rungs, asked, probed)
     timing = {"extract_s": round(extracted - began, 1), "svm_s": round(time.perf_counter() - extracted, 1)}
-    config = _config(trial, describer, background, box) | folds.config
-    return _result(trial, describer, measured.evaluation, ablation, config, notes + of_rungs, timing)
+    return BenchmarkResult(
+        benchmark=benchmark.name,
+        metric=probed.metric,
+        value=probed.value,
+        std=probed.std,
+        splits=probed.splits,
+        per_class=dict(zip(images.classes, probed.per_class, strict=True)),
+        metrics=probed.metrics,
+        paper=benchmark.paper,
+        config=_config(benchmark, asked.describer, settings) | splits.config,
+        weights=[{"name": n.weights.name, "sha256": n.weights.sha256} for n in asked.describer.engine.nets],
+        timing=timing,
+        notes=notes + of_rungs,
+        version=__version__,
+        ablation=ablation,
+        paper_std=dict(benchmark.paper_std),
+        evidence=probed,
+        definition=benchmark,
+    )
 
 
-@dataclass(frozen=True)
-class Choices:
-    """What was asked for of the descriptors; None for the benchmark's own, or the recipe's."""
-
-    recipe: str | None
-    net: str | None
-    scales: Sequence[int] | None
-    agg: Aggregation | None
-    weights: str | Path | None
-    options: dict[str, Any]
-
-    def describer(self, benchmark: Benchmark, **changes: Any) -> Describer:
-        """The describer of a benchmark, with other options where `changes` has them."""
-        own = Recipe(benchmark.scales, benchmark.agg)
-        if self.recipe is not None:
-            if self.recipe != "paper":
-                raise UsageError(f"no recipe {self.recipe!r}; there is one, paper")
-            if benchmark.recipe is None:
-                raise UsageError(f"{benchmark.name} is not in the paper, so there is no recipe for it")
-            own = benchmark.recipe
-        return Describer(
-            self.net or (own.net if self.weights is None else None),
-            scales=self.scales or own.scales,
-            agg=self.agg or own.agg,
-            weights=self.weights or benchmark.weights,
-            **self.options | changes,
-        )
+def _splits(benchmark: Benchmark, images: ImageSet, settings: BenchmarkSettings) -> Splits:
+    """The splits of a file, or those of the protocol; written to a file if one is named."""
+    if settings.splits is not None:
+        splits = read_splits(settings.splits, images, benchmark.name)
+    else:
+        splits = benchmark.protocol.splits(benchmark, images, settings)
+    if settings.save_splits is not None:
+        write_splits(splits, images, benchmark.name, settings.save_splits)
+    return splits
 
 
-class Sent(NamedTuple):
-    """A submission: what trains and is scored for it, where its files go, and the competition."""
+def _rungs(trial: Trial, asked: Rung) -> list[Rung]:
+    """The rungs of the ablation, after their stores are filled."""
+    mirrored, bare = describers(asked.describer)
+    for describer in (mirrored, bare):
+        trial.stores.fill(describer, asked.box)
+    return list(ladder(trial.benchmark, mirrored, bare, asked.box))
 
+
+class _Entry(NamedTuple):
+    """What is sent to the evaluation server: the names of its files, the fold that is scored, the folder to write."""
+
+    server: Submission
     fold: Fold
     out: Path
     comp: int | None
 
 
-def _sent(benchmark: Benchmark, images: ImageSet, out: Path, comp: int | None) -> Sent:
-    """Raises DataError, before the long work begins, without a test set or where `out` can't be written."""
-    assert benchmark.submission is not None  # _check has seen to it
-    sent = Sent(test_fold(images), out, comp)
-    benchmark.submission.prepare(out)
-    return sent
+def _entry(benchmark: Benchmark, images: ImageSet, settings: BenchmarkSettings) -> _Entry | None:
+    """Raises DataError, before the long work begins, if there is no test set or the files cannot be written."""
+    if benchmark.submission is None or settings.submission is None:
+        return None
+    entry = _Entry(benchmark.submission, test_fold(images), settings.submission, settings.comp)
+    entry.server.prepare(entry.out)
+    return entry
 
 
-def _rungs(trial: Trial, choices: Choices, asked: Rung) -> list[Rung]:
-    """The rungs of the ablation, with the stores that they are read from filled."""
-    mirrored, bare = (
-        asked.describer if asked.describer.spec.mirror == mirror else choices.describer(trial.benchmark, mirror=mirror)
-        for mirror in (True, False)
-    )
-    bare = bare.variant(scales=(middle(bare.spec.scales),))
-    for one in (mirrored, bare):
-        trial.fill(one, asked.box)
-    return list(ladder(trial.benchmark, mirrored, bare, asked.box))
+def _submit(entry: _Entry, trial: Trial, asked: Rung, probed: ProbeResult) -> str:
+    """Write the files for the server; returns a note. A fold that was measured already is not trained again."""
+    same = [seed for seed, fold in trial.splits.by_seed.items() if all(map(np.array_equal, fold, entry.fold))]
+    if same:
+        scores = probed.scores[same[0]]
+    else:
+        scores = trial.probe.score(*trial.stores.read(asked.describer, asked.box), entry.fold)
+    packed = entry.server.write(trial.probe.images, scores, entry.out, entry.comp)
+    return f"submission: {packed}, of {len(scores.rows):,} samples, trained on trainval with C={scores.C:g}"
 
 
-def _measured(trial: Trial, asked: Rung, sent: Sent | None) -> tuple[Measured, list[str]]:
-    """The result that was asked for, with its submission, and notes."""
-    X, found = trial.descriptors(asked.describer, asked.box)
-    notes = [*trial.images.notes, *trial.splits.notes, *_missing_note(trial, found)]
-    evaluation = trial.evaluate(X, found)
-    notes += evaluation.notes
+def _notes(trial: Trial, probed: ProbeResult) -> list[str]:
+    """What a reader of the value should know."""
+    images, rows, splits = trial.stores.images, trial.stores.rows, trial.splits
+    notes = [*images.notes, *splits.notes]
+    missing = rows[~probed.found[rows]]
+    if len(missing):
+        such = f"such as {images.paths[missing[0]]}"
+        notes.append(f"{len(missing)} of {len(rows)} images could not be read and were left out, {such}")
+    notes += probed.notes
     if trial.benchmark.paper_on:
-        notes.append(f"the paper's figures are of {trial.benchmark.paper_on}; ours: {trial.splits.config['splits']}")
-    if sent:
-        same = [seed for seed, one in trial.splits.by_seed.items() if all(map(np.array_equal, one, sent.fold))]
-        scores = evaluation.scores[same[0]] if same else trial.score(X, found, sent.fold)
-        assert trial.benchmark.submission is not None  # _check has seen to it
-        packed = trial.benchmark.submission.write(trial.images, scores, sent.out, sent.comp)
-        notes.append(f"submission: {packed}, of {len(scores.rows):,} samples, trained on trainval with C={scores.C:g}")
-    return Measured(found, evaluation), notes
+        notes.append(f"the paper's figures are of {trial.benchmark.paper_on}; ours: {splits.config['splits']}")
+    return notes
 
 
-def _check(
-    benchmark: Benchmark,
-    seeds: int | None,
-    background: bool,
-    box: bool,
-    submission: str | Path | None,
-    comp: int | None,
-    jobs: int,
-    solver: str | None,
-) -> None:
-    """Refuse what the benchmark has no use for, before any work is done."""
-    if solver is not None and solver not in SOLVERS:
-        raise UsageError(f"unknown SVM solver {solver!r}: choose from {', '.join(SOLVERS)}")
-    if jobs == 0:
-        raise UsageError("jobs must be a number of processes, or -1 for all processors, not 0")
-    if seeds is not None and seeds < 1:
-        raise UsageError(f"seeds must be at least 1, not {seeds}")
-    if not background and benchmark.background is None:
-        raise UsageError(f"{benchmark.name} has no background class to leave out")
-    if not box and not benchmark.boxes:
-        raise UsageError(f"{benchmark.name} has no boxes to leave out")
-    if benchmark.submission is not None:
-        benchmark.submission.number(comp)
-    elif submission is not None:
-        raise UsageError(f"{benchmark.name} has no server to submit to")
-    if comp is not None and submission is None:
-        raise UsageError("a competition is for a submission; name its folder")
-
-
-def _images(benchmark: Benchmark, root: str | Path | None, background: bool) -> ImageSet:
-    return benchmark.read(root) if benchmark.background is None else benchmark.read(root, background=background)
-
-
-def _folds(benchmark: Benchmark, images: ImageSet, file: str | Path | None, numbers: tuple[int | None, ...]) -> Splits:
-    """The splits of a file, or those of the protocol; numbers: seeds, train_per_class, test_per_class."""
-    if file is None:
-        return benchmark.protocol.splits(benchmark, images, *numbers)
-    if any(number is not None for number in numbers):
-        raise UsageError("a file of splits decides them: no seeds, no numbers of images a class beside it")
-    return read_splits(Path(file), images, benchmark.name)
-
-
-def _config(trial: Trial, describer: Describer, background: bool, box: bool) -> dict[str, Any]:
+def _config(benchmark: Benchmark, describer: Describer, settings: BenchmarkSettings) -> dict[str, Any]:
     spec, engine = describer.spec, describer.engine
     return {
         "net": "&".join(n.weights.net for n in engine.nets),
@@ -215,46 +181,7 @@ def _config(trial: Trial, describer: Describer, background: bool, box: bool) -> 
         "pooling": "ceil" if spec.ceil else "floor",
         "precision": engine.precision,
         "device": str(engine.device),
-        "solver": trial.solver or DEFAULT_SOLVER,
-        **({"background": background} if trial.benchmark.background else {}),
-        **({"box": box} if trial.benchmark.boxes else {}),
+        "solver": settings.solver or DEFAULT_SOLVER,
+        **({"background": settings.background} if benchmark.background else {}),
+        **({"box": settings.box} if benchmark.boxes else {}),
     }
-
-
-def _result(
-    trial: Trial,
-    describer: Describer,
-    evaluation: Evaluation,
-    ablation: list[dict[str, Any]],
-    config: dict[str, Any],
-    notes: list[str],
-    timing: dict[str, float],
-) -> Result:
-    return Result(
-        benchmark=trial.benchmark.name,
-        metric=evaluation.metric,
-        value=evaluation.value,
-        std=evaluation.std,
-        splits=evaluation.splits,
-        per_class=dict(zip(trial.images.classes, evaluation.per_class, strict=True)),
-        metrics=evaluation.metrics,
-        paper=trial.benchmark.paper,
-        paper_std=dict(trial.benchmark.paper_std),
-        config=config,
-        weights=[{"name": n.weights.name, "sha256": n.weights.sha256} for n in describer.engine.nets],
-        timing=timing,
-        notes=notes,
-        version=__version__,
-        ablation=ablation,
-        evidence=Evidence(trial.images, evaluation),
-    )
-
-
-def _missing_note(trial: Trial, found: np.ndarray) -> list[str]:
-    missing = trial.rows[~found[trial.rows]]
-    if not len(missing):
-        return []
-    such = f"such as {trial.images.paths[missing[0]]}"
-    if len(missing) == len(trial.rows):
-        raise DataError(f"{trial.images.name}: none of the {len(missing):,} images could be read, {such}")
-    return [f"{len(missing)} of {len(trial.rows)} images could not be read and were left out, {such}"]

@@ -1,4 +1,4 @@
-"""Result files as the VOC evaluation server takes them:
+"""Result files for the VOC evaluation server:
 
     results/VOC2012/Main/comp2_cls_test_<class>.txt         lines `id score`
     results/VOC2012/Action/comp10_action_test_<class>.txt   lines `id object-index score`
@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vggfeat.bench.probe import Scores
+from vggfeat._util.files import replacing, write_text
+from vggfeat.bench.probe import FoldScores
 from vggfeat.data import ImageSet
 from vggfeat.data.voc import submission_id
 from vggfeat.errors import DataError, UsageError
@@ -23,8 +24,8 @@ from vggfeat.errors import DataError, UsageError
 
 @dataclass(frozen=True)
 class Submission:
-    """The server's names. comps : the numbers of the competitions, the first for VOC's own data alone, the other
-    for any training data, as nets trained on ImageNet are; `comp` is the default.
+    """The server's names. comps : numbers of the competitions: first that for VOC's own data alone, then that for any
+    training data, such as nets trained on ImageNet. comp : the default.
     """
 
     folder: str
@@ -33,13 +34,13 @@ class Submission:
     comp: int
 
     def number(self, comp: int | None) -> int:
-        """The competition; raises UsageError for one of another task."""
+        """The number of the competition. Raises UsageError if it belongs to another task."""
         if comp is not None and comp not in self.comps:
             raise UsageError(f"no competition comp{comp} for this benchmark; take {' or '.join(map(str, self.comps))}")
         return comp or self.comp
 
     def prepare(self, out: Path) -> Path:
-        """Make the folder of the files below `out`, and return it; raises DataError where it can't be written."""
+        """Make the folder of the files below `out`, and return it. Raises DataError if it cannot be written."""
         folder = out / "results" / self.folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -49,29 +50,38 @@ class Submission:
             raise _unwritable(out, error) from error
         return folder
 
-    def write(self, images: ImageSet, scores: Scores, out: Path, comp: int | None = None) -> Path:
+    def write(self, images: ImageSet, scores: FoldScores, out: Path, comp: int | None = None) -> Path:
         """Write the files and the archive below the folder `out`; returns the archive.
 
-        A sample is written for the classes whose list names it; who could not be read has no line. A class without
-        training examples scores 0 throughout. Raises DataError where `out` can't be written.
+        A sample has a line for each class whose list names it, unless it could not be read. A class without training
+        examples scores 0 throughout. Raises DataError if `out` cannot be written.
         """
-        number, folder = self.number(comp), self.prepare(out)
+        number, folder, packed = self.number(comp), self.prepare(out), out / "results.tgz"
         try:
             for k, name in enumerate(images.classes):
                 file = folder / f"comp{number}_{self.task}_test_{name}.txt"
-                file.write_text("".join(f"{line}\n" for line in _lines(images, scores, k)), encoding="utf-8")
-            with tarfile.open(out / "results.tgz", "w:gz") as archive:
-                archive.add(out / "results", "results")
+                write_text(file, "".join(f"{line}\n" for line in _lines(images, scores, k)))
+            with (
+                replacing(packed) as temporary,
+                temporary.open("wb") as stream,
+                tarfile.open(packed.name, "w:gz", stream) as archive,
+            ):
+                archive.add(out / "results", "results", filter=_finished)
         except OSError as error:
             raise _unwritable(out, error) from error
-        return out / "results.tgz"
+        return packed
+
+
+def _finished(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    """Leave out hidden files, which a killed process may have left."""
+    return None if Path(member.name).name.startswith(".") else member
 
 
 def _unwritable(out: Path, error: OSError) -> DataError:
-    return DataError(f"{error.filename or out}: can't be written ({error.strerror}); name another folder to submit")
+    return DataError(f"{error.filename or out}: cannot be written ({error.strerror}); name another folder to submit")
 
 
-def _lines(images: ImageSet, scores: Scores, k: int) -> Iterator[str]:
+def _lines(images: ImageSet, scores: FoldScores, k: int) -> Iterator[str]:
     for row, score in zip(scores.rows, np.nan_to_num(scores.values[:, k]), strict=True):
         if images.listed is None or images.listed[row, k]:
             yield f"{submission_id(images.paths[row])} {score:.8f}"

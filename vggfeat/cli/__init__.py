@@ -14,7 +14,10 @@ import typer
 from vggfeat import __version__
 from vggfeat._util.memory import keep_freed_memory
 from vggfeat.cli import bench, describing, evaluate, train, weights
+from vggfeat.cli.derive import derived
 from vggfeat.errors import UsageError, VggfeatError
+
+__all__ = ["app", "main"]
 
 INTERRUPTED = 130  # the exit status that typer makes of a KeyboardInterrupt
 
@@ -35,7 +38,7 @@ for command in (
     train.train,
     evaluate.evaluate,
 ):
-    app.command()(command)
+    app.command()(derived(command))
 app.add_typer(weights.app, name="weights")
 
 

@@ -1,12 +1,12 @@
-"""ILSVRC-2012 (Russakovsky et al., 2014), and what has its layout, such as Imagenette: one class an image.
+"""ILSVRC-2012 (Russakovsky et al., 2014) and data sets with its layout, such as Imagenette: one class per image.
 
-Three layouts are read, below the root or one of PLACES:
+Three layouts are read, in the root or in one of PLACES:
 
-    train/<synset>/*.JPEG, val/<synset>/*.JPEG      folders; any names of folders will do
-    val/*.JPEG, flat                                with the development kit's ground truth, or Kaggle's table
-    test/*.JPEG, flat                               without labels
+    train/<synset>/*.JPEG, val/<synset>/*.JPEG      class folders, with any names
+    val/*.JPEG                                      flat, with the development kit's ground truth, or Kaggle's table
+    test/*.JPEG                                     flat, without labels
 
-The kit numbers its classes 1..1000 in an order of its own: they become places among the sorted synsets.
+The kit numbers its classes 1..1000 in an order of its own; labels are numbers of the sorted synsets.
 """
 
 import csv
@@ -22,7 +22,7 @@ from typing import Literal, get_args, overload
 import numpy as np
 
 from vggfeat.data.base import Origin, image_files, locate, posix, read_text, shortfall, subfolders, unfollowed
-from vggfeat.data.kit import BLACKLISTS, GROUND_TRUTHS, find_kit, kit_numbers, numbers_of
+from vggfeat.data.kit import BLACKLISTS, GROUND_TRUTHS, find_kit, kit_classes, kit_numbers, numbers_of
 from vggfeat.errors import DataError, UsageError
 
 Subset = Literal["train", "val", "test"]
@@ -42,13 +42,13 @@ FOLDERS: dict[str, tuple[str, ...]] = {
 }
 COUNTS = {"val": 50_000, "test": 100_000}  # of the flat subsets
 KAGGLE = "LOC_val_solution.csv"
-KAGGLE_PLACES = (".", "..", "../../..")  # from the folder that holds val: beside it, or beside ILSVRC/
+KAGGLE_PLACES = (".", "..", "../../..")  # relative to the folder of val: beside it, or beside ILSVRC/
 MAX_TABLE = 16 << 20  # bytes
 NUMBERED = re.compile(r"_val_(\d{8})\.\w+$")
 
 
 class Files(Sequence[Path]):
-    """`folder` joined with each name, made when asked for: a million paths take no memory of their own."""
+    """The files of a folder by name. Each path is made when it is read: a million paths would take much memory."""
 
     def __init__(self, folder: Path, names: Sequence[str]) -> None:
         self.folder, self.names = folder, names
@@ -66,11 +66,22 @@ class Files(Sequence[Path]):
 
 @dataclass(frozen=True, eq=False)
 class Classified:
-    """N images of which each has one class.
+    """N images with one class each.
 
-    name : of the data set and its subset. classes : synsets (`n01440764`) or folder names, in the order of the
-    labels. paths : relative to the data set's folder, POSIX, sorted. images : what to read, absolute.
-    labels : int64 (N,), places in `classes`; None for a test set. notes : what is to be known, a line each.
+    Attributes
+    ----------
+    name : str
+        The data set and its subset.
+    classes : tuple of str
+        Synsets such as `n01440764`, or names of class folders, in the order of the labels.
+    paths : sequence of str
+        N names relative to the data set's folder, with slashes, sorted.
+    images : sequence of path
+        N absolute paths, to read the images.
+    labels : ndarray, int64, shape (N,), or None
+        The position of each image's class in `classes`; None for a test set.
+    notes : tuple of str
+        Remarks for people, such as what was left out.
     """
 
     name: str
@@ -92,23 +103,43 @@ def read(
     kit: str | os.PathLike[str] | None = None,
     blacklist: bool = False,
 ) -> Classified:
-    """One subset of ILSVRC-2012, or of a data set that is laid out alike; None: $VGGFEAT_DATA/ilsvrc2012.
+    """Read a subset of ILSVRC-2012, or of a data set with the same layout.
 
-    classes : these, in this order, and only their images. None: the folders of train where there are some,
-        else those of the subset itself, sorted; of flat images the kit's 1000, sorted by synset.
-    kit : the development kit's folder, for flat images; None: looked for in the root and beside it.
-    blacklist : leave out the validation images that the 2014 kit lists as doubtful (1,762 of 50,000).
+    Each folder is listed once; no image is opened.
 
-    Each folder is listed once and no file is opened. Raises DataError, one line with the remedy, for what is
-    missing or in another layout, and for a class that train or `classes` lack; UsageError for another subset.
+    Parameters
+    ----------
+    root : str or path, optional
+        Folder of the data set. Default: $VGGFEAT_DATA/ilsvrc2012.
+    subset : {"train", "val", "test"}
+    classes : sequence of str, optional
+        Read only images of these classes, numbered in this order. Default: the folders of train, or if there are none,
+        those of the subset, sorted; for flat images the kit's 1000 synsets, sorted.
+    kit : str or path, optional
+        Folder of the development kit, for flat images. Default: looked for in the root and beside it.
+    blacklist : bool
+        Leave out the validation images that the 2014 kit lists as doubtful (1,762 of 50,000).
+
+    Returns
+    -------
+    Classified
+
+    Raises
+    ------
+    DataError
+        If something is missing, damaged or in another layout, or if an image's class is not one of train's.
+    UsageError
+        If there is no such subset, a class is named twice, or the blacklist is for another subset than val.
     """
     if subset not in get_args(Subset):
         raise UsageError(f"no subset {subset!r}; take one of {', '.join(get_args(Subset))}")
     if classes is not None and len(set(classes)) < len(classes):
         raise UsageError("a class is named twice")
+    if blacklist and subset != "val":
+        raise UsageError(f"the blacklist is of validation images, not of {subset}; leave it out")
     top = locate(ORIGIN, root, lambda place: _folder(place, subset) is not None, f"/{subset}")
     folder = _folder(top, subset)
-    assert folder is not None  # that is what was looked for
+    assert folder is not None  # `locate` looked for it
     kits = find_kit(top, Path(root).resolve() if root is not None else top, kit)
     if subset == "test":
         return _flat_test(top, folder, tuple(classes) if classes is not None else _classes_beside(top, kits))
@@ -120,7 +151,7 @@ def read(
     else:
         rows, names, notes = _flat_val(top, folder, classes, kits)
     if blacklist:
-        rows, note = _allowed(rows, subset, kits)
+        rows, note = _allowed(rows, kits)
         notes.append(note)
     rows.sort()
     paths = tuple(path for path, _ in rows)
@@ -130,7 +161,7 @@ def read(
 
 @cache
 def synset_names() -> Mapping[str, str]:
-    """Synset -> name of the 1000 classes, sorted by synset: the order of fc8's outputs in all published nets.
+    """Return synset -> name of the 1000 classes, sorted by synset, as the outputs of fc8 in all published nets.
 
     >>> list(synset_names().items())[217]
     ('n02102040', 'English springer')
@@ -144,16 +175,16 @@ def _folder(top: Path, subset: str) -> Path | None:
 
 
 def _classes_beside(top: Path, kits: Sequence[Path]) -> tuple[str, ...]:
-    """Train's folders, else the kit's synsets, else the 1000, for images that don't tell."""
+    """The classes of a test set: the folders of train, else the kit's synsets, else the 1000 synsets."""
     train = _folder(top, "train")
     found = tuple(folder.name for folder in subfolders(train)) if train else ()
-    return found or tuple(synset_names())
+    return found or kit_classes(kits) or tuple(synset_names())
 
 
 def _in_folders(
     top: Path, subset: str, below: Sequence[Path], classes: Sequence[str] | None
 ) -> tuple[list[tuple[str, int]], tuple[str, ...], list[str]]:
-    """(path, label) of each image in class folders, the classes, and notes."""
+    """(path, label) of each image in class folders; the classes; notes."""
     train = _folder(top, "train")
     beside = [folder.name for folder in subfolders(train)] if train is not None and subset != "train" else []
     names = tuple(classes if classes is not None else beside or [folder.name for folder in below])
@@ -169,29 +200,23 @@ def _in_folders(
         files, skipped = image_files(folder, top)
         links += skipped
         if not files:
-            raise DataError(f"{folder}: no image in this class folder{_archive_hint(folder)}; fill it or remove it")
+            hint = " but an archive; unpack it" if any(folder.glob("*.tar")) else ""
+            raise DataError(f"{folder}: no image in this class folder{hint}; fill it or remove it")
         inside = posix(folder, top)
-        rows += [(f"{inside}/{_utf8(file)}", place[folder.name]) for file in files]
+        names_inside = (file.name if file.name.isascii() else posix(file, folder) for file in files)  # posix is slow
+        rows += [(f"{inside}/{name}", place[folder.name]) for name in names_inside]
     empty = len(names) - (len(below) - len(left_out))
     notes = [f"classes left out, as they were not asked for: {len(left_out):,}"] if left_out else []
     notes += [f"classes without a folder in {subset}: {empty:,}"] if empty else []
     if not rows:
-        raise DataError(f"{top / subset}: none of its {len(below)} folders is a class that is asked for")
+        raise DataError(f"{below[0].parent}: none of its {len(below)} folders is one of the given classes; name others")
     return rows, names, notes + unfollowed(links)
-
-
-def _archive_hint(folder: Path) -> str:
-    return " but an archive; unpack it" if any(folder.glob("*.tar")) else ""
-
-
-def _utf8(file: Path) -> str:
-    return file.name if file.name.isascii() else posix(file, file.parent)
 
 
 def _flat_val(
     top: Path, folder: Path, classes: Sequence[str] | None, kits: Sequence[Path]
 ) -> tuple[list[tuple[str, int]], tuple[str, ...], list[str]]:
-    """The same for flat images, whose classes a table tells."""
+    """(path, label) of each flat image, with the classes of a table; the classes; notes."""
     files, links = _flat_images(folder, top)
     synsets, known = _ground_truth(top, folder, [file.name for file in files], kits)
     names = tuple(classes) if classes is not None else known
@@ -199,7 +224,7 @@ def _flat_val(
     inside = posix(folder, top)
     rows = [(f"{inside}/{name}", place[synset]) for name, synset in synsets.items() if synset in place]
     if not rows:
-        raise DataError(f"{folder}: none of its images is of a class that is asked for")
+        raise DataError(f"{folder}: none of its images has one of the given classes; name others")
     others = len(synsets) - len(rows)
     notes = [f"images left out, as their classes were not asked for: {others:,}"] if others else []
     return rows, names, notes + shortfall("validation images", len(files), COUNTS["val"]) + unfollowed(links)
@@ -223,7 +248,7 @@ def _ground_truth(
         return _kaggle(table, folder, names), tuple(synset_names())
     else:
         raise DataError(
-            f"{folder}: its images lie in no class folders, so the development kit is needed: unpack "
+            f"{folder}: its images are not in class folders, so the development kit is needed: unpack "
             f"ILSVRC2012_devkit_t12.tar.gz (with {GROUND_TRUTHS[0]} and meta.mat) into {top}, or name it as --kit"
         )
     found = {}
@@ -232,7 +257,7 @@ def _ground_truth(
         number = int(match[1]) if match else 0
         if not 1 <= number <= len(of_image):
             raise DataError(
-                f"{folder / name}: its name has no number in 1..{len(of_image)}, the lines of the ground truth in "
+                f"{folder / name}: its name has no number in 1..{len(of_image)}, a line of the ground truth in "
                 f"{kits[0]}; keep the archive's names (ILSVRC2012_val_00000001.JPEG)"
             )
         found[name] = of_image[number - 1]
@@ -242,7 +267,7 @@ def _ground_truth(
 def _kaggle(table: Path, folder: Path, names: Iterable[str]) -> dict[str, str]:
     rows = list(csv.reader(read_text(table, table.parent.resolve(), MAX_TABLE).splitlines()))
     if rows[:1] != [["ImageId", "PredictionString"]]:
-        raise DataError(f"{table}: its first line isn't ImageId,PredictionString; get it again")
+        raise DataError(f"{table}: its first line is not ImageId,PredictionString; get it again")
     known = {row[0]: row[1].split()[0] for row in rows[1:] if len(row) == 2 and row[1].strip()}
     found = {name: known.get(name.rpartition(".")[0], "") for name in names}
     lacking = next((name for name, synset in found.items() if not synset), None)
@@ -258,14 +283,9 @@ def _flat_test(top: Path, folder: Path, classes: tuple[str, ...]) -> Classified:
     return Classified(f"{top.name} test", classes, paths, Files(top, paths), None, tuple(notes))
 
 
-def _allowed(rows: Sequence[tuple[str, int]], subset: str, kits: Sequence[Path]) -> tuple[list[tuple[str, int]], str]:
-    """The images that no blacklist names, and a note."""
-    if subset != "val":
-        raise UsageError(f"the blacklist is of validation images, not of {subset}")
+def _allowed(rows: Sequence[tuple[str, int]], kits: Sequence[Path]) -> tuple[list[tuple[str, int]], str]:
+    """The images that are not on the kit's blacklist, and a note."""
     listed = kit_numbers(kits, BLACKLISTS)
-    allowed = []
-    for path, label in rows:
-        match = NUMBERED.search(path)
-        if match is None or int(match[1]) not in listed:
-            allowed.append((path, label))
+    numbers = [NUMBERED.search(path) for path, _ in rows]
+    allowed = [row for row, match in zip(rows, numbers, strict=True) if match is None or int(match[1]) not in listed]
     return allowed, f"images left out, as the kit's blacklist names them: {len(rows) - len(allowed):,}"

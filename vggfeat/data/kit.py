@@ -1,8 +1,8 @@
-"""The development kit of ILSVRC: which class each validation image has, in the kit's own numbers.
+"""The development kit of ILSVRC: the class of each validation image, in the kit's own numbers.
 
-`meta.mat` (or `map_clsloc.txt` of the later kits) says which synset is number 1..1000. It isn't the order of the
-synsets: number 1 is n02119789, kit fox, which is 279th when sorted. Read as places, the ground truth is wrong almost
-everywhere, and no error shows it.
+`meta.mat` (`map_clsloc.txt` in later kits) has the synset of each number 1..1000. The numbers are not in the order of
+the synsets: number 1 is n02119789, kit fox, the 279th synset. Read as positions of the sorted synsets, they give wrong
+labels almost everywhere, without any error.
 """
 
 import os
@@ -18,7 +18,7 @@ import numpy as np
 from vggfeat.data.base import read_text
 from vggfeat.errors import DataError
 
-FOLDERS = ("ILSVRC2012_devkit_t12", "ILSVRC2014_devkit", "ILSVRC2015_devkit", "devkit")
+KIT_FOLDERS = ("ILSVRC2012_devkit_t12", "ILSVRC2014_devkit", "ILSVRC2015_devkit", "devkit")
 GROUND_TRUTHS = (
     "ILSVRC2012_validation_ground_truth.txt",
     "ILSVRC2014_clsloc_validation_ground_truth.txt",
@@ -29,32 +29,31 @@ METAS = ("meta.mat", "meta_clsloc.mat")
 BLACKLISTS = ("ILSVRC2014_clsloc_validation_blacklist.txt", "ILSVRC2015_clsloc_validation_blacklist.txt")
 MAX_TEXT = 4 << 20  # bytes
 MAX_META = 16 << 20
-MATLAB_HEADER, MATLAB_PACKED = 128, 15  # bytes before the first element; the kind of one packed by zlib
+MATLAB_HEADER, MATLAB_PACKED = 128, 15  # bytes before the first element; the type of a zlib-packed element
 
 
 def find_kit(top: Path, root: Path, given: str | os.PathLike[str] | None = None) -> list[Path]:
-    """The kits' folders that hold a ground truth or a blacklist: `given`, or those in `top` and `root` and beside.
+    """The folders of kits with a ground truth or a blacklist: of `given`, or in and beside `top` and `root`.
 
-    Raises DataError where `given` is no kit.
+    Raises DataError if `given` is no kit.
     """
     if given is not None:
         places = [Path(given).resolve()]
     else:
-        places = [place / name for place in dict.fromkeys((top, root, top.parent)) for name in FOLDERS]
+        places = [place / name for place in dict.fromkeys((top, root, top.parent)) for name in KIT_FOLDERS]
         places += [top, root]
     inner = [folder for place in places for folder in (place / "data", place)]
-    found = [folder for folder in inner if any((folder / name).is_file() for name in (*GROUND_TRUTHS, *BLACKLISTS))]
+    found = [folder for folder in inner if _first(folder, (*GROUND_TRUTHS, *BLACKLISTS)) is not None]
     if given is not None and not found:
-        raise DataError(f"{given}: is no development kit: neither it nor its folder data has {GROUND_TRUTHS[0]}")
-    # A kit that tells the classes first: that of 2014 may lie there for its blacklist alone.
-    tells = [any((folder / name).is_file() for name in GROUND_TRUTHS) for folder in found]
-    return [folder for folder, first in sorted(zip(found, tells, strict=True), key=lambda pair: not pair[1])]
+        raise DataError(f"{given}: is no development kit, as it has no (data/){GROUND_TRUTHS[0]}; name another folder")
+    # kits with a ground truth first: that of 2014 may be there only for its blacklist
+    return sorted(found, key=lambda folder: _first(folder, GROUND_TRUTHS) is None)
 
 
 def numbers_of(kit: Path) -> tuple[list[str], tuple[str, ...]]:
-    """The synset of each validation image, the first image's first, and all synsets of the kit, sorted.
+    """The synset of each validation image, in the order of the images, and all synsets of the kit, sorted.
 
-    Raises DataError, naming the file, for one that is missing, damaged or not what it should be.
+    Raises DataError, with the file, if a file is missing or damaged.
     """
     synsets = synset_ids(kit)
     by_number = {number: synset for synset, number in synsets.items()}
@@ -62,38 +61,50 @@ def numbers_of(kit: Path) -> tuple[list[str], tuple[str, ...]]:
     if file is None:
         raise DataError(f"{kit}: has no {GROUND_TRUTHS[0]}; unpack the development kit there")
     numbers = _integers(file, read_text(file, kit.resolve(), MAX_TEXT))
-    unknown = next((number for number in numbers if number not in by_number), None)
-    if unknown is not None or not numbers:
-        raise DataError(f"{file}: {'is empty' if not numbers else f'names a class {unknown} that its kit lacks'}")
+    if not numbers:
+        raise DataError(f"{file}: is empty; unpack the development kit again")
+    if unknown := set(numbers) - set(by_number):
+        raise DataError(f"{file}: names a class {min(unknown)} that its kit lacks; unpack the development kit again")
     return [by_number[number] for number in numbers], tuple(sorted(synsets))
 
 
+def kit_classes(kits: Sequence[Path]) -> tuple[str, ...]:
+    """All synsets of the first kit that has them, sorted; () if none has. Raises DataError for a damaged file."""
+    kit = next((kit for kit in kits if _first(kit, (*MAPS, *METAS)) is not None), None)
+    return tuple(sorted(synset_ids(kit))) if kit is not None else ()
+
+
 def synset_ids(kit: Path) -> dict[str, int]:
-    """Synset -> ILSVRC2012_ID, 1..K, of the classes that images have (not of those above them in the tree)."""
+    """Synset -> ILSVRC2012_ID, 1..K, of the classes of images (without the classes above them in the tree).
+
+    Raises DataError, with the file, if it is missing or damaged.
+    """
     if (file := _first(kit, MAPS)) is not None:
         lines = [line.split() for line in read_text(file, kit.resolve(), MAX_TEXT).splitlines() if line.strip()]
         if any(len(line) < 2 or not line[1].isdecimal() for line in lines):
-            raise DataError(f"{file}: its lines aren't `synset number name`; unpack the development kit again")
+            raise DataError(f"{file}: its lines are not `synset number name`; unpack the development kit again")
         pairs = [(line[0], int(line[1])) for line in lines]
     elif (file := _first(kit, METAS)) is not None:
         pairs = _of_meta(file)
     else:
         raise DataError(
-            f"{kit}: has neither {METAS[0]} nor {MAPS[0]}, which say what the ground truth's numbers mean; they are "
-            "not in the order of the synsets, so unpack the whole kit"
+            f"{kit}: has neither {METAS[0]} nor {MAPS[0]}, and the ground truth's numbers are not in the order of the "
+            "synsets; unpack the whole kit"
         )
     synsets = dict(pairs)
     if not pairs or sorted(synsets.values()) != list(range(1, len(pairs) + 1)):
-        raise DataError(f"{file}: its classes aren't numbered 1, 2, 3, ... once each; unpack the kit again")
+        raise DataError(f"{file}: its classes are not numbered 1, 2, 3, ... once each; unpack the kit again")
     return synsets
 
 
 def kit_numbers(kits: Sequence[Path], names: Sequence[str]) -> set[int]:
-    """The numbers that the first file of such a name lists; raises DataError where no kit has one."""
+    """The numbers in the first file with one of the names. Raises DataError if no kit has such a file."""
     for kit in kits:
         if (file := _first(kit, names)) is not None:
             return set(_integers(file, read_text(file, kit.resolve(), MAX_TEXT)))
-    raise DataError(f"{names[0]}: is in no development kit here; unpack that of 2014 beside the images, or use --kit")
+    raise DataError(
+        f"{names[0]}: is in no development kit here; unpack the kit of 2014 beside the images, or name it as --kit"
+    )
 
 
 def _first(kit: Path, names: Sequence[str]) -> Path | None:
@@ -103,26 +114,26 @@ def _first(kit: Path, names: Sequence[str]) -> Path | None:
 def _integers(file: Path, text: str) -> list[int]:
     words = text.split()
     if not all(word.isdecimal() and word.isascii() and len(word) < 10 for word in words):
-        raise DataError(f"{file}: holds other things than whole numbers; unpack the development kit again")
+        raise DataError(f"{file}: has words that are not whole numbers; unpack the development kit again")
     return [int(word) for word in words]
 
 
 def _of_meta(file: Path) -> list[tuple[str, int]]:
-    """(WNID, ILSVRC2012_ID) of the leaves in a kit's meta.mat: an array of structs, `num_children` 0 for a leaf."""
+    """(WNID, ILSVRC2012_ID) of the leaves in meta.mat: an array of structs, `num_children` is 0 for a leaf."""
     if _unpacked(file) > MAX_META:
-        raise DataError(f"{file}: larger than {MAX_META:,} bytes; it can't be the kit's")
+        raise DataError(f"{file}: larger than {MAX_META:,} bytes, so it is not the kit's; unpack the kit again")
     try:
         import scipy.io
 
         synsets = scipy.io.loadmat(file, squeeze_me=True, variable_names=["synsets"])["synsets"]
         return [(str(one["WNID"]), int(one["ILSVRC2012_ID"])) for one in _leaves(synsets)]
-    except Exception as error:  # given hostile bytes, scipy raises anything
+    except Exception as error:  # for a damaged file scipy raises many kinds
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{file}: isn't the kit's table of synsets ({reason}); unpack the kit again") from error
+        raise DataError(f"{file}: is not the kit's table of synsets ({reason}); unpack the kit again") from error
 
 
 def _unpacked(file: Path) -> int:
-    """Bytes of a MATLAB file with its packed elements unpacked, counted to MAX_META + 1 at most."""
+    """The size in bytes of a MATLAB file after unpacking; more than MAX_META is not counted."""
     if file.stat().st_size > MAX_META:
         return MAX_META + 1
     data, total, at = file.read_bytes(), 0, MATLAB_HEADER
@@ -131,7 +142,7 @@ def _unpacked(file: Path) -> int:
         element = data[at + 8 : at + 8 + size]
         at += 8 + len(element)
         if kind == MATLAB_PACKED:
-            with suppress(zlib.error):  # scipy will say so
+            with suppress(zlib.error):  # scipy reports it
                 element = zlib.decompressobj().decompress(element, MAX_META + 1)
         total += len(element)
     return total

@@ -23,8 +23,18 @@ from vggfeat.spec import NetSpec, Precision
 class Engine:
     """Nets on one device, which images go through together.
 
-    nets : of one device, layer and mirror setting. machine : the device's Cpu or Gpu; None makes it.
-    batch_pixels : pixels of one pass at most, without mirror images; halved when the device's memory proves too small.
+    Parameters
+    ----------
+    nets : sequence of DenseNet
+        Of one device, layer and mirror setting.
+    precision : {"float32", "tf32", "bfloat16", "float16"}
+    machine : Cpu or Gpu, optional
+        How the device is used. Default: the one of the nets' device, with its usual tuning.
+
+    Attributes
+    ----------
+    batch_pixels : int
+        Pixels of one pass at most, without mirror images; halved if the device's memory proves too small.
     """
 
     def __init__(
@@ -59,11 +69,29 @@ class Engine:
     def stream(
         self, prepared: Iterable[tuple[K, Tensor]], scales: Sequence[int], view: View
     ) -> Iterator[tuple[K, list[np.ndarray]]]:
-        """(key, uint8 (3, H, W)) pairs in, (key, [float32 (S, C) for each net]) out, not in the same order.
+        """Send images through the nets.
 
-        Rescaled images of the same size go through the nets together, never padded. A bounded number of them
-        waits for company; then those that have waited longest go. What a net gives for the pieces of one scale is
-        averaged. Raises VggfeatError if the device's memory is too small for an image by itself.
+        Rescaled images of the same size go through the nets together, never padded. A bounded number of them waits
+        for others of its size; then those that have waited longest go.
+
+        Parameters
+        ----------
+        prepared : iterable of (key, Tensor)
+            Images, uint8 (3, H, W) RGB, under keys of any kind.
+        scales : sequence of int
+            Smallest sides Q, in pixels.
+        view : View
+            How each rescaled image is cut; the values of its pieces are averaged.
+
+        Yields
+        ------
+        (key, list of ndarray, float32, shape (S, C))
+            The values at each of the S scales, one array for each net; not in the order of the input.
+
+        Raises
+        ------
+        VggfeatError
+            If the device's memory is too small for an image by itself.
         """
         with torch_settings(tf32=self.precision == "tf32"):
             for bucket, values in self._passes(self._buckets(prepared, scales, view)):

@@ -30,12 +30,15 @@ class Whole:
     """The whole uncropped image: dense evaluation (Sect. 3.2)."""
 
     def read(self, image: Source, max_pixels: int) -> np.ndarray:
+        """The pixels, uint8 (H, W, 3) RGB."""
         return images.read(image, max_pixels)
 
     def pieces(self, rescaled: Tensor) -> list[Tensor]:
+        """The image as its only piece."""
         return [rescaled]
 
     def facts(self) -> dict[str, Any]:
+        """What the view adds to a fingerprint."""
         return {}
 
 
@@ -43,29 +46,47 @@ class Whole:
 class Grid:
     """A regular grid of 224x224 crops (Sect. 3.2, multi-crop).
 
-    side : crops a side. The outer ones touch the borders of the rescaled image, the others lie at equal distances, so
+    Parameters
+    ----------
+    side : int
+        Crops per side. The outer ones touch the borders of the rescaled image, the others are at equal distances, so
         that for an odd number the middle one is the centre crop.
+
+    Raises
+    ------
+    UsageError
+        If `side` is below 1.
     """
 
     side: int = 5
 
     def __post_init__(self) -> None:
         if self.side < 1:
-            raise UsageError(f"a grid has 1 crop a side or more, not {self.side}")
+            raise UsageError(f"a grid has at least 1 crop per side, not {self.side}")
 
     def read(self, image: Source, max_pixels: int) -> np.ndarray:
+        """The pixels, uint8 (H, W, 3) RGB."""
         return images.read(image, max_pixels)
 
     def pieces(self, rescaled: Tensor) -> list[Tensor]:
+        """The crops, row by row."""
         corners = grid_corners(rescaled.shape[1], rescaled.shape[2], self.side)
         return [rescaled[:, y : y + CROP, x : x + CROP] for y, x in corners]
 
     def facts(self) -> dict[str, Any]:
+        """What the view adds to a fingerprint."""
         return {"grid": self.side, "crop": CROP}
 
 
 class Region(NamedTuple):
-    """A part of an image: x0, y0, x1, y1 in pixels from 0, the part being image[y0:y1, x0:x1]."""
+    """A part of an image.
+
+    Attributes
+    ----------
+    image : path, bytes, file object, PIL image, array or tensor
+    box : (int, int, int, int)
+        x0, y0, x1, y1 in pixels from 0; the part is image[y0:y1, x0:x1].
+    """
 
     image: Source
     box: tuple[int, int, int, int]
@@ -79,7 +100,7 @@ class Box:
     """A box in the image, clipped to it, as an image of its own; the images are Regions (Appendix B, actions)."""
 
     def read(self, image: Region, max_pixels: int) -> np.ndarray:
-        """Raises ImageError also if the box lies outside the image."""
+        """The pixels in the box, uint8 (h, w, 3) RGB. Raises ImageError also if it lies outside the image."""
         pixels = images.read(image.image, max_pixels)
         x0, y0, x1, y1 = image.box
         part = pixels[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)]
@@ -89,9 +110,11 @@ class Box:
         return np.ascontiguousarray(part)
 
     def pieces(self, rescaled: Tensor) -> list[Tensor]:
+        """The image as its only piece."""
         return [rescaled]
 
     def facts(self) -> dict[str, Any]:
+        """What the view adds to a fingerprint."""
         return {"part": "box, clipped to the image"}
 
 

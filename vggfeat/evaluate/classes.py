@@ -1,4 +1,4 @@
-"""Which output of a net each class of a data set is, and which output of another net: by name, never by place."""
+"""Which output of a net each class of a data set is, and which output of another net: by name, never by position."""
 
 import csv
 from collections import Counter
@@ -15,7 +15,7 @@ MAX_FILE = 4 << 20  # bytes
 
 @dataclass(frozen=True)
 class Outputs:
-    """fc8's outputs, in their order. of : what a message calls the net. places : class of the data set -> its place."""
+    """The outputs of fc8, in their order. of : the net's name in messages. places : class of the data set -> output."""
 
     of: str
     names: Sequence[str]
@@ -23,35 +23,34 @@ class Outputs:
 
 
 def output_names(weights: Weights) -> tuple[str, ...]:
-    """The names of fc8's outputs: those of the weights, or "class 17" where nobody tells."""
+    """The names of fc8's outputs: those of the weights, or "class 17" if the weights have no names."""
     return class_names(weights) or tuple(f"class {i}" for i in range(weights.outputs))
 
 
-def match(
+def match_classes(
     outputs: Sequence[str],
     classes: Sequence[str],
     named: Mapping[str, str] | None = None,
     partial: bool = False,
 ) -> dict[str, int]:
-    """The place among a net's `outputs` of each of a data set's `classes`.
+    """For each of a data set's `classes` the number of its output.
 
-    Equal names match, and ILSVRC's synsets match the names of their classes ("n01440764", "tench"), in either
-    direction. named : class of the data set -> output, where they are called otherwise. partial : the net may have
-    outputs that the data set has no class for; images are then judged among all outputs all the same.
+    Equal names match, and ILSVRC's synsets match the names of their classes ("n01440764", "tench"), both ways.
+    named : class of the data set -> output, if their names differ. partial : the net may have more outputs than the
+    data set has classes; images are still judged among all outputs.
 
-    Raises DataError, naming the first class, where one has no output, or where outputs are left over; UsageError
-    for names that the two don't have, and for two classes of one output.
+    Raises DataError if a class has no output, or if outputs are left over; UsageError if `named` has a name that is
+    not found, or if two classes are the same output.
     """
     named = named or {}
-    _check(named, outputs, classes)
+    _check_named(named, outputs, classes)
     place = _places(outputs)
     found = {name: place.get(named.get(name, name), -1) for name in classes}
     lacking = [name for name, output in found.items() if output < 0]
     if lacking:
         raise DataError(
             f"{len(lacking)} of the data set's {len(classes)} classes, first {lacking[0]!r}, are none of the weights' "
-            f"{len(outputs)} ({outputs[0]!r}, ...); say which is which in a file with lines `class,output`, passed as "
-            "--classes"
+            f"{len(outputs)} ({outputs[0]!r}, ...); give a file with lines `class,output` as --classes"
         )
     twice = [output for output, count in Counter(found.values()).items() if count > 1]
     if twice:
@@ -59,19 +58,18 @@ def match(
         raise UsageError(f"the classes {both[0]!r} and {both[1]!r} are the same output, {outputs[twice[0]]!r}")
     if len(classes) < len(outputs) and not partial and not named:
         raise DataError(
-            f"the weights have {len(outputs)} classes, the data set {len(classes)} of them; pass --partial if images "
-            f"are to be judged among all {len(outputs)}"
+            f"the weights have {len(outputs)} classes, the data set {len(classes)} of them; pass --partial to judge "
+            f"images among all {len(outputs)}"
         )
     return found
 
 
-def columns(first: Outputs, other: Outputs) -> list[int]:
-    """For each output of one net the place of the same class among the outputs of another, of the same data set.
+def match_outputs(first: Outputs, other: Outputs) -> list[int]:
+    """For each output of one net the number of the same output of another net, for the same data set.
 
-    Outputs that are the same class of the data set are the same, whatever they are called. Those that it has no class
-    for are matched by name, as `match` does.
-
-    Raises UsageError, naming the class, where one net has a class that the other has not.
+    Outputs that are the same class of the data set are the same, also if their names differ. Outputs that are no class
+    of the data set are matched by name, as in `match_classes`. Raises UsageError if one net has a class that the other
+    lacks.
     """
     if (list(first.names), first.places) == (list(other.names), other.places):
         return list(range(len(first.names)))
@@ -85,25 +83,24 @@ def columns(first: Outputs, other: Outputs) -> list[int]:
         if names:
             raise UsageError(
                 f"{names[0]!r} is one of the {len(has.names)} classes of {has.of}, and none of the {len(lacks.names)} "
-                f"of {lacks.of}: only posteriors over the same classes can be averaged, so take such nets one by one"
+                f"of {lacks.of}: only posteriors over the same classes can be averaged; evaluate these nets separately"
             )
     return found
 
 
-def _check(named: Mapping[str, str], outputs: Sequence[str], classes: Sequence[str]) -> None:
+def _check_named(named: Mapping[str, str], outputs: Sequence[str], classes: Sequence[str]) -> None:
+    known = _places(outputs)
     for name, output in named.items():
         if name not in classes:
+            raise UsageError(f"the data set has no class {name!r} (named for {output!r}); it has {classes[0]!r}, ...")
+        if output not in known:
             raise UsageError(
-                f"the data set has no class {name!r}, which is to be {output!r}; it has {classes[0]!r}, ..."
-            )
-        if output not in _places(outputs):
-            raise UsageError(
-                f"the weights have no class {output!r}, which {name!r} is to be; they have {outputs[0]!r}, ..."
+                f"the weights have no class {output!r} (named for {name!r}); they have {outputs[0]!r}, ..."
             )
 
 
 def _places(outputs: Sequence[str]) -> dict[str, int]:
-    """Place of each output by its name, and by its synset or its synset's name; names of several outputs left out."""
+    """The number of each output by its name, and by its synset or its synset's name; without repeated names."""
     repeated = {name for name, count in Counter(outputs).items() if count > 1}
     place = {name: i for i, name in enumerate(outputs) if name not in repeated}
     other = synset_names()
@@ -115,16 +112,18 @@ def _places(outputs: Sequence[str]) -> dict[str, int]:
 
 
 def read_classes(file: Path) -> dict[str, str]:
-    """A file with lines `class,output` (CSV, no heading). Raises DataError where it is missing or something else."""
+    """A CSV file with lines `class,output` and without a header. Raises DataError."""
     try:
         if file.stat().st_size > MAX_FILE:
-            raise DataError(f"{file}: larger than {MAX_FILE:,} bytes; it can't be a list of classes")
+            raise DataError(
+                f"{file}: is larger than {MAX_FILE:,} bytes, so it is no list of classes; name another file"
+            )
         rows = [row for row in csv.reader(file.read_text(encoding="utf-8").splitlines()) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{file}: can't be read ({reason}); it is to have lines `class,output`") from error
+        raise DataError(f"{file}: cannot be read ({reason}); it must have lines `class,output`") from error
     if not rows or any(len(row) != 2 for row in rows):
-        raise DataError(f"{file}: it is to have lines `class,output`, such as `n01440764,tench`")
+        raise DataError(f"{file}: must have lines `class,output`, such as `n01440764,tench`")
     if len({row[0] for row in rows}) < len(rows):
-        raise DataError(f"{file}: names a class twice")
+        raise DataError(f"{file}: names a class twice; remove one of the lines")
     return {row[0]: row[1] for row in rows}

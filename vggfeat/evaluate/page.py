@@ -1,4 +1,4 @@
-"""The page of an evaluation: errors, class by class, calibration, confusions, and the surest mistakes."""
+"""The page of an evaluation: errors, also by class, calibration, confusions, and the surest mistakes."""
 
 import os
 import platform
@@ -11,7 +11,7 @@ import numpy as np
 
 from vggfeat.data.imagenet import Classified, synset_names
 from vggfeat.errors import ImageError
-from vggfeat.evaluate.result import Evaluation, Evidence, commas
+from vggfeat.evaluate.result import EvaluationResult, JudgedPosteriors, commas
 from vggfeat.evaluate.scores import TOP
 from vggfeat.images import read
 from vggfeat.report import (
@@ -31,39 +31,59 @@ from vggfeat.report import (
 )
 from vggfeat.report.text import Cell, number
 
-DRAWN = 100  # classes at most in a confusion matrix
-BARS = 100  # classes at most that get a bar each; of more, the worst
-MOST = 12  # photos
+DRAWN = 100  # classes in a drawn confusion matrix, at most
+BARS = 100  # classes with a bar each, at most: the worst
+MOST = 12  # photos, at most
 
 
 def write_report(
-    result: Evaluation, file: str | Path, *, images: Classified | None = None, command: Sequence[str] | None = None
+    result: EvaluationResult,
+    file: str | Path,
+    *,
+    images: Classified | None = None,
+    command: Sequence[str] | None = None,
 ) -> Path:
-    """Write the page of an evaluation to `file`, whole or not at all; returns `file`.
+    """Write the result of an evaluation as one HTML page; that of a test set, which has no labels, has no errors.
 
-    images : what was evaluated, for thumbnails; they are read again. command : the words of the command line.
-    Raises UsageError where the file can't be written there, OSError where the disk fails.
+    Parameters
+    ----------
+    result : EvaluationResult
+        From `evaluate` or `summarise`.
+    file : str or path
+        The file to write, whole or not at all.
+    images : Classified, optional
+        The images that were evaluated, to show the surest mistakes. They are read again.
+    command : sequence of str, optional
+        The words of the command line, to show them.
+
+    Returns
+    -------
+    Path
+        `file`.
+
+    Raises
+    ------
+    UsageError
+        If `file` is a folder, or its folder is missing or not writable.
+    OSError
+        If the disk fails.
     """
-    return page(result, images=images, command=command).write(file)
-
-
-def page(result: Evaluation, *, images: Classified | None = None, command: Sequence[str] | None = None) -> Page:
-    """The page; of a test set, which has no labels, the notes alone."""
     last = result.rows[-1] if result.rows else None
     remark = f"{last.net}, {' & '.join(last.methods)}, Q={commas(last.scales)}" if last else ""
-    return Page(
+    page = Page(
         title=result.data,
         kicker="vggfeat evaluation",
         headline=Headline(last.top1, "top-1 error, per cent", None, remark) if last else None,
         sections=[
             Section("What was measured", _measured(result)),
-            *(_looked_into(result, result.evidence, images) if result.evidence else []),
+            *(_details(result, result.evidence, images) if result.evidence else []),
         ],
         foot=_provenance(result, command),
     )
+    return page.write(file)
 
 
-def _errors(result: Evaluation) -> Table:
+def _errors(result: EvaluationResult) -> Table:
     rows = [
         (row.net, " & ".join(row.methods), commas(row.scales), row.top1, row.top5, row.images) for row in result.rows
     ]
@@ -71,7 +91,7 @@ def _errors(result: Evaluation) -> Table:
     return Table("Errors, per cent", header, rows, strong=len(rows) - 1)
 
 
-def _measured(result: Evaluation) -> list[Block]:
+def _measured(result: EvaluationResult) -> list[Block]:
     blocks: list[Block] = [
         Text(
             "Posteriors are averaged over the places of the score map (dense) or over crops, with those of the mirror "
@@ -87,16 +107,16 @@ def _measured(result: Evaluation) -> list[Block]:
     return blocks
 
 
-def _looked_into(result: Evaluation, evidence: Evidence, images: Classified | None) -> list[Section]:
+def _details(result: EvaluationResult, evidence: JudgedPosteriors, images: Classified | None) -> list[Section]:
     sections = [
         Section("Per class", _per_class(result)),
         Section("Calibration", _calibration(result)),
         Section("Confusions", _confusions(result, evidence)),
     ]
-    return sections + (_mistakes(result, evidence, images) if images is not None else [])
+    return sections + (_mistakes(evidence, images) if images is not None else [])
 
 
-def _per_class(result: Evaluation) -> list[Block]:
+def _per_class(result: EvaluationResult) -> list[Block]:
     worst = sorted(result.per_class.items(), key=lambda item: (-item[1]["top1"], item[0]))
     shown = worst[:BARS]
     what = f"the {BARS} worst of {len(worst)} classes" if len(worst) > BARS else "worst first"
@@ -105,7 +125,7 @@ def _per_class(result: Evaluation) -> list[Block]:
     return [Text(text), Bars([(synset_names().get(name, name), values["top1"]) for name, values in shown], mean)]
 
 
-def _calibration(result: Evaluation) -> list[Block]:
+def _calibration(result: EvaluationResult) -> list[Block]:
     bins = result.calibration
     curve = plots.Line([one.confidence for one in bins], [one.accuracy for one in bins])
     alt = (
@@ -126,7 +146,7 @@ def _calibration(result: Evaluation) -> list[Block]:
     return [Text(text), Figure(figure), Table("By confidence", header, rows, decimals=1)]
 
 
-def _confusions(result: Evaluation, evidence: Evidence) -> list[Block]:
+def _confusions(result: EvaluationResult, evidence: JudgedPosteriors) -> list[Block]:
     scores = evidence.scores
     blocks: list[Block] = []
     if len(evidence.classes) <= DRAWN:
@@ -144,7 +164,7 @@ def _confusions(result: Evaluation, evidence: Evidence) -> list[Block]:
     return blocks or [Text("None: all images are right.")]
 
 
-def _mistakes(result: Evaluation, evidence: Evidence, images: Classified) -> list[Section]:
+def _mistakes(evidence: JudgedPosteriors, images: Classified) -> list[Section]:
     scores = evidence.scores
     wrong = np.flatnonzero(scores.predicted != scores.truth)
     surest = wrong[np.argsort(-scores.confidence[wrong], kind="stable")][:MOST].tolist()
@@ -162,7 +182,7 @@ def _mistakes(result: Evaluation, evidence: Evidence, images: Classified) -> lis
     return [Section("Surest mistakes", [Gallery(pictures, "wrong")])] if pictures else []
 
 
-def _provenance(result: Evaluation, command: Sequence[str] | None) -> list[tuple[str, str]]:
+def _provenance(result: EvaluationResult, command: Sequence[str] | None) -> list[tuple[str, str]]:
     weights = [(f"Weights of net {one['net']}", f"{one['name']}, sha256 {one['sha256']}") for one in result.weights]
     return [
         ("vggfeat", result.version),

@@ -1,7 +1,7 @@
 """The classification results of the paper, Tables 3 to 7: errors in per cent on ILSVRC-2012's validation set.
 
-S is (S,) or, drawn for each image from [Smin, Smax], (Smin, Smax). Errors are top-1, top-5 and, in Tables 6 and 7,
-top-5 on the test set; None where the paper has none.
+The training scale is (S,), or (Smin, Smax) if S was drawn from this range for each image. Errors are top-1, top-5 and,
+in Tables 6 and 7, top-5 on the test set; None if the paper has no number.
 """
 
 from typing import NamedTuple
@@ -17,7 +17,7 @@ TITLES = {
 }
 
 
-class Measured(NamedTuple):
+class PaperRow(NamedTuple):
     """A row of Tables 3 to 5."""
 
     net: str
@@ -26,8 +26,8 @@ class Measured(NamedTuple):
     errors: tuple[float, float]
 
 
-class Fused(NamedTuple):
-    """A row of Table 6; nets as (name, S), each at its own multiple scales."""
+class PaperFusion(NamedTuple):
+    """A row of Table 6. nets : (name, S), each at its own test scales."""
 
     title: str
     nets: frozenset[tuple[str, tuple[int, ...]]]
@@ -38,48 +38,48 @@ class Fused(NamedTuple):
 DENSE, CROPS, BOTH = ("dense",), ("multi-crop",), ("dense", "multi-crop")
 
 TABLE_3 = [
-    Measured("A", S256, DENSE, (29.6, 10.4)),
-    Measured("A-LRN", S256, DENSE, (29.7, 10.5)),
-    Measured("B", S256, DENSE, (28.7, 9.9)),
-    Measured("C", S256, DENSE, (28.1, 9.4)),
-    Measured("C", S384, DENSE, (28.1, 9.3)),
-    Measured("C", JITTERED, DENSE, (27.3, 8.8)),
-    Measured("D", S256, DENSE, (27.0, 8.8)),
-    Measured("D", S384, DENSE, (26.8, 8.7)),
-    Measured("D", JITTERED, DENSE, (25.6, 8.1)),
-    Measured("E", S256, DENSE, (27.3, 9.0)),
-    Measured("E", S384, DENSE, (26.9, 8.7)),
-    Measured("E", JITTERED, DENSE, (25.5, 8.0)),
+    PaperRow("A", S256, DENSE, (29.6, 10.4)),
+    PaperRow("A-LRN", S256, DENSE, (29.7, 10.5)),
+    PaperRow("B", S256, DENSE, (28.7, 9.9)),
+    PaperRow("C", S256, DENSE, (28.1, 9.4)),
+    PaperRow("C", S384, DENSE, (28.1, 9.3)),
+    PaperRow("C", JITTERED, DENSE, (27.3, 8.8)),
+    PaperRow("D", S256, DENSE, (27.0, 8.8)),
+    PaperRow("D", S384, DENSE, (26.8, 8.7)),
+    PaperRow("D", JITTERED, DENSE, (25.6, 8.1)),
+    PaperRow("E", S256, DENSE, (27.3, 9.0)),
+    PaperRow("E", S384, DENSE, (26.9, 8.7)),
+    PaperRow("E", JITTERED, DENSE, (25.5, 8.0)),
 ]
 TABLE_4 = [
-    Measured("B", S256, DENSE, (28.2, 9.6)),
-    Measured("C", S256, DENSE, (27.7, 9.2)),
-    Measured("C", S384, DENSE, (27.8, 9.2)),
-    Measured("C", JITTERED, DENSE, (26.3, 8.2)),
-    Measured("D", S256, DENSE, (26.6, 8.6)),
-    Measured("D", S384, DENSE, (26.5, 8.6)),
-    Measured("D", JITTERED, DENSE, (24.8, 7.5)),
-    Measured("E", S256, DENSE, (26.9, 8.7)),
-    Measured("E", S384, DENSE, (26.7, 8.6)),
-    Measured("E", JITTERED, DENSE, (24.8, 7.5)),
+    PaperRow("B", S256, DENSE, (28.2, 9.6)),
+    PaperRow("C", S256, DENSE, (27.7, 9.2)),
+    PaperRow("C", S384, DENSE, (27.8, 9.2)),
+    PaperRow("C", JITTERED, DENSE, (26.3, 8.2)),
+    PaperRow("D", S256, DENSE, (26.6, 8.6)),
+    PaperRow("D", S384, DENSE, (26.5, 8.6)),
+    PaperRow("D", JITTERED, DENSE, (24.8, 7.5)),
+    PaperRow("E", S256, DENSE, (26.9, 8.7)),
+    PaperRow("E", S384, DENSE, (26.7, 8.6)),
+    PaperRow("E", JITTERED, DENSE, (24.8, 7.5)),
 ]
 TABLE_5 = [
-    Measured("D", JITTERED, DENSE, (24.8, 7.5)),
-    Measured("D", JITTERED, CROPS, (24.6, 7.5)),
-    Measured("D", JITTERED, BOTH, (24.4, 7.2)),
-    Measured("E", JITTERED, DENSE, (24.8, 7.5)),
-    Measured("E", JITTERED, CROPS, (24.6, 7.4)),
-    Measured("E", JITTERED, BOTH, (24.4, 7.1)),
+    PaperRow("D", JITTERED, DENSE, (24.8, 7.5)),
+    PaperRow("D", JITTERED, CROPS, (24.6, 7.5)),
+    PaperRow("D", JITTERED, BOTH, (24.4, 7.2)),
+    PaperRow("E", JITTERED, DENSE, (24.8, 7.5)),
+    PaperRow("E", JITTERED, CROPS, (24.6, 7.4)),
+    PaperRow("E", JITTERED, BOTH, (24.4, 7.1)),
 ]
 _SUBMITTED = frozenset([("D", S256), ("D", S384), ("D", JITTERED), ("C", S256), ("C", S384), ("E", S256), ("E", S384)])
 _BEST = frozenset([("D", JITTERED), ("E", JITTERED)])
 TABLE_6 = [
-    Fused("ILSVRC submission: 7 nets", _SUBMITTED, DENSE, (24.7, 7.5, 7.3)),
-    Fused("D & E", _BEST, DENSE, (24.0, 7.1, 7.0)),
-    Fused("D & E", _BEST, CROPS, (23.9, 7.2, None)),
-    Fused("D & E", _BEST, BOTH, (23.7, 6.8, 6.8)),
+    PaperFusion("ILSVRC submission: 7 nets", _SUBMITTED, DENSE, (24.7, 7.5, 7.3)),
+    PaperFusion("D & E", _BEST, DENSE, (24.0, 7.1, 7.0)),
+    PaperFusion("D & E", _BEST, CROPS, (23.9, 7.2, None)),
+    PaperFusion("D & E", _BEST, BOTH, (23.7, 6.8, 6.8)),
 ]
-# GoogLeNet's figures stand across both columns of top-5 errors.
+# The paper gives one number for both columns of GoogLeNet's top-5 errors.
 TABLE_7: dict[str, tuple[float | None, float | None, float | None]] = {
     "VGG (2 nets, multi-crop & dense)": (23.7, 6.8, 6.8),
     "VGG (1 net, multi-crop & dense)": (24.4, 7.1, 7.0),

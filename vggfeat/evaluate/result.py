@@ -1,4 +1,4 @@
-"""What an evaluation gives: a row for each net, method and choice of scales, and the last row looked into."""
+"""The result of an evaluation: one row for each net, method and choice of scales, and the last row in detail."""
 
 import json
 from collections.abc import Sequence
@@ -10,13 +10,14 @@ import numpy as np
 
 from vggfeat import __version__
 from vggfeat.data.imagenet import synset_names
-from vggfeat.evaluate.runs import Choice, Net, Posteriors, average
+from vggfeat.evaluate.averages import Choice, Posteriors, average
+from vggfeat.evaluate.runs import StoredNet
 from vggfeat.evaluate.scores import TOP, Bin, Scores, calibration_error, confusions, judge, reliability
 
 
 @dataclass(frozen=True)
-class Row:
-    """The errors, in per cent, of some nets by some methods at some scales. `images`: the denominator."""
+class ErrorRow:
+    """Top-1 and top-5 error, in per cent of `images`, of some nets by some methods at some scales."""
 
     net: str
     methods: tuple[str, ...]
@@ -27,29 +28,54 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """What the last row was computed from."""
+class JudgedPosteriors:
+    """Averaged posteriors and their scores."""
 
     posteriors: Posteriors
     scores: Scores
 
     @property
     def classes(self) -> list[str]:
-        """The names of the K classes as people read them: the data set's, else the outputs'."""
+        """The names of the K classes for people: those of the data set, else of the outputs."""
         facts, known = self.posteriors.facts, synset_names()
         own = {place: name for name, place in facts.places.items()}
         return [known.get(name, name) for name in (own.get(i, output) for i, output in enumerate(facts.outputs))]
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """The outcome of an evaluation. Errors in per cent; per_class, calibration (`ece` 0..1) and confusions are of the
-    last row, which averages most. failures : image -> why it counts nowhere. stores : of the posteriors. `evidence` is
-    not in the JSON; None for a test set, which has no errors either.
+class EvaluationResult:
+    """Result of an evaluation. Errors are in per cent; a test set has no errors.
+
+    Attributes
+    ----------
+    data : str
+        Name of the data set and its subset.
+    rows : list of ErrorRow
+        Errors by net, method and scales. The last row averages most.
+    per_class : dict
+        Class -> its number of images, top-1 and top-5 error, of the last row.
+    calibration : list of Bin
+        Confidence and accuracy by confidence, of the last row.
+    ece : float or None
+        Expected calibration error of the last row, 0..1.
+    confusions : list of dict
+        The pairs of classes that are confused most often, of the last row.
+    failures : dict
+        Image -> why it could not be read. These images do not count.
+    notes : list of str
+        Remarks for people.
+    weights : list of dict
+        Net, name and SHA-256 of the weights of each net.
+    stores : list of str
+        The stores of the posteriors.
+    version : str
+        The version of vggfeat.
+    evidence : JudgedPosteriors or None
+        The posteriors of the last row; not in the JSON.
     """
 
     data: str
-    rows: list[Row]
+    rows: list[ErrorRow]
     per_class: dict[str, dict[str, float]]
     calibration: list[Bin]
     ece: float | None
@@ -59,21 +85,19 @@ class Evaluation:
     weights: list[dict[str, str]]
     stores: list[str]
     version: str = __version__
-    evidence: Evidence | None = field(default=None, repr=False, compare=False)
+    evidence: JudgedPosteriors | None = field(default=None, repr=False, compare=False)
 
     def json(self) -> str:
-        """The result for machines."""
+        """Return the result for machines, as JSON text."""
         values = asdict(replace(self, evidence=None))
         del values["evidence"]
         return json.dumps(values, indent=1, ensure_ascii=False) + "\n"
 
     def table(self) -> str:
-        """The result for people."""
+        """Return the result for people, as text."""
         lines = [f"{self.data}: top-1 / top-5 error, per cent" if self.rows else self.data]
         words = [(row.net, " & ".join(row.methods), commas(row.scales)) for row in self.rows]
-        widths = [max(map(len, column), default=0) for column in zip(*words, strict=True)]
-        for row, parts in zip(self.rows, words, strict=True):
-            left = "  ".join(part.ljust(width) for part, width in zip(parts, widths, strict=True))
+        for row, left in zip(self.rows, aligned(words), strict=True):
             lines.append(f"  {left}  {row.top1:5.2f} / {row.top5:5.2f}  of {row.images:,} images")
         if self.ece is not None:
             lines.append(f"  expected calibration error of the last row: {100 * self.ece:.1f} points")
@@ -82,42 +106,54 @@ class Evaluation:
         return "\n".join(lines)
 
 
-def summarise(nets: Sequence[Net]) -> Evaluation:
-    """The errors of stored posteriors: net by net at each scale and averaged over all, by each method and by both, and
-    of all nets together.
+def summarise(nets: Sequence[StoredNet]) -> EvaluationResult:
+    """Compute the errors of stored posteriors.
 
-    Raises UsageError for nets of different data or classes, StoreError for damaged runs.
+    Parameters
+    ----------
+    nets : sequence of StoredNet
+        Stored posteriors, from `open_runs`.
+
+    Returns
+    -------
+    EvaluationResult
+        Each net by each method at each scale, at all scales, and by dense and multi-crop together; then all nets
+        together.
+
+    Raises
+    ------
+    UsageError
+        If the nets have different data or classes.
+    StoreError
+        If a run is damaged.
     """
     facts = nets[0].facts
-    rows: list[Row] = []
-    last: Evidence | None = None
+    rows: list[ErrorRow] = []
+    last: JudgedPosteriors | None = None
     for choices in combinations(nets) if facts.labelled else ():
-        posteriors = average(choices)
-        assert posteriors.truth is not None
-        last = Evidence(posteriors, judge(posteriors.matrix, posteriors.truth))
+        last = judged(choices)
         rows.append(_row(choices, last.scores))
-    failures = {
-        path: reason for net in nets for run in net.runs.values() for path, reason in run.store.failures.items()
-    }
-    return Evaluation(
+    runs = [run for net in nets for run in net.runs.values()]
+    failures = {path: reason for run in runs for path, reason in run.store.failures.items()}
+    return EvaluationResult(
         data=facts.data,
         rows=rows,
         failures=failures,
         notes=[*facts.notes, *_notes(nets, failures)],
         weights=[{"net": net.name, "name": net.weights, "sha256": net.sha256} for net in nets],
-        stores=sorted({str(run.store.path) for net in nets for run in net.runs.values()}),
+        stores=sorted({str(run.store.path) for run in runs}),
         evidence=last,
-        **_looked_into(last),
+        **_details(last),
     )
 
 
-def combinations(nets: Sequence[Net]) -> list[list[Choice]]:
-    """What is averaged, row by row; the last row averages most."""
+def combinations(nets: Sequence[StoredNet]) -> list[list[Choice]]:
+    """What is averaged for each row; the last row averages most."""
     return [[choice] for net in nets for choice in choices_of(net)] + (fusions(nets) if len(nets) > 1 else [])
 
 
-def choices_of(net: Net) -> list[Choice]:
-    """Each method at each scale and at all of them; then dense and multi-crop together."""
+def choices_of(net: StoredNet) -> list[Choice]:
+    """Each method at each scale and at all scales; then dense and multi-crop together."""
     found = []
     for method in net.methods:
         scales = net.scales(method)
@@ -127,7 +163,7 @@ def choices_of(net: Net) -> list[Choice]:
     return found + ([Choice(net, ("dense", "multi-crop"), shared)] if shared else [])
 
 
-def fusions(nets: Sequence[Net]) -> list[list[Choice]]:
+def fusions(nets: Sequence[StoredNet]) -> list[list[Choice]]:
     """All nets together, each at its own scales, by each method that all have; then by dense and multi-crop."""
     found = []
     for methods in (("dense",), ("multi-crop",), ("centre",), ("dense", "multi-crop")):
@@ -136,21 +172,31 @@ def fusions(nets: Sequence[Net]) -> list[list[Choice]]:
     return found
 
 
-def title(choices: Sequence[Choice]) -> str:
-    """D, or D & E."""
-    return " & ".join(choice.net.title for choice in choices)
+def judged(choices: Sequence[Choice]) -> JudgedPosteriors:
+    """The average of labelled posteriors, and its scores."""
+    posteriors = average(choices)
+    assert posteriors.truth is not None
+    return JudgedPosteriors(posteriors, judge(posteriors.matrix, posteriors.truth))
 
 
 def commas(scales: Sequence[int]) -> str:
+    """The scales with commas between them."""
     return ",".join(map(str, scales))
 
 
-def _row(choices: Sequence[Choice], scores: Scores) -> Row:
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of cells as lines with columns of equal width."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+
+
+def _row(choices: Sequence[Choice], scores: Scores) -> ErrorRow:
+    title = " & ".join(choice.net.title for choice in choices)
     scales = tuple(sorted({q for choice in choices for q in choice.scales}))
-    return Row(title(choices), choices[0].methods, scales, scores.error(1), scores.error(TOP), len(scores))
+    return ErrorRow(title, choices[0].methods, scales, scores.error(1), scores.error(TOP), len(scores))
 
 
-def _looked_into(last: Evidence | None) -> dict[str, Any]:
+def _details(last: JudgedPosteriors | None) -> dict[str, Any]:
     if last is None:
         return {"per_class": {}, "calibration": [], "ece": None, "confusions": []}
     scores = last.scores
@@ -169,7 +215,7 @@ def _looked_into(last: Evidence | None) -> dict[str, Any]:
     }
 
 
-def _notes(nets: Sequence[Net], failures: dict[str, str]) -> list[str]:
+def _notes(nets: Sequence[StoredNet], failures: dict[str, str]) -> list[str]:
     facts, notes = nets[0].facts, []
     if failures:
         notes.append(

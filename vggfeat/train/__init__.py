@@ -1,18 +1,40 @@
-"""Training as Sect. 3.1 has it.
+"""Training of the nets (Sect. 3.1).
 
-recipe.py      the settings, the paper's values as defaults
-draws.py       everything random, as functions of (seed, epoch, image)
-sets.py        the images, shards.py those in tar files, cache.py decoded ones; colour.py their statistics
-crops.py       image to input
-loading.py     which images make a step, and their way to the net
-start.py       random weights, or those of a trained net; schedule.py the learning rate
-learner.py     one step; ranks.py several processes; validation.py errors
-run.py         the run: setup.py, its beginning; checkpoint.py, folder.py, reports.py, what it writes
-plan.py        the paper's chain of runs, A to jittered scales
+recipe             Recipe: the settings of a run, with the paper's values as defaults
+run                train: one step, one epoch, one run
+chain              train_paper: the paper's chain of runs, from net A to a net for all scales
+start              the net and the optimiser before the first step, or at the last checkpoint
+state              TrainState: how far a run has come
+plateau            the learning rate, divided when the validation error stops improving
+learner            the net and its optimiser: one step of gradient descent
+validation         errors of centre crops, and of the dense application
+draws              all random numbers, as functions of (seed, epoch, image)
+sets               the images of a run; shards: images in tar files; cache: decoded images on disk
+pixel_statistics   mean and principal components of a training set's pixels
+crops              from an image to the net's input
+loading            which images make a step, and the processes that decode them
+ranks              several processes that train one net
+records            what a run writes while it trains
+folder             the files of a run; checkpoint: its checkpoint; reports: curves and TensorBoard
+stopping           Ctrl-C and SIGTERM
 """
 
-from vggfeat.train.plan import train_paper
-from vggfeat.train.recipe import Recipe
-from vggfeat.train.run import Result, train
+from typing import TYPE_CHECKING
 
-__all__ = ["Recipe", "Result", "train", "train_paper"]
+from vggfeat._util.lazy import attach
+from vggfeat.train.recipe import Recipe
+
+if TYPE_CHECKING:
+    from vggfeat.train.chain import train_paper
+    from vggfeat.train.run import TrainingResult, train
+
+__getattr__ = attach(
+    __name__,
+    {
+        "TrainingResult": "vggfeat.train.run",
+        "train": "vggfeat.train.run",
+        "train_paper": "vggfeat.train.chain",
+    },
+)[0]
+
+__all__ = ["Recipe", "TrainingResult", "train", "train_paper"]

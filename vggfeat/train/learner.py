@@ -11,17 +11,17 @@ from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
 from vggfeat.errors import WeightsError
-from vggfeat.nets import VGG
-from vggfeat.train.loading import Batch
+from vggfeat.nets.vgg import VGG
+from vggfeat.train.loading import Failure, MicroBatch
 from vggfeat.train.ranks import Ranks
-from vggfeat.train.recipe import Recipe
-from vggfeat.weights import Preprocessing
+from vggfeat.train.recipe import Recipe, TrainingPrecision
+from vggfeat.weights.header import Preprocessing
 
 TOP = (1, 5)  # the errors that are reported (Sect. 4)
 
 
 class Input:
-    """A Batch as the net sees it: float32 (N, 3, 224, 224), shifted in colour, brought to what the weights want."""
+    """A micro-batch as the net sees it: float32 (N, 3, 224, 224), shifted in colour and preprocessed."""
 
     def __init__(self, preprocessing: Preprocessing, device: torch.device) -> None:
         self.device = device
@@ -30,7 +30,7 @@ class Input:
             torch.tensor(triple, device=device).view(3, 1, 1) for triple in (preprocessing.mean, preprocessing.std)
         )
 
-    def __call__(self, batch: Batch) -> Tensor:
+    def __call__(self, batch: MicroBatch) -> Tensor:
         crops = batch.crops.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
         shifts = batch.shifts.to(self.device, non_blocking=True)[:, :, None, None]
         x = (crops / 255 + shifts) * self._range
@@ -40,23 +40,23 @@ class Input:
 
 
 def tally(scores: Tensor, labels: Tensor) -> Tensor:
-    """float64 (4,): the sum of the losses, how many are wrong among the best 1 and the best 5, and how many there are.
+    """float64 (4,): the sum of the losses, the images wrong among the best 1 and the best 5, and all images.
 
     scores (N, K), labels (N,). An image is right among the best k if fewer than k other classes score at least as
-    high as its own: a net that answers the same for all classes is wrong (as metrics.top_k_error judges).
+    high as its own: a net that gives all classes the same score is wrong (as in `metrics.top_k_error`).
     """
     scores = scores.detach().float()
     as_good = (scores >= scores.gather(1, labels[:, None])).sum(1)
-    wrong = [((as_good < 1) | (as_good > k)).sum() for k in TOP]  # of NaN scores none is as good
+    wrong = [((as_good < 1) | (as_good > k)).sum() for k in TOP]  # as_good is 0 for NaN scores
     loss = functional.cross_entropy(scores, labels, reduction="sum")
     return torch.stack([value.double() for value in (loss, *wrong, (labels >= 0).sum())])
 
 
 class Learner:
-    """A net in training on one of several processes.
+    """A net in training, in one of several processes.
 
-    Master weights and momentum are float32 in any precision. `vgg` is the net itself; the processes' gradients
-    are averaged by DistributedDataParallel.
+    Weights and momentum are float32 in any precision. `vgg` is the net itself; DistributedDataParallel averages the
+    gradients of the processes.
     """
 
     def __init__(self, vgg: VGG, recipe: Recipe, preprocessing: Preprocessing, ranks: Ranks) -> None:
@@ -66,7 +66,7 @@ class Learner:
             parameter.requires_grad_(recipe.finetune == "all" or name.startswith("fc"))
         self.trained = {name: p for name, p in vgg.named_parameters() if p.requires_grad}
         self.input = Input(preprocessing, ranks.device)
-        self.bfloat16 = precision(recipe, ranks.device) == "bfloat16"
+        self.bfloat16 = find_precision(recipe.precision, ranks.device) == "bfloat16"
         self.sgd = torch.optim.SGD(
             self.trained.values(),
             lr=recipe.lr or 0.0,
@@ -74,58 +74,61 @@ class Learner:
             weight_decay=recipe.weight_decay,
             fused=True,
         )
-        self._ddp = DistributedDataParallel(vgg, **_placed(ranks)) if ranks.world > 1 else None
+        self._ddp = DistributedDataParallel(vgg, **_ddp_options(ranks)) if ranks.world > 1 else None
         model: nn.Module = self._ddp or self.vgg
         self._model: Any = torch.compile(model) if recipe.compile else model
 
-    def step(self, batches: Iterable[Batch], groups: int, seed: int) -> tuple[Tensor, list[tuple[str, str]]]:
-        """One step over `groups` Batches; the sum of all processes' tallies, and the images that couldn't be read.
+    def step(self, batches: Iterable[MicroBatch], count: int, seed: int) -> tuple[Tensor, list[Failure]]:
+        """One step over `count` micro-batches: the sum of all processes' tallies, and this one's unreadable images.
 
-        The gradient is the mean over the images of all processes and groups, however they are divided.
+        The gradient is the mean over the images of all processes and micro-batches, however they are divided.
         """
         torch.manual_seed(seed)  # dropout
         self.vgg.train()
         self.sgd.zero_grad()
-        counts, failures = torch.zeros(2 + len(TOP), dtype=torch.float64, device=self.ranks.device), []
-        for number, batch in enumerate(islice(batches, groups), start=1):
-            with self._apart(number < groups):
-                counts += self._add_gradients(batch)
+        total, failures = torch.zeros(2 + len(TOP), dtype=torch.float64, device=self.ranks.device), []
+        for number, batch in enumerate(islice(batches, count), start=1):
+            with self._no_exchange(number < count):
+                total += self._add_gradients(batch)
             failures += batch.failures
-        counts = self.ranks.sum(counts)
-        if failures or self.ranks.world > 1:  # the mean is over those that could be read
-            factor = (self.recipe.batch / counts[-1]).float()
+        total = self.ranks.sum(total)
+        if failures or self.ranks.world > 1:  # the mean is over the readable images
+            factor = (self.recipe.batch / total[-1]).float()
             for parameter in self.trained.values():
                 if parameter.grad is not None:
                     parameter.grad.mul_(factor)
         self.sgd.step()
-        return counts, failures
+        return total, failures
 
-    def _apart(self, more: bool) -> AbstractContextManager[Any]:
-        """Gradients travel between the processes once a step, after the last group."""
+    def _no_exchange(self, more: bool) -> AbstractContextManager[Any]:
+        """The processes exchange gradients once per step, after the last micro-batch."""
         return self._ddp.no_sync() if self._ddp and more else nullcontext()
 
-    def _add_gradients(self, batch: Batch) -> Tensor:
+    def _add_gradients(self, batch: MicroBatch) -> Tensor:
         labels = batch.labels.to(self.ranks.device, non_blocking=True)
-        with self._precision():
+        with self._autocast():
             scores = self._model(self.input(batch))
         loss = functional.cross_entropy(scores.float(), labels, reduction="sum")
         (loss * (self.ranks.world / self.recipe.batch)).backward()  # the processes' gradients are averaged, not summed
         return tally(scores, labels)
 
-    def _precision(self) -> AbstractContextManager[Any]:
+    def _autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.ranks.device.type, torch.bfloat16, enabled=self.bfloat16)
 
     @torch.inference_mode()
-    def judge(self, batch: Batch) -> Tensor:
-        """The tally of a Batch without dropout; the scores are float32 in any precision, so that few are equal."""
+    def judge(self, batch: MicroBatch) -> Tensor:
+        """The tally of a micro-batch without dropout; fc8 is computed in float32, so that few scores are equal."""
         self.vgg.eval()
-        with self._precision():
+        with self._autocast():
             features = self.vgg[:-1](self.input(batch))
         return tally(self.vgg[-1](features.float()), batch.labels.to(self.ranks.device))
 
     def set_rate(self, rate: float) -> None:
-        """Divide the learning rate. Krizhevsky's velocity, v <- 0.9 v - rate * gradient, has the rate in it, and so
-        keeps its speed for a while; torch's momentum hasn't, and is scaled to do the same."""
+        """Change the learning rate.
+
+        Krizhevsky's velocity, v <- 0.9 v - rate * gradient, contains the rate, and so keeps its speed for a while.
+        torch's momentum does not contain it, and is scaled to have the same effect.
+        """
         group = self.sgd.param_groups[0]
         for buffer in self._momentum().values():
             buffer.mul_(group["lr"] / rate)
@@ -138,8 +141,8 @@ class Learner:
         return {name: value.detach().cpu().contiguous() for name, value in state.items()}
 
     @torch.no_grad()
-    def take(self, tensors: Mapping[str, Tensor], rate: float) -> None:
-        """Go on from the state that `tensors` gave. Raises WeightsError where it is another net's."""
+    def restore(self, tensors: Mapping[str, Tensor], rate: float) -> None:
+        """Restore the state that `tensors` returned. Raises WeightsError if it belongs to another net."""
         for name, parameter in self.vgg.named_parameters():
             kept = tensors.get(f"net/{name}")
             if kept is None or kept.shape != parameter.shape:
@@ -157,15 +160,15 @@ class Learner:
         return {name: buffer for name, buffer in found.items() if buffer is not None}
 
 
-def precision(recipe: Recipe, device: torch.device) -> str:
-    """What "auto" means on a device."""
-    if recipe.precision != "auto":
-        return recipe.precision
+def find_precision(precision: TrainingPrecision, device: torch.device) -> TrainingPrecision:
+    """The precision of the layers by name; "auto" is bfloat16 on a GPU that supports it, else float32."""
+    if precision != "auto":
+        return precision
     return "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
 
 
-def _placed(ranks: Ranks) -> dict[str, Any]:
-    """Options of DistributedDataParallel; its gradients' buckets share their memory."""
+def _ddp_options(ranks: Ranks) -> dict[str, Any]:
+    """Options of DistributedDataParallel; the buckets of gradients share the gradients' memory."""
     return {
         "device_ids": [ranks.device.index] if ranks.device.type == "cuda" else None,
         "gradient_as_bucket_view": True,

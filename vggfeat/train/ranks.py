@@ -1,4 +1,4 @@
-"""Several training processes as one: what torchrun starts, or a single process."""
+"""Several training processes as one: those that torchrun starts, or a single process."""
 
 import os
 from collections.abc import Iterator
@@ -13,22 +13,22 @@ from torch import Tensor, distributed
 from vggfeat._util.torch_settings import find_device
 from vggfeat.errors import UsageError, VggfeatError
 
-PATIENCE = timedelta(hours=4)  # in which process 0 may decode, or evaluate densely, while the others wait
+PATIENCE = timedelta(hours=4)  # for which process 0 may decode, or evaluate densely, while the others wait
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among `world` of them, and its device. Number 0 writes the run's files. `local` is its number among
-    the `on_machine` ones of its machine."""
+    """This process among the `world` processes that train one net; process 0 writes the files of the run."""
 
     device: torch.device
     rank: int = 0
     world: int = 1
-    on_machine: int = 1
-    local: int = 0
+    on_machine: int = 1  # processes on this machine
+    local: int = 0  # this process's number there
 
     @property
     def main(self) -> bool:
+        """Whether this is process 0."""
         return self.rank == 0
 
     def sum(self, values: Tensor) -> Tensor:
@@ -37,22 +37,22 @@ class Ranks:
             distributed.all_reduce(values)
         return values
 
-    def any(self, *asked: bool) -> tuple[bool, ...]:
-        """For each question whether the answer is yes in one of the processes, in each of them."""
+    def any(self, *flags: bool) -> tuple[bool, ...]:
+        """Whether each flag is set in at least one process, in each of them."""
         if self.world == 1:
-            return asked
-        answers = self.sum(torch.tensor(asked, dtype=torch.float32, device=self.device))
-        return tuple(bool(answer) for answer in answers.tolist())
+            return flags
+        found = self.sum(torch.tensor(flags, dtype=torch.float32, device=self.device))
+        return tuple(bool(flag) for flag in found.tolist())
 
-    def told(self, values: Any) -> Any:
-        """What process 0 has, in each of them."""
+    def broadcast(self, value: Any) -> Any:
+        """The value of process 0, in each of them."""
         if self.world == 1:
-            return values
-        box = [values]
+            return value
+        box = [value]
         distributed.broadcast_object_list(box)
         return box[0]
 
-    def all(self, values: list[Any]) -> list[Any]:
+    def gather(self, values: list[Any]) -> list[Any]:
         """The lists of all processes, one after the other, in each of them."""
         if self.world == 1:
             return values
@@ -61,52 +61,55 @@ class Ranks:
         return [value for box in boxes for value in box]
 
 
-@contextmanager
-def joined(device: str) -> Iterator[Ranks]:
-    """This process's place: among torchrun's processes where it was started by that, else on its own.
+def placed(device: str) -> Ranks:
+    """This process's place as torchrun's environment variables give it; without them it is alone.
 
-    With "auto" or "cuda" each process of a machine takes the GPU of its local number. Raises UsageError for more
-    processes than GPUs, and VggfeatError where one of the others is lost.
+    With "auto" or "cuda" each process of a machine takes the GPU of its local number. Raises UsageError if there are
+    fewer GPUs than processes.
     """
     world = _number("WORLD_SIZE", 1) if "WORLD_SIZE" in os.environ else 1
+    found = find_device(device)
     if world == 1:
-        yield Ranks(find_device(device))
-        return
-    ranks = _started_by_torchrun(device, world)
-    if distributed.is_initialized():  # by a chain of runs, once for all
+        return Ranks(found)
+    rank, local, on_machine = _number("RANK", 0), _number("LOCAL_RANK", 0), _number("LOCAL_WORLD_SIZE", 1)
+    if found.type == "cuda":
+        if on_machine > torch.cuda.device_count():
+            count = torch.cuda.device_count()
+            raise UsageError(f"{on_machine} processes on a machine with {count} GPUs: start one process per GPU")
+        found = torch.device("cuda", local)
+        torch.cuda.set_device(found)
+    return Ranks(found, rank, world, on_machine, local)
+
+
+@contextmanager
+def joined(device: str) -> Iterator[Ranks]:
+    """This process's place, connected with the other processes.
+
+    Raises UsageError as `placed` does, and VggfeatError if another process is lost.
+    """
+    ranks = placed(device)
+    if ranks.world == 1 or distributed.is_initialized():  # a chain of runs connects them once
         yield ranks
         return
     distributed.init_process_group("nccl" if ranks.device.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
         yield ranks
     except RuntimeError as error:
-        if not (isinstance(error, distributed.DistError) or "gloo" in str(error)):  # gloo's have no class of their own
+        if not (isinstance(error, distributed.DistError) or "gloo" in str(error)):  # gloo's errors have no own class
             raise
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise VggfeatError(
-            f"process {ranks.rank} of {ranks.world}: another one has ended ({reason}); see what that said"
+            f"process {ranks.rank} of {ranks.world}: another process has ended ({reason}); see its message"
         ) from error
     finally:
         distributed.destroy_process_group()
 
 
 def _number(name: str, least: int) -> int:
-    """A number that torchrun puts into the environment. Raises UsageError where there is none."""
+    """A number that torchrun puts into the environment. Raises UsageError if it is missing or invalid."""
     word = os.environ.get(name, "")
     if not word.isdecimal() or int(word) < least:
         raise UsageError(
-            f"${name} is {word!r} in the environment: start the processes by torchrun, or unset $WORLD_SIZE"
+            f"${name} is {word!r} in the environment: start the processes with torchrun, or unset $WORLD_SIZE"
         )
     return int(word)
-
-
-def _started_by_torchrun(device: str, world: int) -> Ranks:
-    rank, local = _number("RANK", 0), _number("LOCAL_RANK", 0)
-    here = _number("LOCAL_WORLD_SIZE", 1)
-    found = find_device(device)
-    if found.type == "cuda":
-        if here > torch.cuda.device_count():
-            raise UsageError(f"{here} processes on a machine with {torch.cuda.device_count()} GPUs: start one for each")
-        found = torch.device("cuda", local)
-        torch.cuda.set_device(found)
-    return Ranks(found, rank, world, here, local)

@@ -1,15 +1,17 @@
-"""What a training run is made of: the settings of Sect. 3.1, the paper's values as defaults."""
+"""The settings of a training run, with the values of Sect. 3.1 as defaults. Free of torch and numpy."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from vggfeat.errors import UsageError
-from vggfeat.nets import CROP, Init, layers
+from vggfeat.nets.table import CROP, Init, layers
+from vggfeat.spec import check_choice
 
 Finetune = Literal["all", "fc"]
 Statistics = Literal["auto", "own", "ilsvrc"]
-Precision = Literal["auto", "float32", "bfloat16"]
+TrainingPrecision = Literal["auto", "float32", "bfloat16"]
 
 FROM = "from:"
 LR = 1e-2  # Sect. 3.1: "initially set to 10^-2" ...
@@ -19,48 +21,98 @@ MAX_SEED = 2**63 - 1
 
 
 def _free(default: Any) -> Any:
-    """A setting that a continued run may change: it decides how the numbers are had."""
+    """A setting that may change when a run is continued: it does not decide which numbers are computed."""
     return field(default=default, metadata={"free": True})
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """The settings of one run; `vggfeat train` has the same names and the same defaults.
+    """Settings of a training run (Sect. 3.1).
 
-    Of the paper (Sect. 3.1 but where another is named):
-    net, width : a key of nets.CONFIGS (Table 1), and a factor on its channels; 1 is the paper's.
-    scale : the training scale S, "256" or "384"; "256-512": drawn from that range for each image and epoch.
-    init : "random", "random-0.1" or "glorot" (see nets.initialise), or "from:WEIGHTS", a file or a name of the
-        registry. From the same net all layers are copied; from another, the first four convolutional and the three
-        fully connected layers; `fill` is the initialisation of the others.
-    finetune : "all" layers, or the fully connected ones only, "fc" (Appendix A does both).
-    batch, momentum, weight_decay, dropout : 256, 0.9, 5e-4, 0.5. All parameters decay, biases too.
-    lr : the initial learning rate; None: 1e-2, and 1e-3 from the same net.
-    drops : how often lr is divided by 10 when the validation error stops improving; then the run ends.
-    patience, gain : the error has stopped improving when for `patience` epochs it has not been `gain` points
-        (per cent) below that of the last improvement. The paper doesn't say how it judged; these are ours.
-    epochs : at most; 74. An epoch is len(train) // batch steps; its remainder differs from epoch to epoch.
-    colour : standard deviation of the multiples of the pixels' principal components that shift an image's
-        colour (Krizhevsky et al., 2012). flip : mirror every second image.
-    statistics : where the mean and the principal components of the pixels come from: the training set ("own"),
-        ILSVRC's published ones ("ilsvrc"), or "auto", ILSVRC's for its 1000 classes.
-    seed : of everything random.
-    precision : "bfloat16" runs the layers in it over float32 weights; "auto" is that on CUDA, float32 on a CPU.
+    The settings from `device` on, and `epochs`, may change when a run is continued. A different `micro` or `compile`,
+    or a different number of processes, draws different dropout masks from the same distribution; the others change no
+    number.
 
-    Of the machine; these may change when a run is continued. With another `micro` or `compile`, as with another number
-    of processes, dropout draws other masks, of the same distribution; the other ones change nothing:
-    device : "auto", "cpu", "cuda", "cuda:1". micro : images that go through the net at once; gradients are
-    accumulated up to the batch. workers : processes that decode, beside each training process; 0: none, it decodes
-    itself; None: none on a CPU, else a share of the cores. cache : GiB of memory that decoded images may take, train
-    and val each. cache_dir : a folder for sets that don't fit: one file each, decoded once, in the original size, and
-    read by later runs on the same images too, such as those of the paper's chain; None: they are decoded anew each
-    epoch. It should pay where training waits for processors that decode, and the disk is fast or much of the file
-    stays in free memory; a photo of 500x375 takes 562,500 bytes, several times its JPEG's. Without room on the disk
-    training goes on without; nothing removes the files but you. compile : torch.compile. save_minutes : between
-    checkpoints within an epoch. dense : measure the best net densely as well (Sect. 3.2), at the end. tensorboard :
-    write its event files.
+    Parameters
+    ----------
+    net : str
+        Net of Table 1: A, A-LRN, B, C, D or E; or B-5x5, the shallow net of Sect. 4.1.
+    width : float
+        Factor on the number of channels of every layer; 1 is the paper's net.
+    scale : str
+        Training scale S, the smallest side in pixels to which an image is rescaled before it is cropped: 256 or 384,
+        or a range such as 256-512 from which S is drawn for each image (Sect. 3.1).
+    init : str
+        Initial weights: glorot, random (normal, standard deviation 0.01) or random-0.1 (0.1, as printed in Sect. 3.1),
+        or from:WEIGHTS with a file or a name such as oxford. From the same net all layers are copied; from another net
+        the first four convolutional and the three fully connected layers.
+    fill : {"glorot", "random", "random-0.1"}
+        With init from:WEIGHTS, the initialisation of the layers that are not copied.
+    finetune : {"all", "fc"}
+        With init from:WEIGHTS, train all layers, or the fully connected layers only (Appendix A).
+    batch : int
+        Images in one step, over all processes (Sect. 3.1).
+    momentum : float
+        Momentum of the gradient descent (Sect. 3.1).
+    weight_decay : float
+        L2 penalty on all parameters, biases included (Sect. 3.1).
+    dropout : float
+        Dropout ratio after fc6 and fc7 (Sect. 3.1).
+    lr : float or None
+        Initial learning rate. Default: 0.01, or 0.001 with init from weights of the same net (Sect. 3.1).
+    drops : int
+        How often the learning rate is divided by 10 when the validation error stops improving; then the run ends
+        (Sect. 3.1).
+    patience : int
+        Epochs without improvement after which the learning rate is divided. The paper does not state its rule.
+    gain : float
+        Smallest decrease of the top-1 validation error, in percentage points, that counts as an improvement.
+    epochs : int
+        Largest number of epochs (Sect. 3.1). One epoch is a pass over the training images in whole batches.
+    colour : float
+        Strength of the random shift of an image's colour along the principal components of the training pixels
+        (Sect. 3.1; Krizhevsky et al., 2012); 0 for none.
+    flip : bool
+        Mirror half of the crops (Sect. 3.1).
+    statistics : {"auto", "own", "ilsvrc"}
+        Mean and principal components of the pixels: of the training images (own), the published ones of ILSVRC, or
+        auto: those of ILSVRC for its 1000 classes, else own.
+    seed : int
+        Seed of all random numbers.
+    precision : {"auto", "float32", "bfloat16"}
+        Precision in which the layers are computed; weights stay float32. auto is bfloat16 on a GPU that supports it,
+        else float32.
+    device : str
+        auto (the first GPU, or the CPU), cpu, cuda, cuda:1, ...
+    micro : int
+        Images that go through the net at once; their gradients are added up to those of the batch.
+    workers : int or None
+        Processes that decode images, beside each training process; 0: the training process decodes. Default: 0 on a
+        CPU, else a share of the processors.
+    cache : float
+        Memory in GiB for the decoded images, of the training and of the validation set each. They are kept if all of
+        them fit.
+    cache_dir : str or None
+        Folder for the decoded images of sets that do not fit into memory, for later runs as well. They take several
+        times the space of JPEG files; only you remove them.
+    compile : bool
+        Compile the net with torch.compile.
+    save_minutes : float
+        Minutes between two checkpoints within an epoch.
+    dense : bool
+        At the end, also measure the best net applied densely to whole images (Sect. 3.2).
+    tensorboard : bool
+        Also write event files for TensorBoard.
 
-    Raises UsageError for a value that can't be meant.
+    Raises
+    ------
+    UsageError
+        If a value is invalid.
+
+    Examples
+    --------
+    >>> Recipe(net="A", scale="256-512").scales
+    (256, 512)
     """
 
     net: str = "D"
@@ -79,10 +131,10 @@ class Recipe:
     gain: float = 0.1
     epochs: int = _free(74)
     colour: float = 0.1
-    flip: bool = True
+    flip: bool = field(default=True, metadata={"flags": "--flip/--no-flip"})
     statistics: Statistics = "auto"
     seed: int = 0
-    precision: Precision = "auto"
+    precision: TrainingPrecision = "auto"
     device: str = _free("auto")
     micro: int = _free(64)
     workers: int | None = _free(None)
@@ -94,21 +146,21 @@ class Recipe:
     tensorboard: bool = _free(False)
 
     def __post_init__(self) -> None:
-        layers(self.net, self.width)  # raises for a net or a width that can't be meant
+        layers(self.net, self.width)  # raises UsageError for an invalid net or width
         _ = self.scales
-        if not self.init.startswith(FROM):
-            _one_of("init", self.init, (*get_args(Init), "from:FILE"))
-        _one_of("fill", self.fill, get_args(Init))
-        _one_of("finetune", self.finetune, get_args(Finetune))
-        _one_of("statistics", self.statistics, get_args(Statistics))
-        _one_of("precision", self.precision, get_args(Precision))
+        if not self.init.startswith(FROM) and self.init not in get_args(Init):
+            raise UsageError(f"no init {self.init!r}; take one of {', '.join(get_args(Init))}, from:FILE")
+        check_choice("fill", self.fill, Init)
+        check_choice("finetune", self.finetune, Finetune)
+        check_choice("statistics", self.statistics, Statistics)
+        check_choice("precision", self.precision, TrainingPrecision)
         for name, least in _LEAST.items():
             value = getattr(self, name)
             if value is not None and not least <= value < math.inf:
-                raise UsageError(f"{name} must be {least} or more, not {value}")
+                raise UsageError(f"{name} must be at least {least}, not {value}")
         for name in ("momentum", "dropout"):
             if not 0 <= getattr(self, name) < 1:
-                raise UsageError(f"{name} must be 0 or more and below 1, not {getattr(self, name)}")
+                raise UsageError(f"{name} must be at least 0 and below 1, not {getattr(self, name)}")
         if self.seed > MAX_SEED:
             raise UsageError(f"seed must be at most {MAX_SEED}, not {self.seed}")
         if self.lr is not None and not 0 < self.lr < math.inf:
@@ -118,33 +170,39 @@ class Recipe:
 
     @property
     def scales(self) -> tuple[int, int]:
-        """The least and the largest training scale S; equal for a fixed one."""
+        """The smallest and the largest training scale S; equal if S is fixed."""
         low, _, high = self.scale.partition("-")
         try:
             span = int(low), int(high or low)
         except ValueError:
-            raise UsageError(f"scale {self.scale!r}: give S as 256 or 384, or a range as 256-512") from None
+            raise UsageError(f"scale {self.scale!r} is invalid; give S as 256 or 384, or a range as 256-512") from None
         if not CROP <= span[0] <= span[1] <= MAX_SCALE:
-            raise UsageError(f"scale {self.scale!r}: S lies in {CROP}..{MAX_SCALE}, the smaller first")
+            raise UsageError(f"scale {self.scale!r} is invalid; S is from {CROP} to {MAX_SCALE}, the smaller first")
         return span
 
     @property
     def test_scale(self) -> int:
-        """Q at validation: S, or the middle of its range (Sect. 4.1)."""
+        """The scale Q of the validation images: S, or the middle of its range (Sect. 4.1)."""
         return sum(self.scales) // 2
 
     @property
     def source(self) -> str:
-        """The weights that `init` names; empty where it is random."""
+        """The weights named by `init`; empty if the initial weights are random."""
         return self.init.removeprefix(FROM) if self.init.startswith(FROM) else ""
 
-    def deciding(self) -> dict[str, Any]:
-        """The settings that decide the numbers."""
+    def fixed(self) -> dict[str, Any]:
+        """Return the settings that must stay the same when a run is continued.
+
+        Returns
+        -------
+        dict
+            Name -> value.
+        """
         free = {f.name for f in fields(self) if f.metadata.get("free")}
         return {name: value for name, value in asdict(self).items() if name not in free}
 
 
-# What each number may be at least.
+# The smallest value of each number.
 _LEAST: dict[str, float] = {
     "batch": 1,
     "micro": 1,
@@ -154,6 +212,8 @@ _LEAST: dict[str, float] = {
 }
 
 
-def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise UsageError(f"no {name} {value!r}; take one of {', '.join(known)}")
+def recipe_of(recipe: Recipe | None, settings: Mapping[str, Any]) -> Recipe:
+    """The recipe, or one made of settings. Raises UsageError if both are given."""
+    if recipe and settings:
+        raise UsageError(f"{', '.join(settings)} is given beside a recipe: put it into the recipe")
+    return recipe or Recipe(**settings)

@@ -1,15 +1,19 @@
-"""What a person sees of a run: learning curves and TensorBoard."""
+"""Learning curves, and event files for TensorBoard."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from vggfeat._util.files import replacing
 from vggfeat.errors import UsageError
-from vggfeat.train.checkpoint import write_whole
+from vggfeat.train.folder import writing
 
 
-def curves(rows: Sequence[Mapping[str, str]], file: Path) -> None:
-    """Draw loss and errors over the epochs; the rows are log.csv's. Dotted lines: the learning rate is divided."""
+def draw_curves(rows: Sequence[Mapping[str, str]], file: Path) -> None:
+    """Draw loss and errors over the epochs from the rows of log.csv, as a PNG.
+
+    Dotted lines show where the learning rate was divided.
+    """
     from matplotlib.figure import Figure
 
     epochs = [int(row["epoch"]) for row in rows]
@@ -25,11 +29,12 @@ def curves(rows: Sequence[Mapping[str, str]], file: Path) -> None:
         axes.set(xlabel="epoch", title=title)
         axes.grid(alpha=0.3)
     axes.legend()
-    write_whole(file, lambda part: figure.savefig(part, format="png", dpi=100))
+    with writing(file), replacing(file) as temporary:
+        figure.savefig(temporary, format="png", dpi=100)
 
 
 class Board:
-    """TensorBoard's event files, where they are asked for. Raises UsageError without the package."""
+    """Event files for TensorBoard, if they are wanted. Raises UsageError if the package is missing."""
 
     def __init__(self, folder: Path, wanted: bool, step: int) -> None:
         self._writer: Any = None
@@ -38,14 +43,16 @@ class Board:
                 from torch.utils.tensorboard import SummaryWriter
             except ImportError:
                 raise UsageError("--tensorboard needs the package tensorboard: pip install tensorboard") from None
-            self._writer = SummaryWriter(str(folder), purge_step=step + 1)  # what a killed run wrote beyond is hidden
+            self._writer = SummaryWriter(str(folder), purge_step=step + 1)  # hides later steps of a killed run
 
     def add(self, values: Mapping[str, float], step: int) -> None:
+        """Write values of a step or an epoch."""
         if self._writer is not None:
             for name, value in values.items():
                 self._writer.add_scalar(name, value, step)
             self._writer.flush()
 
     def close(self) -> None:
+        """Close the files."""
         if self._writer is not None:
             self._writer.close()

@@ -1,27 +1,41 @@
-"""What a run starts from: random weights, or those of a trained net (Sect. 3.1)."""
+"""The beginning of a run, new or continued: its net, its optimiser, its pixel statistics, and how far it has come."""
 
-from dataclasses import dataclass
+import sys
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from vggfeat import weights
-from vggfeat.errors import UsageError, WeightsError
-from vggfeat.nets import VGG, initialise, layers, tensor_shapes
-from vggfeat.train.colour import Colour
+from vggfeat import __version__
+from vggfeat.data.imagenet import synset_names
+from vggfeat.errors import UsageError, VggfeatError, WeightsError
+from vggfeat.nets.table import layers, tensor_shapes
+from vggfeat.nets.vgg import VGG, initialise
+from vggfeat.train import checkpoint
 from vggfeat.train.draws import weights_seed
-from vggfeat.train.recipe import LR, LR_TUNING, Recipe
+from vggfeat.train.folder import CONFIG, RunFolder
+from vggfeat.train.learner import Learner, find_precision
+from vggfeat.train.loading import StepPlan, cores
+from vggfeat.train.pixel_statistics import ILSVRC, PixelStatistics, measure, sample
+from vggfeat.train.ranks import Ranks
+from vggfeat.train.recipe import FROM, LR, LR_TUNING, Recipe
 from vggfeat.train.sets import Sets
-from vggfeat.weights import Preprocessing, Weights
+from vggfeat.train.state import TrainState
+from vggfeat.weights.header import Preprocessing, Weights
+from vggfeat.weights.names import class_names
+from vggfeat.weights.native import load
+from vggfeat.weights.resolve import resolve
 
-FIRST = 4  # convolutional layers that a deeper net takes over; they and the fully connected ones
+FIRST = 4  # convolutional layers that another net copies, beside the fully connected ones (Sect. 3.1)
+STATISTICS = "statistics.json"
 
 
 @dataclass(frozen=True)
 class Start:
-    """How a run begins. copied : the layers that were taken from `source`, "" for none; lr : where the recipe says
-    nothing else."""
+    """The initial weights of a run.
+
+    lr : the initial learning rate. copied : the layers that were copied from the file `source`.
+    """
 
     preprocessing: Preprocessing
     lr: float
@@ -30,57 +44,172 @@ class Start:
     sha256: str = ""
 
     @classmethod
-    def of(cls, said: dict[str, Any]) -> "Start":
-        """What `asdict` and JSON made of one."""
-        prep = said["preprocessing"]
+    def from_json(cls, values: dict[str, Any]) -> "Start":
+        """The start from what `asdict` and JSON made of it. Raises KeyError, TypeError or ValueError."""
+        prep = values["preprocessing"]
         triples = {key: (float(prep[key][0]), float(prep[key][1]), float(prep[key][2])) for key in ("mean", "std")}
-        return cls(**{**said, "preprocessing": Preprocessing(**{**prep, **triples}), "copied": tuple(said["copied"])})
+        preprocessing = Preprocessing(**{**prep, **triples})
+        return cls(**{**values, "preprocessing": preprocessing, "copied": tuple(values["copied"])})
 
 
-def begin(recipe: Recipe, sets: Sets, colour: Colour) -> tuple[VGG, Start]:
-    """The net of a recipe before its first step, on the CPU, and how it came about.
+@dataclass(frozen=True)
+class Run:
+    """What stays the same during a run. data : sha256 of all names and labels."""
 
-    Input is RGB in 0..255 minus the training set's mean (Sect. 2.1), or what the weights that it starts from are
-    used to. Raises WeightsError where these don't fit.
+    folder: RunFolder
+    recipe: Recipe
+    sets: Sets
+    ranks: Ranks
+    learner: Learner
+    statistics: PixelStatistics
+    start: Start
+    data: str
+
+    @property
+    def plan(self) -> StepPlan:
+        """This process's share of the steps."""
+        return StepPlan(len(self.sets.train), self.recipe, self.ranks.rank, self.ranks.world)
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What a checkpoint says about its run."""
+        return {
+            "recipe": self.recipe.fixed(),
+            "colour": asdict(self.statistics),
+            "start": asdict(self.start),
+            "data": self.data,
+        }
+
+
+def begin_or_continue(folder: RunFolder, recipe: Recipe, sets: Sets, ranks: Ranks) -> tuple[Run, TrainState]:
+    """Begin a run, or continue it at its last checkpoint.
+
+    Raises UsageError or DataError if it was begun with another recipe or other data, WeightsError for a checkpoint of
+    another run.
     """
-    vgg = VGG(recipe.net, width=recipe.width, classes=len(sets.classes), dropout=recipe.dropout)
+    if recipe.batch < ranks.world:
+        raise UsageError(f"a batch of {recipe.batch} cannot be divided among {ranks.world} processes; take fewer")
+    config: dict[str, Any] = {}
+    data = sets.fingerprint()
+    if ranks.main:
+        recipe = _as_begun(folder, recipe)
+        config = _config(recipe, sets, data)
+        folder.check_or_begin(config)
+    recipe = ranks.broadcast(recipe)
+    seen = ranks.gather([folder.checkpoint.exists()])
+    if not all(seen) and any(seen):
+        raise UsageError(
+            f"{folder.path}: {seen.count(False)} of {len(seen)} processes do not see the checkpoint there; "
+            "take a folder on storage that all of them share"
+        )
+    if all(seen):
+        return _continue(folder, recipe, sets, ranks, data)
+    statistics = ranks.broadcast(pixel_statistics(folder, recipe, sets) if ranks.main else None)
+    vgg, start = initial_net(recipe, sets.classes, statistics)
+    learner = Learner(vgg, replace(recipe, lr=start.lr), start.preprocessing, ranks)
+    if ranks.main:
+        for note in sets.notes:
+            print(note, file=sys.stderr)
+        precision = find_precision(recipe.precision, ranks.device)
+        machine = {"device": str(ranks.device), "processes": ranks.world, "precision": precision}
+        folder.write_json(CONFIG, {**config, "start": asdict(start), "settings": asdict(recipe), "began_on": machine})
+    return Run(folder, recipe, sets, ranks, learner, statistics, start, data), TrainState()
+
+
+def _config(recipe: Recipe, sets: Sets, data: str) -> dict[str, Any]:
+    counts = {"sha256": data, "train": len(sets.train), "val": len(sets.val), "folders": list(sets.folders)}
+    return {"vggfeat": __version__, "recipe": recipe.fixed(), "data": counts, "notes": list(sets.notes)}
+
+
+def _as_begun(folder: RunFolder, recipe: Recipe) -> Recipe:
+    """The recipe with the name that the initial weights had when the run was begun, if their sha256 is the same.
+
+    A folder may have moved, or be named relative to another place.
+    """
+    begun = folder.begun()
+    named = begun.get("recipe", {}).get("init", "")
+    if not recipe.source or named == recipe.init or not str(named).startswith(FROM):
+        return recipe
+    found = resolve(recipe.source, None, "pool5")
+    return replace(recipe, init=named) if found.sha256 == begun.get("start", {}).get("sha256") else recipe
+
+
+def _continue(folder: RunFolder, recipe: Recipe, sets: Sets, ranks: Ranks, data: str) -> tuple[Run, TrainState]:
+    file = folder.checkpoint
+    tensors, state, about = checkpoint.load(file)
+    try:
+        was, start = about["recipe"], Start.from_json(about["start"])
+        statistics = PixelStatistics.from_json(about["colour"])
+        for key, value in recipe.fixed().items():
+            if was[key] != value:
+                raise WeightsError(f"{file}: is of a run with {key} {was[key]!r}, not {value!r}; remove it")
+        if about["data"] != data:
+            raise WeightsError(f"{file}: is of a run on different images or labels; remove it")
+        vgg = VGG(recipe.net, width=recipe.width, classes=len(sets.classes), dropout=recipe.dropout)
+        learner = Learner(vgg, recipe, start.preprocessing, ranks)
+    except (KeyError, TypeError, ValueError) as error:
+        raise WeightsError(f"{file}: its metadata are invalid ({error!r}); remove it") from None
+    try:
+        learner.restore(tensors, state.plateau.rate(start.lr))
+    except WeightsError as error:
+        raise WeightsError(f"{file}: {error}; remove it") from None
+    return Run(folder, recipe, sets, ranks, learner, statistics, start, data), state.for_epochs(recipe.epochs)
+
+
+def pixel_statistics(folder: RunFolder, recipe: Recipe, sets: Sets) -> PixelStatistics:
+    """Published statistics, those of an earlier start of this run, or new ones; written to statistics.json."""
+    ilsvrc = sets.folders == tuple(synset_names())
+    published = recipe.statistics == "ilsvrc" or (recipe.statistics == "auto" and ilsvrc)
+    known = folder.read_json(STATISTICS)
+    if known is not None and not published:
+        try:
+            return PixelStatistics.from_json(known)
+        except (KeyError, TypeError, ValueError) as error:
+            raise VggfeatError(f"{folder.path / STATISTICS}: is invalid ({error!r}); remove it") from None
+    found = ILSVRC if published else measure(sets.train.readable(sample(len(sets.train)).tolist(), cores()))
+    folder.write_json(STATISTICS, asdict(found))
+    return found
+
+
+def initial_net(recipe: Recipe, classes: tuple[str, ...], statistics: PixelStatistics) -> tuple[VGG, Start]:
+    """The net of a recipe before its first step, on the CPU, and where its weights came from.
+
+    Its input is RGB in 0..255 minus the mean of the training set (Sect. 2.1), or that of the weights it starts from.
+    Raises WeightsError if these do not fit.
+    """
+    vgg = VGG(recipe.net, width=recipe.width, classes=len(classes), dropout=recipe.dropout)
     generator = torch.Generator().manual_seed(weights_seed(recipe.seed))
     if not recipe.source:
         initialise(vgg, recipe.init, generator)  # type: ignore[arg-type]
-        return vgg, Start(Preprocessing("RGB", 255.0, colour.mean, (1.0, 1.0, 1.0)), recipe.lr or LR)
-    found = weights.resolve(recipe.source, None, "pool5")
+        return vgg, Start(Preprocessing("RGB", 255.0, statistics.mean, (1.0, 1.0, 1.0)), recipe.lr or LR)
+    found = resolve(recipe.source, None, "pool5")
     initialise(vgg, recipe.fill, generator)
-    same = _shapes(found) == _shapes_of(recipe, found)
-    if recipe.finetune == "fc" and not same:
-        raise UsageError(
-            f"{found.path}: is of net {found.net}; to train the fully connected layers of {recipe.net} alone takes a "
-            f"trained {recipe.net}, else its other convolutions would stay random"
-        )
-    wanted = _copied(found, recipe.net, same, sets.classes)
-    _copy(vgg, found, wanted)
-    rate = recipe.lr or (LR_TUNING if same else LR)
-    return vgg, Start(found.preprocessing, rate, tuple(wanted), str(found.path), found.sha256)
-
-
-def _shapes(found: Weights) -> dict[str, tuple[int, ...]]:
-    return tensor_shapes(found.net, found.width, top="pool5")
-
-
-def _shapes_of(recipe: Recipe, found: Weights) -> dict[str, tuple[int, ...]]:
     if recipe.width != found.width:
         raise WeightsError(
-            f"{found.path} is of width {found.width:g}, not {recipe.width:g}: give --width {found.width:g}"
+            f"{found.path}: is of width {found.width:g}, not {recipe.width:g}: give --width {found.width:g}"
         )
-    return tensor_shapes(recipe.net, recipe.width, top="pool5")
+    shapes = [tensor_shapes(net, recipe.width, top="pool5") for net in (found.net, recipe.net)]
+    same = shapes[0] == shapes[1]
+    if recipe.finetune == "fc" and not same:
+        raise UsageError(
+            f"{found.path}: is of net {found.net}; to train only the fully connected layers of {recipe.net}, start "
+            f"from a trained {recipe.net}, else its other convolutional layers would stay random"
+        )
+    copied = _layers_to_copy(found, recipe.net, same, classes)
+    _copy(vgg, found, copied)
+    rate = recipe.lr or (LR_TUNING if same else LR)
+    return vgg, Start(found.preprocessing, rate, tuple(copied), str(found.path), found.sha256)
 
 
-def _copied(found: Weights, net: str, same: bool, classes: tuple[str, ...]) -> list[str]:
-    """The layers to copy, by name: all of the same net; of another its first four convolutions, and the fully
-    connected ones. fc8 only where it tells the same classes apart."""
+def _layers_to_copy(found: Weights, net: str, same: bool, classes: tuple[str, ...]) -> list[str]:
+    """From the same net all layers; from another its first four convolutional and its fully connected layers.
+
+    fc8 only if its classes are the same.
+    """
     plan = [layer for layer in layers(found.net, found.width, top=found.top) if layer.kind in ("conv", "FC")]
     convolutions = [layer.name for layer in plan if layer.kind == "conv"]
     connected = [layer.name for layer in plan if layer.kind == "FC"]
-    names = weights.class_names(found)
+    names = class_names(found)
     if connected[-1:] == ["fc8"] and (found.outputs != len(classes) or (names is not None and names != classes)):
         connected.pop()
     own = {layer.name: layer for layer in layers(net, found.width)}
@@ -91,11 +220,11 @@ def _copied(found: Weights, net: str, same: bool, classes: tuple[str, ...]) -> l
     return wanted
 
 
-def _copy(vgg: VGG, found: Weights, wanted: list[str]) -> None:
-    source: dict[str, Tensor] = weights.load(found, found.top).state_dict()
+def _copy(vgg: VGG, found: Weights, names: list[str]) -> None:
+    source = load(found, found.top).state_dict()
     with torch.no_grad():
         for name, parameter in vgg.named_parameters():
-            if name.partition(".")[0] in wanted:
+            if name.partition(".")[0] in names:
                 if source[name].shape != parameter.shape:
                     shapes = f"{tuple(source[name].shape)}, not {tuple(parameter.shape)}"
                     raise WeightsError(f"{found.path}: {name} is of shape {shapes}; start from another net")

@@ -1,4 +1,4 @@
-"""Being asked to stop (Ctrl-C, or a cluster's SIGTERM) between two steps rather than within one."""
+"""Requests to stop (Ctrl-C, or a cluster's SIGTERM), answered between two steps."""
 
 import os
 import signal
@@ -9,20 +9,22 @@ from types import FrameType
 
 
 class Stopper:
-    """Whether the process was asked to stop; a second request isn't waited for."""
+    """Whether the process was asked to stop. A second request stops it at once."""
 
     asked = False
 
-    def ask(self, number: int, frame: FrameType | None) -> None:
+    def ask(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002  (a signal handler's parameters)
+        """Handle a signal."""
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True
-        os.write(2, b"stopping when this step is done and saved; once more: at once\n")  # print may be in use
+        # A signal may interrupt print, which cannot be entered again.
+        os.write(2, b"stopping when this step is done and saved; ask once more to stop at once\n")
 
 
 @contextmanager
 def stoppable() -> Iterator[Stopper]:
-    """A Stopper that SIGINT and SIGTERM ask; in another thread than the main one, nobody does."""
+    """A Stopper that handles SIGINT and SIGTERM; outside the main thread it is never asked."""
     stopper = Stopper()
     if threading.current_thread() is not threading.main_thread():
         yield stopper

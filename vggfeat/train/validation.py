@@ -1,6 +1,7 @@
-"""Validation errors: of one centre crop an image, and of the net applied densely to whole images (Sect. 3.2)."""
+"""Validation errors: of one centre crop per image, and of the net applied densely to whole images (Sect. 3.2)."""
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -12,39 +13,40 @@ from vggfeat.errors import DataError, ImageError
 from vggfeat.metrics import top_k_error
 from vggfeat.spec import PosteriorSpec
 from vggfeat.train.learner import TOP, Learner
-from vggfeat.train.loading import Crops, centre_keys, loader
+from vggfeat.train.loading import Crops, Failure, centre_keys, micro_batches
 from vggfeat.train.sets import Photos
 
 
-def centre_tally(
+def centre_crop_tally(
     learner: Learner, crops: Crops, workers: int, between: Callable[[], None]
-) -> tuple[list[float], list[tuple[str, str]]]:
-    """The tally of all processes' centre crops at Q, and this process's images that can't be read.
+) -> tuple[list[float], list[Failure]]:
+    """The tally of all processes' centre crops at Q, and this process's unreadable images.
 
-    between : called between two batches. Raises DataError where no image can be read.
+    between : called after each micro-batch. Raises DataError if no image can be read.
     """
     ranks = learner.ranks
     total = torch.zeros(2 + len(TOP), dtype=torch.float64, device=ranks.device)
-    failures: list[tuple[str, str]] = []
+    failures: list[Failure] = []
     keys = centre_keys(len(crops.photos), learner.recipe.micro, ranks.rank, ranks.world)
-    for batch in loader(crops, keys, workers, ranks.device.type == "cuda"):
-        total += learner.judge(batch)
-        failures += batch.failures
-        between()
+    with closing(micro_batches(crops, keys, workers, ranks.device.type == "cuda")) as batches:
+        for batch in batches:
+            total += learner.judge(batch)
+            failures += batch.failures
+            between()
     values = ranks.sum(total).tolist()
     if not values[-1]:
-        raise DataError(f"none of the {len(crops.photos)} validation images could be read")
+        raise DataError(f"none of the {len(crops.photos)} validation images could be read; check the folder val/")
     return values, failures
 
 
-def dense_errors(weights: Path, photos: Photos, q: int, device: str) -> tuple[dict[str, float], list[tuple[str, str]]]:
-    """Top-1 and top-5 error in per cent of a native file applied densely at Q, mirror images averaged (Table 3), the
-    number of images, and which were left out: those that can't be read, or are too long for a whole view.
+def dense_errors(weights: Path, photos: Photos, q: int, device: str) -> tuple[dict[str, float], list[Failure]]:
+    """Top-1 and top-5 error in per cent of a native file applied densely at Q, averaged with mirror images (Table 3).
 
-    Raises DataError where none is left.
+    Also the number of images, and those that were left out: unreadable, or too long to be described whole. Raises
+    DataError if none is left.
     """
     describer = Describer(spec=PosteriorSpec(weights=str(weights), scales=(q,), device=device))
-    left_out: list[tuple[str, str]] = []
+    left_out: list[Failure] = []
 
     def prepared() -> Iterator[tuple[int, Tensor]]:
         for row in range(len(photos)):
@@ -57,7 +59,7 @@ def dense_errors(weights: Path, photos: Photos, q: int, device: str) -> tuple[di
 
     found = {row: nets[0].mean(axis=0) for row, nets in describer.stream(prepared())}
     if not found:
-        raise DataError(f"none of the {len(photos)} validation images can be seen whole; leave out --dense")
+        raise DataError(f"none of the {len(photos)} validation images can be described whole; leave out --dense")
     rows = sorted(found)
     posteriors = np.stack([found[row] for row in rows])
     errors = {f"top{k}": 100 * top_k_error(posteriors, photos.labels[rows], k) for k in TOP}

@@ -7,8 +7,8 @@ from torch.nn import functional
 
 from vggfeat.engine.dense import dense
 from vggfeat.engine.layers.fused import ConvReLU, Faster, use_faster
-from vggfeat.nets import VGG, initialise
 from vggfeat.engine.layers.windows import WindowLinear
+from vggfeat.nets import VGG, initialise
 
 HALVES_TOO = [torch.float32, torch.bfloat16, torch.float16]
 
@@ -104,36 +104,33 @@ def test_nothing_is_tried_where_the_same_bits_count(choice, log):
     assert log == ["plain"]
 
 
-@pytest.fixture
-def net():
+def make_net():
     vgg = initialise(VGG("C", width=1 / 32, classes=10), generator=seeded(2))
     return dense(vgg).requires_grad_(False).to(memory_format=torch.channels_last)
 
 
-def test_each_layer_has_a_choice_and_either_way_gives_the_same(net, monkeypatch):
-    """On the CPU, where cuDNN's call is written out."""
+@pytest.mark.parametrize("faster", [ConvReLU, WindowLinear, nn.Module])
+def test_each_layer_has_a_choice_and_either_way_gives_the_same(faster, monkeypatch):
+    """On the CPU, with cuDNN's call written out; `faster` is the kind of layer that wins, nn.Module is none of them."""
 
     def written_out(x, weight, bias, *how):
         return functional.conv2d(x, weight, bias, *how).relu()
 
     monkeypatch.setattr(torch, "cudnn_convolution_relu", written_out)
     x = torch.randn(2, 3, 256, 224, generator=seeded(3))
-    expected = net(x)
-    layers = dict(use_faster(net).named_children())
+    expected = make_net()(x)
+    net = use_faster(make_net(), cost=lambda way, _: 0.0 if type(way) is faster else 1.0)
+    layers = dict(net.named_children())
     choices = {name: layer for name, layer in layers.items() if isinstance(layer, Faster)}
     assert [type(layer.other) for layer in choices.values()] == [ConvReLU] * 13 + [WindowLinear] * 3
     assert [layer.side for layer in choices.values()] == [1] * 13 + [7, 1, 1]
-    for faster in (ConvReLU, WindowLinear, nn.Module):
-        for layer in choices.values():
-            layer._chosen.clear()
-            layer._cost = lambda way, _, faster=faster: 0.0 if isinstance(way, faster) else 1.0
-        torch.testing.assert_close(net(x), expected, rtol=1e-5, atol=1e-6)
-        taken = {layer.other in layer._chosen.values() for layer in choices.values()}
-        assert taken == ({True, False} if faster != nn.Module else {False})
+    torch.testing.assert_close(net(x), expected, rtol=1e-5, atol=1e-6)
+    taken = {layer.other in layer.chosen.values() for layer in choices.values()}
+    assert taken == ({True, False} if faster != nn.Module else {False})
 
 
-def test_no_way_has_weights_of_its_own(net):
-    for name, layer in use_faster(net).named_children():
+def test_no_way_has_weights_of_its_own():
+    for name, layer in use_faster(make_net()).named_children():
         if name.startswith("fc"):
             assert layer.other.weight.data_ptr() == layer.plain.weight.data_ptr()
 
@@ -167,4 +164,4 @@ class TestOnAGpu:
         layer = Faster(conv, WindowLinear(conv), 7)
         for way in (layer.plain, layer.other, layer):
             assert (way(x) - exact).norm() <= 1e-2 * exact.norm()
-        assert len(layer._chosen) == 1
+        assert len(layer.chosen) == 1

@@ -1,18 +1,25 @@
 """Half precisions on a CPU without them: each layer's result is the exact one, rounded."""
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
-from vggfeat.engine import passes
-from vggfeat.engine.layers import winograd
-from vggfeat.descriptors import Describer
+from vggfeat.engine.dense import dense, spatial_mean
+from vggfeat.engine.layers import optimise
 from vggfeat.engine.layers.halves import InFloat32, computes_in, round_results
 from vggfeat.engine.layers.windows import WindowLinear
 from vggfeat.engine.layers.winograd import WinogradConv2d
+from vggfeat.engine.net import DTYPES
+from vggfeat.nets import VGG, initialise
 
 HALVES = [torch.bfloat16, torch.float16]
+
+
+def optimised(top, dtype, native=None):
+    """Net A of width 1/4, whose widest layers have the 128 channels that Winograd's convolutions need."""
+    vgg = initialise(VGG("A", width=1 / 4, top=top), generator=torch.Generator().manual_seed(0))
+    return optimise(dense(vgg.requires_grad_(False), top), torch.device("cpu"), dtype, native)
 
 
 @pytest.mark.parametrize("dtype", HALVES)
@@ -57,26 +64,24 @@ def test_what_a_cpu_computes_in(capabilities, native, monkeypatch):
 
 
 @pytest.mark.parametrize("native", [True, False])
-def test_fully_connected_layers_are_products_of_windows_in_any_precision(tiny_weights, native, monkeypatch):
-    """... and Winograd's transforms, which round four times as much, are for float32 only."""
-    monkeypatch.setattr(winograd, "MIN_CHANNELS", 1)
-    monkeypatch.setattr(passes, "computes_in", lambda dtype: native or dtype == torch.float32)
-    describer = Describer(weights=tiny_weights("A"), device="cpu", scales=(224,), precision="bfloat16")
-    found = [type(layer.layer if isinstance(layer, InFloat32) else layer) for layer in describer.nets[0].net]
+def test_fully_connected_layers_are_products_of_windows_in_any_precision(native):
+    """Winograd's transforms, which round four times as much, are for float32 only."""
+    net = optimised("fc7", torch.bfloat16, native)
+    found = [type(layer.layer if isinstance(layer, InFloat32) else layer) for layer in net]
     assert found.count(WindowLinear) == 2  # fc6 and fc7
     assert (WinogradConv2d in found) == (not native)
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_as_near_to_float32_as_torchs_own_way(tiny_weights, precision, monkeypatch):
-    """... of which each sum may also be in the half precision."""
-    image = np.random.default_rng(0).integers(0, 256, (224, 256, 3), np.uint8)
-    options = {"weights": tiny_weights("A"), "device": "cpu", "scales": (224,)}
-    exact = Describer(**options).describe(image)
+def test_as_near_to_float32_as_torchs_own_way(precision):
+    """In torch's own way each sum may also be in the half precision."""
+    x = 50 * torch.randn(2, 3, 224, 256, generator=torch.Generator().manual_seed(0))
+    x = x.contiguous(memory_format=torch.channels_last)
+    exact = functional.normalize(spatial_mean(optimised("fc7", torch.float32)(x)))
     gaps = []
     for native in (False, True):
-        monkeypatch.setattr(passes, "computes_in", lambda dtype, native=native: native)
-        describer = Describer(**options, precision=precision)
-        gaps.append(1 - exact @ describer.describe(image))
-        assert any(isinstance(layer, InFloat32) for layer in describer.nets[0].net) != native
+        net = optimised("fc7", DTYPES[precision], native)
+        found = functional.normalize(spatial_mean(net(x.to(DTYPES[precision]))))
+        gaps.append(float((1 - (exact * found).sum(1)).max()))
+        assert any(isinstance(layer, InFloat32) for layer in net) != native
     assert 0 < gaps[0] < 2 * gaps[1] + 1e-6

@@ -5,10 +5,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vggfeat.engine.layers import windows
 from vggfeat.engine.dense import dense
-from vggfeat.nets import VGG, initialise
 from vggfeat.engine.layers.windows import WindowLinear, use_windows
+from vggfeat.nets import VGG, initialise
 
 
 def seeded(seed: int) -> torch.Generator:
@@ -31,13 +30,12 @@ def exactly(conv: nn.Conv2d, x: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     ("side", "shape"), [(7, (1, 7, 7)), (7, (2, 8, 10)), (7, (3, 9, 7)), (1, (2, 4, 5)), (3, (1, 3, 8))]
 )
-def test_equals_the_convolution(side, shape, layout, few, monkeypatch):
-    monkeypatch.setattr(windows, "FEW", few)
+def test_equals_the_convolution(side, shape, layout, few):
     conv = convolution(24, 40, side)
     n, h, w = shape
     x = torch.randn(n, 24, h, w, generator=seeded(1)).contiguous(memory_format=layout)
     expected = exactly(conv, x)
-    found = WindowLinear(conv)(x)
+    found = WindowLinear(conv, few)(x)
     assert found.shape == expected.shape
     assert (found - expected).norm() <= 2e-6 * expected.norm()
 

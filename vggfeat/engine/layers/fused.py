@@ -1,4 +1,4 @@
-"""Layers on a GPU: each by the faster of two ways, found out with the maps that come."""
+"""Layers on a GPU: each runs in the faster of two ways, which is measured with the first maps."""
 
 from collections.abc import Callable
 
@@ -7,11 +7,11 @@ from torch import Tensor, nn
 
 from vggfeat.engine.layers.windows import WindowLinear
 
-WRONG = 0.02  # of a result's norm, by which two ways never differ through rounding
+WRONG = 0.02  # of a result's norm; rounding never makes two ways differ by so much
 
 
 def milliseconds(layer: nn.Module, x: Tensor) -> float:
-    """What a layer takes on a CUDA device; its first call, in which libraries choose algorithms, doesn't count."""
+    """Time of a layer on a CUDA device. Its first call, in which libraries choose algorithms, does not count."""
     layer(x)
     began, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     stream = torch.cuda.current_stream(x.device)
@@ -23,7 +23,7 @@ def milliseconds(layer: nn.Module, x: Tensor) -> float:
 
 
 class ConvReLU(nn.Module):
-    """A convolution, its bias and its ReLU in one call of cuDNN; apart, torch goes over the map three times."""
+    """Convolution, bias and ReLU in one call of cuDNN; separately, torch goes over the map three times."""
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
@@ -38,9 +38,11 @@ class ConvReLU(nn.Module):
 class Faster(nn.Module):
     """The plain way or the other one, whichever is faster; (N, C, H, W) -> (N, K, H - side + 1, W - side + 1).
 
-    Both are tried once for each power of two of places in the result, with the first map that comes. The other way is
-    not taken where torch can't go it, nor where it gives something else. torch.use_deterministic_algorithms(True)
-    leaves no choice: the plain way.
+    Both are tried once for each power of two of places in the result, with the first such map. The other way is not
+    taken if torch cannot run it, or if its result is different. With torch.use_deterministic_algorithms(True) it is
+    always the plain way.
+
+    cost : measures a way, (layer, map) -> any unit. chosen : bits of the number of places -> the way taken.
     """
 
     def __init__(
@@ -52,41 +54,41 @@ class Faster(nn.Module):
     ) -> None:
         super().__init__()
         self.plain, self.other, self.side = plain, other, side
-        self._cost = cost
-        self._chosen: dict[int, nn.Module] = {}
+        self.cost = cost
+        self.chosen: dict[int, nn.Module] = {}
 
     def forward(self, x: Tensor) -> Tensor:
         if torch.are_deterministic_algorithms_enabled():
             return self.plain(x)
         n, _, height, width = x.shape
         size = (n * (height - self.side + 1) * (width - self.side + 1)).bit_length()
-        if size not in self._chosen:
-            self._chosen[size] = self.other if self._other_is_better(x) else self.plain
-        return self._chosen[size](x)
+        if size not in self.chosen:
+            self.chosen[size] = self.other if self._other_is_better(x) else self.plain
+        return self.chosen[size](x)
 
     def _other_is_better(self, x: Tensor) -> bool:
         try:
             found, expected = (way(x)[0].float() for way in (self.other, self.plain))
             right = (found - expected).norm() <= WRONG * expected.norm()  # not so for NaN either
-            return bool(right) and self._cost(self.other, x) < self._cost(self.plain, x)
+            return bool(right) and self.cost(self.other, x) < self.cost(self.plain, x)
         except torch.OutOfMemoryError:  # a RuntimeError too; the batch is halved
             raise
         except RuntimeError:
             return False
 
 
-def use_faster(net: nn.Sequential) -> nn.Sequential:
+def use_faster(net: nn.Sequential, cost: Callable[[nn.Module, Tensor], float] = milliseconds) -> nn.Sequential:
     """The net with a choice for each of its layers: convolutions with ReLU, and the fully connected ones.
 
-    Neither way has weights of its own, where those of the net are channels_last.
+    Both ways share the weights of the net if these are channels_last.
     """
     modules = dict(net.named_children())
     names = list(modules)
     for name, following in zip(names, [*names[1:], ""], strict=True):
         layer, relu = modules[name], modules.get(following)
         if name.startswith("fc") and WindowLinear.suits(layer):
-            setattr(net, name, Faster(layer, WindowLinear(layer), layer.kernel_size[0]))  # type: ignore[arg-type, index]
+            setattr(net, name, Faster(layer, WindowLinear(layer), layer.kernel_size[0], cost))  # type: ignore[arg-type, index]
         elif isinstance(layer, nn.Conv2d) and isinstance(relu, nn.ReLU):
-            setattr(net, name, Faster(nn.Sequential(layer, relu), ConvReLU(layer)))
+            setattr(net, name, Faster(nn.Sequential(layer, relu), ConvReLU(layer), cost=cost))
             setattr(net, following, nn.Identity())
     return net

@@ -15,7 +15,7 @@ _G = [[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]  
 _A = [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]]
 
 MIN_CHANNELS = 128  # below, moving the tiles costs more than the products save
-STRIP = 2**21  # values of a strip of transformed tiles, which should stay in the last-level cache
+STRIP = 2**21  # values of a strip of transformed tiles; it should stay in the last-level cache
 
 
 def _square(rows: list[list[int]], scale: float = 1.0) -> Tensor:
@@ -26,12 +26,12 @@ def _square(rows: list[list[int]], scale: float = 1.0) -> Tensor:
 class WinogradConv2d(nn.Module):
     """A float32 3x3 convolution with padding 1: (N, C, H, W) channels_last -> (N, K, H, W), for inference."""
 
-    def __init__(self, conv: nn.Conv2d) -> None:
+    def __init__(self, conv: nn.Conv2d, strip: int = STRIP) -> None:
         super().__init__()
         outputs, inputs = conv.weight.shape[:2]
         assert conv.bias is not None
         self.bias = conv.bias.detach()
-        self.inputs, self.outputs = inputs, outputs
+        self.inputs, self.outputs, self.strip = inputs, outputs, strip
         self.gather = _square(_B).float()
         self.scatter = _square(_A).float()
         filters = conv.weight.detach().double().permute(2, 3, 1, 0).reshape(9, inputs * outputs)
@@ -39,7 +39,7 @@ class WinogradConv2d(nn.Module):
 
     @staticmethod
     def suits(module: nn.Module) -> bool:
-        """Whether a module is a convolution that this one replaces, and faster."""
+        """Whether a module is a convolution that this one can replace, and is faster than."""
         return (
             isinstance(module, nn.Conv2d)
             and module.kernel_size == (3, 3)
@@ -54,7 +54,7 @@ class WinogradConv2d(nn.Module):
         padding = (0, 0, 1, 4 * across + 1 - width, 1, 4 * down + 1 - height)
         padded = functional.pad(x.permute(0, 2, 3, 1), padding).contiguous()
         out = x.new_empty(n, 4 * down, 4 * across, self.outputs)
-        rows = max(1, STRIP // (36 * across * max(self.inputs, self.outputs)))
+        rows = max(1, self.strip // (36 * across * max(self.inputs, self.outputs)))
         images = max(1, rows // down)  # of small maps several fit into a strip
         for i in range(0, n, images):
             for top in range(0, down, rows):

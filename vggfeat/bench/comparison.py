@@ -1,9 +1,9 @@
-"""How a result differs from what the paper measured, in words."""
+"""How the settings of a result differ from those of the paper, in words."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
-if TYPE_CHECKING:
-    from vggfeat.bench.benchmark import Benchmark, Result
+from vggfeat.bench.benchmark import Benchmark
 
 LABELS = {
     "net": "Net",
@@ -18,28 +18,18 @@ LABELS = {
     "solver": "SVM solver",
     "background": "Background class",
     "box": "Box of the sample",
-    "train_per_class": "Training images a class",
-    "test_per_class": "Test images a class, at most",
+    "train_per_class": "Training images per class",
+    "test_per_class": "Test images per class, at most",
     "seeds": "Seeds",
     "splits": "Splits",
 }
 
 
-def benchmark_of(name: str) -> "Benchmark | None":
-    """The benchmark of that name, if there is one."""
-    from vggfeat.bench import BENCHMARKS  # which imports the modules that import this one
-
-    return BENCHMARKS.get(name)
-
-
-def differences(result: "Result") -> list[str]:
+def differences(benchmark: Benchmark, config: Mapping[str, Any]) -> list[str]:
     """How the settings differ from the paper's, and the numbers of images from the protocol's."""
-    benchmark, config = benchmark_of(result.benchmark), result.config
-    if benchmark is None or not result.paper:
-        return []
     paper: dict[str, Any] = {"layer": "fc7", "mirror": True, "background": True}
-    if benchmark.recipe:
-        paper |= {"scales": list(benchmark.recipe.scales), "agg": benchmark.recipe.agg}
+    if benchmark.paper_settings:
+        paper |= {"scales": list(benchmark.paper_settings.scales), "agg": benchmark.paper_settings.agg}
     paper |= {name: getattr(benchmark, name) for name in ("train_per_class", "test_per_class") if name in config}
     if len(config.get("scales", ())) == 1 and config["scales"] != paper.get("scales"):
         del paper["agg"]  # there is nothing to aggregate
@@ -51,7 +41,7 @@ def differences(result: "Result") -> list[str]:
 
 
 def words(value: Any) -> str:
-    """A setting as people say it."""
+    """The value of a setting as text."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list | tuple):

@@ -1,9 +1,9 @@
-"""Splits in a file, by the names of the images: to publish them, and to measure on those of others.
+"""Splits in a file, by the names of the images: to publish them, and to measure on published ones.
 
     {"benchmark": "caltech101",
      "splits": [{"seed": 0, "train": ["Faces/image_0001.jpg", ...], "validation": [...], "test": [...]}, ...]}
 
-`validation` names those of `train` that choose C before all of them train; left out, they are drawn.
+`validation` names those of `train` that choose C before all of them train; if it is left out, they are drawn.
 """
 
 import hashlib
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from vggfeat._util.files import write_text
 from vggfeat.bench.protocol import Fold, Splits, hold_out, shared_image
 from vggfeat.data import ImageSet
 from vggfeat.errors import DataError
@@ -21,38 +22,35 @@ FILE_BYTES = 2**28
 
 
 def write_splits(splits: Splits, images: ImageSet, benchmark: str, file: Path) -> None:
-    """Write splits with the names of their images; raises DataError where the file can't be written."""
+    """Write splits with the names of their images. Raises DataError if the file cannot be written."""
     listed = [
         {"seed": seed, **{part: [images.paths[i] for i in rows] for part, rows in fold._asdict().items()}}
         for seed, fold in splits.by_seed.items()
     ]
     try:
-        file.write_text(
-            json.dumps({"benchmark": benchmark, "splits": listed}, indent=0, ensure_ascii=False) + "\n",
-            encoding="utf-8",
-        )
+        write_text(file, json.dumps({"benchmark": benchmark, "splits": listed}, indent=0, ensure_ascii=False) + "\n")
     except OSError as error:
-        raise DataError(f"{file}: can't be written ({error.strerror})") from error
+        raise DataError(f"{file}: cannot be written ({error.strerror}); name another file") from error
 
 
 def read_splits(file: Path, images: ImageSet, benchmark: str) -> Splits:
     """The splits of a file, as rows of an image set.
 
-    Raises DataError, one line, for a file that can't be read, is of another benchmark, names what the set doesn't
-    hold, names an image twice, or has a training image in its test.
+    Raises DataError, one line, for a file that cannot be read, belongs to another benchmark, names an image twice or
+    one that the set does not have, or has a training image in its test.
     """
     given = _read(file)
     if given.get("benchmark") != benchmark:
-        raise DataError(f"{file}: has the splits of {given.get('benchmark')!r}, not of {benchmark}")
+        raise DataError(f"{file}: has the splits of {given.get('benchmark')!r}, not of {benchmark}; name another file")
     place = {path: i for i, path in enumerate(images.paths)}
     listed = given.get("splits")
     if not isinstance(listed, list) or not listed:
-        raise DataError(f'{file}: has no splits; it takes {{"benchmark": ..., "splits": [{{"train": [...], ...}}]}}')
+        raise DataError(f'{file}: has no splits; it needs {{"benchmark": ..., "splits": [{{"train": [...], ...}}]}}')
     by_seed: dict[int, Fold] = {}
     for number, one in enumerate(listed):
         seed = one.get("seed", number) if isinstance(one, dict) else None
         if not isinstance(seed, int) or seed < 0 or seed in by_seed:
-            raise DataError(f"{file}: split {number} has no seed, a whole number of its own")
+            raise DataError(f"{file}: split {number} has no seed of its own; give each split a different whole number")
         by_seed[seed] = _fold(f"{file}: split {seed}", one, images, place, seed)
     return Splits(by_seed, {"splits": f"given, sha256 {_digest(by_seed, images)}"})
 
@@ -60,12 +58,13 @@ def read_splits(file: Path, images: ImageSet, benchmark: str) -> Splits:
 def _read(file: Path) -> dict[str, Any]:
     try:
         if file.stat().st_size > FILE_BYTES:
-            raise DataError(f"{file}: larger than {FILE_BYTES:,} bytes, which is no file of splits")
+            raise DataError(f"{file}: larger than {FILE_BYTES:,} bytes, so it is no file of splits; name another file")
         given = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{file}: can't be read as splits ({getattr(error, 'strerror', None) or error})") from error
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{file}: cannot be read as splits ({reason}); name another file") from error
     if not isinstance(given, dict):
-        raise DataError(f"{file}: can't be read as splits (it is no JSON object)")
+        raise DataError(f"{file}: cannot be read as splits (it is no JSON object); name another file")
     return given
 
 
@@ -74,24 +73,26 @@ def _fold(where: str, one: dict[str, Any], images: ImageSet, place: dict[str, in
     # Samples that share an image share its descriptor: they stay on the same side.
     seen = {shared_image(images, i) for i in train}
     if common := sorted(seen & {shared_image(images, i) for i in test}):
-        raise DataError(f"{where} has {len(common)} images in train and test, such as {common[0]}")
+        raise DataError(f"{where} has {len(common)} images in train and test, such as {common[0]}; keep each in one")
     if "validation" not in one:
         return Fold(train, hold_out(images, train, seed), test)
     validation = _rows(where, "validation", one["validation"], images, place)
     if strange := np.setdiff1d(validation, train).tolist():
-        raise DataError(f"{where}: {images.paths[strange[0]]} is in validation but not in train, of which it is a part")
+        raise DataError(f"{where}: {images.paths[strange[0]]} is in validation but not in train; add it to train")
     return Fold(train, validation, test)
 
 
 def _rows(where: str, part: str, names: Any, images: ImageSet, place: dict[str, int]) -> np.ndarray:
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        raise DataError(f"{where} has no {part}, a list of names as in {images.paths[0]!r}")
+        raise DataError(f"{where} has no {part}; give a list of names such as {images.paths[0]!r}")
     unknown = [name for name in names if name not in place]
     if unknown:
-        raise DataError(f"{where} names {len(unknown)} images that {images.name} doesn't hold, such as {unknown[0]!r}")
+        raise DataError(
+            f"{where} names {len(unknown)} images that {images.name} does not have, such as {unknown[0]!r}; remove them"
+        )
     rows = np.unique([place[name] for name in names])
     if len(rows) < len(names):
-        raise DataError(f"{where} names an image twice in {part}")
+        raise DataError(f"{where} names an image twice in {part}; remove one")
     return rows
 
 

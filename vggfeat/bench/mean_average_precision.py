@@ -1,8 +1,8 @@
 """The protocol of VOC (Appendix B): the official split, mean average precision over the classes.
 
-One C serves all classes: the one of the highest mAP on the samples that choose it, for mAP is what a benchmark
-reports (the paper doesn't say whether its classes share C). Samples that are ignored for a class are left out of
-that class's training and ranking, and of no other's.
+One C serves all classes: the one with the highest mAP on the samples that choose it, since mAP is what is reported (the
+paper does not say whether its classes share C). Samples that are ignored for a class are left out of the training and
+the ranking of that class only.
 """
 
 from functools import partial
@@ -11,28 +11,22 @@ import numpy as np
 
 from vggfeat.bench.benchmark import Benchmark
 from vggfeat.bench.protocol import Fold, PerClass, Protocol, Splits, hold_out
+from vggfeat.bench.settings import BenchmarkSettings
 from vggfeat.data import ImageSet
 from vggfeat.errors import DataError, UsageError
 from vggfeat.metrics import APKind, mean_average_precision
 
 
-def official_splits(
-    benchmark: Benchmark,
-    images: ImageSet,
-    seeds: int | None = None,
-    train_per_class: int | None = None,
-    test_per_class: int | None = None,
-) -> Splits:
+def official_splits(benchmark: Benchmark, images: ImageSet, settings: BenchmarkSettings) -> Splits:
     """The one split of the data set.
 
-    Where the labels of test are public (VOC-2007): C is chosen by train -> val, then trainval -> test. Where they
-    aren't (VOC-2012) val is what is reported, and must choose nothing: train -> val, with C chosen on a fifth of
-    train.
+    If the labels of test are public (VOC-2007), C is chosen by train -> val, then trainval -> test. If they are not
+    (VOC-2012), val is reported and must choose nothing: train -> val, with C chosen on a fifth of train.
 
-    Raises UsageError where random splits are asked for, DataError where the kit lacks the reported subset.
+    Raises UsageError if random splits are asked for, DataError if the kit lacks the reported subset.
     """
-    if any(number is not None for number in (seeds, train_per_class, test_per_class)):
-        raise UsageError(f"{benchmark.name} has an official split: no seeds, no numbers of images a class")
+    if settings.has_split_numbers:
+        raise UsageError(f"{benchmark.name} has an official split; leave out seeds and numbers of images per class")
     if benchmark.reported == "test":
         fold = test_fold(images)
         if images.ignore[fold.test].all():
@@ -43,7 +37,7 @@ def official_splits(
 
 
 def test_fold(images: ImageSet) -> Fold:
-    """Train on trainval with the C that train -> val has chosen, for test; raises DataError where there is no test."""
+    """Train on trainval with the C that train -> val has chosen, for test. Raises DataError if there is no test."""
     train, val = _rows(images, "train"), _rows(images, "val")
     return Fold(np.union1d(train, val), val, _rows(images, "test"))
 
@@ -62,7 +56,7 @@ def _average_precisions(scores: np.ndarray, labels: np.ndarray, ignore: np.ndarr
 
 
 def _sklearn(scores: np.ndarray, labels: np.ndarray, ignore: np.ndarray) -> np.ndarray:
-    """average_precision_score, which has no envelope: it is neither of the official two."""
+    """average_precision_score, which has no envelope: it differs from both official measures."""
     from sklearn.metrics import average_precision_score
 
     values = [

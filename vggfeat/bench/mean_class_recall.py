@@ -1,43 +1,39 @@
-"""The protocol of Caltech (Appendix B): random splits, C chosen on a fifth of the training images, mean class
-recall. A folder with its own train/ and test/ is one split, and its val/ chooses C.
+"""The protocol of Caltech (Appendix B): random splits, C chosen on a fifth of the training images, mean class recall.
+
+A folder with its own train/ and test/ is one split, and its val/ chooses C.
 """
 
 import numpy as np
 
 from vggfeat.bench.benchmark import Benchmark
 from vggfeat.bench.protocol import Fold, Protocol, Splits, hold_out
+from vggfeat.bench.settings import BenchmarkSettings
 from vggfeat.data import ImageSet, random_split
 from vggfeat.errors import DataError, UsageError
 from vggfeat.metrics import class_recalls
 
 
-def class_splits(
-    benchmark: Benchmark,
-    images: ImageSet,
-    seeds: int | None,
-    train_per_class: int | None,
-    test_per_class: int | None,
-) -> Splits:
-    """The splits that a benchmark asks for; None takes its own numbers.
+def class_splits(benchmark: Benchmark, images: ImageSet, settings: BenchmarkSettings) -> Splits:
+    """Random splits with the numbers of the settings or the benchmark, or the data set's own split.
 
-    Raises DataError for a data set whose own subsets lack a test, or a class that is too small.
+    Raises UsageError for numbers beside an own split, DataError for an own split without a test, or a class that is
+    too small.
     """
     if images.subset is not None:
-        if any(number is not None for number in (seeds, train_per_class, test_per_class)):
-            raise UsageError(f"{images.name} has its own train and test: no seeds, no numbers of images a class")
+        if settings.has_split_numbers:
+            raise UsageError(
+                f"{images.name} has its own train and test; leave out seeds and numbers of images per class"
+            )
         return Splits({0: _own_fold(images, images.subset)}, {"splits": "the folder's own"})
-    seeds = benchmark.seeds if seeds is None else seeds
-    train = benchmark.train_per_class if train_per_class is None else train_per_class
-    if train is None:
-        train = _share(images, benchmark.train_share)
-    test_count = benchmark.test_per_class if test_per_class is None else test_per_class
-    config = {"train_per_class": train, "test_per_class": test_count, "seeds": list(range(seeds))}
-    by_seed = {seed: _random_fold(images, train, test_count, seed) for seed in range(seeds)}
-    return Splits(by_seed, config, _too_few(images, train))
+    train = settings.train_per_class or benchmark.train_per_class or _share(images, benchmark.train_share)
+    test = settings.test_per_class or benchmark.test_per_class
+    seeds = range(settings.seeds or benchmark.seeds)
+    config = {"train_per_class": train, "test_per_class": test, "seeds": list(seeds)}
+    return Splits({seed: _random_fold(images, train, test, seed) for seed in seeds}, config, _too_few(images, train))
 
 
 def _too_few(images: ImageSet, train_per_class: int) -> tuple[str, ...]:
-    """One image of each class is left for the test, whatever was asked for."""
+    """A note if classes have fewer training images, since one image of each class is left for the test."""
     most = images.labels.sum(axis=0) - 1
     few = int((most < train_per_class).sum())
     if not few:
@@ -54,7 +50,7 @@ def _random_fold(images: ImageSet, train_per_class: int, test_per_class: int | N
 def _own_fold(images: ImageSet, subset: np.ndarray) -> Fold:
     tests = subset == ("test" if (subset == "test").any() else "val")
     if not tests.any():
-        raise DataError(f"{images.name}: there is a train folder but no test folder beside it")
+        raise DataError(f"{images.name}: there is a train folder but no test folder beside it; add one")
     train, validation = np.flatnonzero(~tests), np.flatnonzero((subset == "val") & ~tests)
     return Fold(train, validation if len(validation) else hold_out(images, train, 0), np.flatnonzero(tests))
 
@@ -64,8 +60,8 @@ def _share(images: ImageSet, share: float) -> int:
     return max(1, int(share * images.labels.sum(axis=0).min()))
 
 
-def _recalls(scores: np.ndarray, labels: np.ndarray, ignore: np.ndarray) -> np.ndarray:
+def _recalls(scores: np.ndarray, labels: np.ndarray, _ignore: np.ndarray) -> np.ndarray:
     return class_recalls(scores.argmax(axis=1), labels.argmax(axis=1), labels.shape[1])
 
 
-RECALL = Protocol("mean class recall", _recalls, class_splits, every_class=True)
+MEAN_CLASS_RECALL = Protocol("mean class recall", _recalls, class_splits, every_class=True)

@@ -8,23 +8,20 @@ FACTOR = 10
 
 @dataclass(frozen=True)
 class Plateau:
-    """Where a run stands: its lowest validation error so far (per cent), the epoch of it, the error of the last
-    improvement, the epochs since, and how often the rate was divided. `over` once another division would be due after
-    the last.
-    """
+    """What the validation errors so far (top-1, per cent) say about the learning rate."""
 
     best: float = math.inf
     best_epoch: int = -1
-    waited: int = 0
-    drops: int = 0
-    over: bool = False
-    improved: float = math.inf
+    waited: int = 0  # epochs since the last improvement, or since the rate was divided
+    drops: int = 0  # how often the rate was divided
+    over: bool = False  # whether it would have to be divided once more than is allowed
+    improved: float = math.inf  # the error of the last improvement
 
     def after(self, epoch: int, error: float, *, patience: int, gain: float, drops: int) -> "Plateau":
-        """The state after an epoch with this validation error. A NaN is no improvement.
+        """The state after an epoch with this validation error; NaN is no improvement.
 
-        Any lower error is the best net so far; only one that is lower by `gain` points than the last improvement is
-        another, and starts the wait anew.
+        The lowest error is that of the best net. Only an error at least `gain` below the last improvement is the next
+        improvement, from which the epochs are counted again.
         """
         now = replace(self, best=error, best_epoch=epoch) if error < self.best else self
         if error < self.improved - gain:
@@ -36,5 +33,5 @@ class Plateau:
         return replace(now, waited=0, drops=self.drops + 1)
 
     def rate(self, initial: float) -> float:
-        """The learning rate now."""
+        """The current learning rate."""
         return initial / FACTOR**self.drops

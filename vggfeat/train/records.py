@@ -1,0 +1,125 @@
+"""What a run writes while it trains: its log, its unreadable images, its weights and its checkpoints."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from vggfeat._util.progress import progress
+from vggfeat.errors import VggfeatError
+from vggfeat.train import checkpoint
+from vggfeat.train.loading import Failure
+from vggfeat.train.reports import Board, draw_curves
+from vggfeat.train.start import Run
+from vggfeat.train.state import TrainState, means
+from vggfeat.weights import native
+
+
+class Records:
+    """The records of one process. All processes collect unreadable images; only process 0 writes."""
+
+    def __init__(self, run: Run, state: TrainState) -> None:
+        self.run = run
+        self._steps, self._saved = run.plan.steps, time.monotonic()
+        self._unreadable: list[Failure] = []
+        main, recipe = run.ranks.main, run.recipe
+        if main:
+            run.folder.rewind(state.epoch, state.step)
+        done = state.epoch * self._steps + state.step
+        self._board = Board(run.folder.path / "tensorboard", recipe.tensorboard and main, done)
+        total = recipe.epochs * self._steps
+        self._bar = progress(total * recipe.batch, "training", initial=done * recipe.batch, disable=not main)
+
+    def __enter__(self) -> "Records":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self._board.close()
+        self._bar.close()
+
+    def unreadable(self, failures: Sequence[Failure]) -> None:
+        """Note images that this process could not read, for the next `write_unreadable`."""
+        self._unreadable += failures
+
+    def write_unreadable(self) -> None:
+        """Add the noted images of all processes, which call it together, to failures.csv."""
+        failures = self.run.ranks.gather(self._unreadable)
+        self._unreadable = []
+        if self.run.ranks.main:
+            self.run.folder.add_failures(failures)
+
+    def steps(self, before: TrainState, after: TrainState, losses: Sequence[float]) -> None:
+        """Log the losses of the steps between two states."""
+        if not self.run.ranks.main:
+            return
+        rate = before.plateau.rate(self.run.start.lr)
+        rows = [(before.epoch, before.step + i, repr(rate), repr(loss)) for i, loss in enumerate(losses)]
+        self.run.folder.steps.add(rows)
+        self._board.add({"step/loss": losses[-1], "step/lr": rate}, after.epoch * self._steps + after.step)
+        _, top1, _ = means(after.sums)
+        what = f"epoch {before.epoch}, loss {losses[-1]:.3f}, top-1 error {top1:.1f} %"
+        self._bar.set_description_str(what, refresh=False)
+        self._bar.update(len(rows) * self.run.recipe.batch)
+
+    def epoch(self, state: TrainState, validation: Sequence[float], best: bool) -> None:
+        """Write the weights after an epoch's last step, and log the epoch."""
+        if not self.run.ranks.main:
+            return
+        self._write_weights(best)
+        table = self.run.folder.epochs
+        earlier = float(rows[-1]["seconds"]) if (rows := table.rows()) else 0.0
+        speed = state.sums[-1] / max(state.seconds - earlier, 1e-9)
+        rate = state.plateau.rate(self.run.start.lr)
+        row = (state.epoch, rate, *means(state.sums), *means(validation), round(speed, 2), round(state.seconds, 2))
+        table.add([row])
+        draw_curves(table.rows(), self.run.folder.path / "curves.png")
+        values = {f"epoch/{name}": value for name, value in zip(table.columns[1:], row[1:], strict=True)}
+        self._board.add(values, state.epoch)
+
+    def _write_weights(self, best: bool) -> None:
+        run, recipe = self.run, self.run.recipe
+        of = f"{len(run.sets.train)} images of {len(run.sets.classes)} classes"
+        for path in (run.folder.last, run.folder.best) if best else (run.folder.last,):
+            native.save(
+                path,
+                run.learner.vgg.state_dict(),
+                net=recipe.net,
+                width=recipe.width,
+                preprocessing=run.start.preprocessing,
+                lineage="trained",
+                source=f"vggfeat train, S={recipe.scale}, {of}",
+                licence="not stated",
+                classes=run.sets.classes,
+            )
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time for a checkpoint."""
+        return time.monotonic() - self._saved >= 60 * self.run.recipe.save_minutes
+
+    def save(self, state: TrainState) -> None:
+        """Write failures.csv and a checkpoint. All processes call it together.
+
+        Raises VggfeatError if a weight is not finite; the last checkpoint is kept then.
+        """
+        self.write_unreadable()
+        self._saved = time.monotonic()
+        if not self.run.ranks.main:
+            return
+        tensors = self.run.learner.tensors()
+        if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
+            raise diverged(self.run, state, f"weights were not finite before step {state.step} of epoch {state.epoch}")
+        checkpoint.save(self.run.folder.checkpoint, tensors, state, self.run.about)
+
+
+def diverged(run: Run, state: TrainState, what: str) -> VggfeatError:
+    """The error of a run whose loss or weights are not finite."""
+    file, kept = run.folder.checkpoint, "there is no checkpoint yet"
+    if file.exists():
+        _, saved, _ = checkpoint.load(file)
+        kept = f"the last good checkpoint is {file} (epoch {saved.epoch}, step {saved.step})"
+    rate = state.plateau.rate(run.start.lr)
+    return VggfeatError(
+        f"{run.folder.path}: {what}; {kept}; begin again in another folder with --lr below {rate:g} or another --init"
+    )
