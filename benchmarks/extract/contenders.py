@@ -3,7 +3,7 @@
 import argparse
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import count
@@ -16,7 +16,6 @@ from PIL import Image
 from timm.models import vgg as timm_vgg
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as transforms
-from vggfeat.engine.passes import PRECISIONS
 
 import vggfeat
 from vggfeat import nets, weights
@@ -35,6 +34,7 @@ from vggfeat.weights import native
 
 Vectors = list[np.ndarray]  # (S, C) of each file
 Run = Callable[[list[Path]], Callable[[], Vectors]]  # does the work; what it returns gives the results, not timed
+Faster = Callable[[nn.Sequential], nn.Sequential]  # puts faster layers into a net
 FIRST = "timm, plain loop"
 
 
@@ -58,7 +58,7 @@ def complete(options: argparse.Namespace, folder: Path) -> weights.Weights:
 class StagedNet(DenseNet):
     """A net on a CPU in float32 with some of the faster layers."""
 
-    def __init__(self, found: weights.Weights, layer: Any, faster: list[Callable[[nn.Sequential], nn.Sequential]]) -> None:
+    def __init__(self, found: weights.Weights, layer: Any, faster: Iterable[Faster]) -> None:
         super().__init__(found, layer)
         vgg = weights.load(found, layer)
         self._staged = dense(vgg, layer).to(memory_format=torch.channels_last)
@@ -165,12 +165,12 @@ class Bench:
 
     # vggfeat
 
-    def stage(self, *faster: Callable[[nn.Sequential], nn.Sequential], at_once: int = 1) -> Run:
+    def stage(self, *faster: Faster, at_once: int = 1) -> Run:
         """The engine on a CPU in float32, without the store.
 
         faster : the faster layers to use. at_once : passes side by side.
         """
-        net = StagedNet(self.weights, self.layer, list(faster))
+        net = StagedNet(self.weights, self.layer, faster)
         engine = Engine([net], machine=Cpu(replace(CPU_TUNING, at_once=at_once)))
         describer = Describer(spec=self.spec(), engine=engine)
 

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from vggfeat.engine.passes import PRECISIONS
 
 from vggfeat import bench, weights
 from vggfeat.descriptors import Describer
