@@ -1,11 +1,12 @@
-"""What is compared in speed.py: timm's VGG as a user runs it, the same tuned by hand, and vggfeat, in its stages."""
+"""What speed.py compares: timm's VGG as a user runs it, the same net tuned by hand, and vggfeat in its stages."""
 
 import argparse
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -14,26 +15,33 @@ import numpy as np
 import torch
 from PIL import Image
 from timm.models import vgg as timm_vgg
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as transforms
-from vggfeat.engine.passes import PRECISIONS
 
 import vggfeat
 from vggfeat import nets, weights
 from vggfeat.descriptors import Describer
-from vggfeat.engine import devices, passes
+from vggfeat.engine import Engine
+from vggfeat.engine.dense import dense
+from vggfeat.engine.devices import CPU_TUNING, Cpu
 from vggfeat.engine.layers.halves import computes_in
+from vggfeat.engine.layers.windows import use_windows
+from vggfeat.engine.layers.winograd import use_winograd
+from vggfeat.engine.net import DTYPES, DenseNet
 from vggfeat.images import rescaled_size
 from vggfeat.sources import Item
-from vggfeat.weights import native
+from vggfeat.spec import DescriptorSpec
 
 Vectors = list[np.ndarray]  # (S, C) of each file
-Run = Callable[[list[Path]], Callable[[], Vectors]]  # the work, and what gives its results when the clock has stopped
+Run = Callable[
+    [list[Path]], Callable[[], Vectors]
+]  # does the work; gives a function for its results, called when the clock has stopped
+Faster = Callable[[nn.Sequential], nn.Sequential]  # replaces some of a net's layers
 FIRST = "timm, plain loop"
 
 
 def complete(options: argparse.Namespace, folder: Path) -> weights.Weights:
-    """The weights, with random values where there is no file, and for fc6 and fc7 where it lacks them."""
+    """The weights; all random without a file, and fc6 and fc7 random if the file lacks them."""
     layer, found = options.layer, None
     if options.weights:
         found = weights.resolve(options.weights, options.net, "pool5")
@@ -42,11 +50,29 @@ def complete(options: argparse.Namespace, folder: Path) -> weights.Weights:
     net, width = (found.net, found.width) if found else (options.net or "E", options.width)
     vgg = nets.initialise(nets.VGG(net, width=width, top=layer), "glorot", torch.Generator().manual_seed(0))
     tensors = dict(vgg.state_dict()) | (dict(weights.load(found, "pool5").state_dict()) if found else {})
-    return native.save(
+    return weights.save(
         folder / "complete.safetensors", tensors, net=net, width=width, lineage="random", licence="none",
         preprocessing=found.preprocessing if found else weights.OXFORD, source="random layers, for timing only",
         classes=None,
     )  # fmt: skip
+
+
+class StagedNet(DenseNet):
+    """A net on a CPU in float32 with some of the faster layers; vggfeat's own net has all of them."""
+
+    def __init__(self, found: weights.Weights, layer: Any, faster: Sequence[Faster]) -> None:
+        super().__init__(found, layer)
+        self.faster = faster
+
+    @cached_property
+    def staged(self) -> nn.Sequential:
+        net = dense(weights.load(self.weights, self.layer), self.layer).to(memory_format=torch.channels_last)
+        for use in self.faster:
+            net = use(net)
+        return net
+
+    def load(self) -> nn.Sequential:
+        return self.staged
 
 
 @dataclass
@@ -60,12 +86,25 @@ class Bench:
     folder: Path
     number: Iterator[int] = field(default_factory=count)
 
-    def describer(self, precision: Any = "float32") -> Describer:
-        found = Describer(
-            weights=self.weights.path, layer=self.layer, scales=self.scales, device=self.device, precision=precision
+    def spec(self, precision: Any = "float32") -> DescriptorSpec:
+        return DescriptorSpec(
+            weights=str(self.weights.path),
+            layer=self.layer,
+            scales=tuple(self.scales),
+            device=self.device,
+            precision=precision,
         )
-        found.nets[0].net  # noqa: B018  (loads now)
+
+    def describer(self, precision: Any = "float32") -> Describer:
+        found = Describer(spec=self.spec(precision))
+        found.engine.nets[0].load()
         return found
+
+    def items(self, files: list[Path]) -> list[Item]:
+        return [Item(str(i), file) for i, file in enumerate(files)]
+
+    def new_store(self) -> Path:
+        return self.folder / f"{next(self.number)}.vggfeat"
 
     # timm
 
@@ -78,8 +117,8 @@ class Bench:
         if layer != "pool5":
             net.pre_logits = timm_vgg.ConvMlp(net.num_features, plan[-1].outputs, 7)
         net = net.eval()
-        theirs = [module for module in net.modules() if isinstance(module, torch.nn.Conv2d)]
-        own = [m for m in weights.load(found, layer) if isinstance(m, torch.nn.Conv2d | torch.nn.Linear)]
+        theirs = [module for module in net.modules() if isinstance(module, nn.Conv2d)]
+        own = [m for m in weights.load(found, layer) if isinstance(m, nn.Conv2d | nn.Linear)]
         for their, our in zip(theirs, own, strict=False):
             their.weight.data = our.weight.data.reshape(their.weight.shape)
             their.bias.data = our.bias.data
@@ -142,18 +181,15 @@ class Bench:
 
     # vggfeat
 
-    def stage(self, *, winograd: bool = True, windows: bool = True, at_once: int = 1) -> Run:
-        """The engine on a CPU without the store; the three switches are internals, for this comparison."""
-        kept = passes.use_winograd, passes.use_windows
-        passes.use_winograd = kept[0] if winograd else lambda net: net
-        passes.use_windows = kept[1] if windows else lambda net, *_: net
-        describer = self.describer()
-        passes.use_winograd, passes.use_windows = kept
+    def stage(self, *faster: Faster, at_once: int = 1) -> Run:
+        """The engine on a CPU without the store, with these of its faster layers and so many passes side by side."""
+        net = StagedNet(self.weights, self.layer, faster)
+        net.load()
+        engine = Engine([net], machine=Cpu(replace(CPU_TUNING, at_once=at_once)))
+        describer = Describer(spec=self.spec(), engine=engine)
 
         def run(files: list[Path]) -> Callable[[], Vectors]:
-            devices.PASSES_AT_ONCE, kept = at_once, devices.PASSES_AT_ONCE
             rows = dict(describer.stream((i, describer.prepare(file)) for i, file in enumerate(files)))
-            devices.PASSES_AT_ONCE = kept
             return lambda: [rows[i][0] for i in range(len(files))]
 
         return run
@@ -163,7 +199,7 @@ class Bench:
         describer = self.describer(precision)
 
         def run(files: list[Path]) -> Callable[[], Vectors]:
-            for file in files:  # costs time in the first round, which doesn't count
+            for file in files:  # this takes time in the first round, which does not count
                 if file not in photos:
                     photos[file] = describer.prepare(file)
             rows = dict(describer.stream((i, photos[file]) for i, file in enumerate(files)))
@@ -175,8 +211,7 @@ class Bench:
         """What the command does, with the net loaded."""
 
         def run(files: list[Path]) -> Callable[[], Vectors]:
-            items = [Item(str(i), file) for i, file in enumerate(files)]
-            store = vggfeat.extract(items, self.folder / f"{next(self.number)}.vggfeat", describer=describer)
+            store = vggfeat.extract(self.items(files), self.new_store(), describer=describer)
 
             def rows() -> Vectors:
                 table = store.read([f"q{q}" for q in self.scales])
@@ -194,13 +229,13 @@ class Bench:
             found["timm, tuned by hand"] = self.tuned()
         if self.device == "cuda":
             photos: dict[Path, Tensor] = {}
-            found |= {f"vggfeat, {precision}": self.engine(precision, photos) for precision in PRECISIONS}
+            found |= {f"vggfeat, {precision}": self.engine(precision, photos) for precision in DTYPES}
             return found | {"vggfeat, bfloat16, files to store": self.extract(self.describer("bfloat16"))}
-        found["vggfeat, torch's convolutions"] = self.stage(winograd=False, windows=False)
-        found["+ Winograd"] = self.stage(windows=False)
+        found["vggfeat, torch's convolutions"] = self.stage()
+        found["+ Winograd"] = self.stage(use_winograd)
         if self.layer != "pool5":
-            found["+ windows and products"] = self.stage()
-        found["+ passes side by side"] = self.stage(at_once=devices.PASSES_AT_ONCE)
+            found["+ windows and products"] = self.stage(use_winograd, use_windows)
+        found["+ passes side by side"] = self.stage(use_winograd, use_windows, at_once=CPU_TUNING.at_once)
         found["+ files to store"] = self.extract(self.describer())
         if computes_in(torch.bfloat16):
             found["vggfeat, bfloat16, files to store"] = self.extract(self.describer("bfloat16"))

@@ -17,23 +17,25 @@ from typing import Any
 
 import numpy as np
 import torch
-from vggfeat.engine.passes import PRECISIONS
 
 from vggfeat import bench, weights
 from vggfeat.descriptors import Describer
 from vggfeat.engine.dense import dense
+from vggfeat.engine.net import DTYPES
 from vggfeat.images import rescale
+from vggfeat.spec import DescriptorSpec
 
 
 def reference(found: weights.Weights, describer: Describer, files: list[Path], q: int) -> np.ndarray:
     """float64 (N, C), each step in float64 but for the rescaled pixels."""
-    net = dense(weights.load(found, describer.layer), describer.layer).double().to(describer.device)
+    layer, device = describer.spec.layer, describer.engine.device
+    net = dense(weights.load(found, layer), layer).double().to(device)
     prep = found.preprocessing
-    mean, std = (torch.tensor(v, dtype=torch.float64).view(3, 1, 1).to(describer.device) for v in (prep.mean, prep.std))
+    mean, std = (torch.tensor(v, dtype=torch.float64).view(3, 1, 1).to(device) for v in (prep.mean, prep.std))
     rows = []
     with torch.inference_mode():
         for file in files:
-            pixels = rescale(describer.prepare(file).to(describer.device), q).double()
+            pixels = rescale(describer.prepare(file).to(device), q).double()
             pixels = pixels.flip(0) if prep.colour == "BGR" else pixels
             x = (pixels * prep.range / 255 - mean) / std
             maps = net(torch.stack([x, x.flip(2)]))
@@ -84,12 +86,17 @@ def main() -> None:
     files = files[:: max(1, len(files) // options.images)][: options.images]
     found = weights.resolve(options.weights, None, options.layer)
     exact, table = None, {}
-    for precision in PRECISIONS:
+    for precision in DTYPES:
         if precision == "tf32" and options.device == "cpu":
             continue
-        describer = Describer(
-            weights=found.path, layer=options.layer, scales=(options.q,), device=options.device, precision=precision
+        spec = DescriptorSpec(
+            weights=str(found.path),
+            layer=options.layer,
+            scales=(options.q,),
+            device=options.device,
+            precision=precision,
         )
+        describer = Describer(spec=spec)
         exact = reference(found, describer, files, options.q) if exact is None else exact
         table[precision] = {"one_minus_cosine": float(f"{cosine_gap(describer.describe(files), exact):.1e}")}
         if options.data:

@@ -30,7 +30,7 @@ import numpy as np
 import torch
 from contenders import FIRST, Bench, Run, complete
 from PIL import Image
-from stages import Stages
+from stages import profile
 
 from vggfeat import nets
 from vggfeat.images import rescaled_size
@@ -109,16 +109,14 @@ def difference(found: dict[Path, np.ndarray], reference: dict[Path, np.ndarray])
     return float(f"{max(np.abs(found[file] - reference[file]).max() for file in both) / largest:.1e}")
 
 
-def profile(bench: Bench, files: list[Path]) -> dict[str, float]:
+def show_profile(bench: Bench, files: list[Path]) -> dict[str, float]:
     """Seconds of each stage of `extract`, all photos, with a net that has run before."""
-    describer, stages = bench.describer("bfloat16" if bench.device == "cuda" else "float32"), Stages()
-    run = bench.extract(describer)
-    run(files)
-    with stages.watching(describer):
-        run(files)
-    for stage, seconds in stages.table().items():
+    describer = bench.describer("bfloat16" if bench.device == "cuda" else "float32")
+    bench.extract(describer)(files)
+    table = profile(describer, bench.items(files), bench.new_store())
+    for stage, seconds in table.items():
         print(f"{seconds:10.3f} s  {stage}")
-    return stages.table()
+    return table
 
 
 def main() -> None:
@@ -144,7 +142,7 @@ def main() -> None:
         found = complete(options, Path(folder))
         bench = Bench(found, options.layer, options.scales, options.device, Path(folder))
         result = measure(bench.rows(options.tuned), files, bench, options)
-        stages = {"profile_s": profile(bench, files)} if options.profile else {}
+        stages = {"profile_s": show_profile(bench, files)} if options.profile else {}
     name = torch.cuda.get_device_name() if options.device == "cuda" else "CPU"
     machine = {"device": name, "cores": len(os.sched_getaffinity(0)), "python": platform.python_version()}
     machine |= {"torch": torch.__version__, "product_gflop_s": result.pop("product_gflop_s")}
