@@ -3,9 +3,10 @@
     python benchmarks/extract/memory.py                       # 100,000 images in ten tars; one JSON line at the end
     python benchmarks/extract/memory.py --count 20000 --source folder
 
-The images are the same hundred again and again, under names of their own: members of tars, or hard links in one flat
-folder. The extraction is the command in a process of its own, whose resident memory is looked at twice a second.
-"growth_mb" is how far that went beyond what it was when a twentieth of the images was described.
+The same hundred images are used again and again, under different names: as members of tars, or hard links in one flat
+folder. The extraction is the command in a separate process, whose resident memory is read twice a second.
+"growth_mb" is the difference between its peak and its value when a twentieth of the images was described. Needs some
+thousand images: progress is read from the names of the parts of the store.
 """
 
 import argparse

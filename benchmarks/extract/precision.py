@@ -82,7 +82,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
 
-    files = sorted(options.photos.rglob("*.jpg"))
+    files = sorted(options.photos.rglob("*.jpg")) or sorted(options.photos.rglob("*.JPEG"))
     files = files[:: max(1, len(files) // options.images)][: options.images]
     found = weights.resolve(options.weights, None, options.layer)
     exact, table = None, {}
