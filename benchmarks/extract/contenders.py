@@ -33,9 +33,7 @@ from vggfeat.sources import Item
 from vggfeat.spec import DescriptorSpec
 
 Vectors = list[np.ndarray]  # (S, C) of each file
-Run = Callable[
-    [list[Path]], Callable[[], Vectors]
-]  # does the work; gives a function for its results, called when the clock has stopped
+Run = Callable[[list[Path]], Callable[[], Vectors]]  # does the work; what it returns gives the results, off the clock
 Faster = Callable[[nn.Sequential], nn.Sequential]  # replaces some of a net's layers
 FIRST = "timm, plain loop"
 
@@ -182,7 +180,7 @@ class Bench:
     # vggfeat
 
     def stage(self, *faster: Faster, at_once: int = 1) -> Run:
-        """The engine on a CPU without the store, with these of its faster layers and so many passes side by side."""
+        """The engine on a CPU without the store, with some of its faster layers; `at_once`: passes side by side."""
         net = StagedNet(self.weights, self.layer, faster)
         net.load()
         engine = Engine([net], machine=Cpu(replace(CPU_TUNING, at_once=at_once)))
@@ -195,7 +193,7 @@ class Bench:
         return run
 
     def engine(self, precision: str, photos: dict[Path, Tensor]) -> Run:
-        """The engine without decoding and store; `photos` are those decoded so far, which all rows share."""
+        """The engine without decoding and store; `photos` holds the photos that are decoded, for all rows."""
         describer = self.describer(precision)
 
         def run(files: list[Path]) -> Callable[[], Vectors]:

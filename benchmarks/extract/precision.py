@@ -2,8 +2,8 @@
 
     python benchmarks/extract/precision.py --photos FOLDER --weights vgg19.safetensors --out results/precision-cpu.json
 
-Cosine: the photos with their mirrors at one Q, to one layer, against the same net in float64 by torch's own
-convolutions. Score: `vggfeat bench` on the folder DATA (classes as folders) with the same settings in each
+Cosine: the photos with their mirror images at one Q, up to one layer, compared with the same net in float64 by torch's
+own convolutions. Score: `vggfeat bench` on the folder DATA (classes as folders) with the same settings in each
 precision; the splits are the same, so only the descriptors differ.
 """
 
@@ -27,7 +27,7 @@ from vggfeat.spec import DescriptorSpec
 
 
 def reference(found: weights.Weights, describer: Describer, files: list[Path], q: int) -> np.ndarray:
-    """float64 (N, C), each step in float64 but for the rescaled pixels."""
+    """float64 (N, C); each step is in float64 except rescaling."""
     layer, device = describer.spec.layer, describer.engine.device
     net = dense(weights.load(found, layer), layer).double().to(device)
     prep = found.preprocessing
@@ -70,7 +70,7 @@ def score(data: Path, options: argparse.Namespace, precision: str) -> dict[str, 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=Path, required=True)
-    parser.add_argument("--weights", required=True, help="a file, or a name of the registry: slim is soon done")
+    parser.add_argument("--weights", required=True, help="a file, or a name of the registry; slim is fast")
     parser.add_argument("--layer", choices=("pool5", "fc6", "fc7"), default="pool5")
     parser.add_argument("--data", type=Path, help="folder of classes for the score; none: cosines only")
     parser.add_argument("--score-weights", default="slim")

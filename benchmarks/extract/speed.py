@@ -3,16 +3,16 @@
     python benchmarks/extract/speed.py --photos FOLDER --weights vgg19.safetensors --out results/cpu.json
     python benchmarks/extract/speed.py --photos FOLDER --device cuda --scales 256,384,512 --images 1000 --out F
 
-Each image and its mirror at each scale. Weights, or of a file without them fc6 and fc7, may be random: for timing only.
-The rows, on any device: timm's VGG, one image at a time in float32 as torch computes it by default; timm tuned by hand
-(channels_last, batches of one size, decoding in threads; on a GPU in bfloat16). On a CPU then vggfeat's stages: with
-convolutions as torch has them, one pass at a time; with Winograd's; with fc6 and fc7 as products of windows; with
-passes side by side. On a GPU each precision, of photos decoded beforehand. Last `extract`: from files to a store; on a
-CPU with instructions for bfloat16, in that too.
+Each image and its mirror image are described at each scale. Weights may be random, and so may fc6 and fc7 if a file
+lacks them: this is for timing only. Rows on any device: timm's VGG, one image at a time in float32 as torch computes it
+by default; timm tuned by hand (channels_last, batches of one size, decoding in threads; bfloat16 on a GPU). Rows on a
+CPU: vggfeat with torch's own convolutions, one pass at a time; with Winograd's; with fc6 and fc7 as products of
+windows; with passes side by side. Rows on a GPU: each precision, with photos decoded beforehand. The last row is
+`extract`, from files to a store, also in bfloat16 if the CPU has instructions for it.
 
-Rounds of all rows take turns, so that a drift of the machine's speed hits all alike; so does a matrix product
-(float32 on a CPU, bfloat16 on a GPU), whose rate in the same run is what FLOP/s, counted from Table 1, are compared
-with. A row that is too slow for all photos in --seconds takes fewer of them.
+The rows take turns, so that a change of the machine's speed affects all of them. A matrix product (float32 on a CPU,
+bfloat16 on a GPU) takes turns with them; the FLOP/s of a row, counted from Table 1, are compared with its rate. A row
+that is too slow for all photos in --seconds gets fewer of them.
 """
 
 import argparse
@@ -54,7 +54,7 @@ def product_rate(device: str) -> float:
 
 
 def spread(files: list[Path], number: int) -> list[Path]:
-    """So many of the files at equal distances."""
+    """A number of the files, at equal distances."""
     return [files[i * len(files) // number] for i in range(number)]
 
 
@@ -67,7 +67,7 @@ def cost(files: list[Path], bench: Bench) -> float:
 
 
 def measure(runs: dict[str, Run], files: list[Path], bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
-    """Images a second of each row and what follows."""
+    """Images per second of each row, and the figures computed from them."""
     shares: dict[str, list[Path]] = {}
     vectors: dict[str, dict[Path, np.ndarray]] = {}
     for name, run in runs.items():
@@ -103,7 +103,7 @@ def measure(runs: dict[str, Run], files: list[Path], bench: Bench, options: argp
 
 
 def difference(found: dict[Path, np.ndarray], reference: dict[Path, np.ndarray]) -> float:
-    """The largest, over the photos of both, as a part of the largest value."""
+    """The largest difference over the photos of both, divided by the largest value."""
     both = [file for file in found if file in reference]
     largest = max(reference[file].max() for file in both)
     return float(f"{max(np.abs(found[file] - reference[file]).max() for file in both) / largest:.1e}")
@@ -130,9 +130,11 @@ def main() -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--images", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=30, help="that a row may take in a round, but for four photos")
+    parser.add_argument(
+        "--seconds", type=float, default=30, help="most seconds of a row in a round; at least four photos"
+    )
     parser.add_argument("--tuned", action="store_true", help="on a CPU too: timm tuned by hand")
-    parser.add_argument("--profile", action="store_true", help="and where the time of `extract` goes")
+    parser.add_argument("--profile", action="store_true", help="also measure where the time of `extract` goes")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
 
