@@ -17,7 +17,7 @@ from vggfeat.engine.passes import DenseNet, Passes
 
 from vggfeat.descriptors import Describer
 from vggfeat.extraction.decoding import Decoder
-from vggfeat.store import Writer
+from vggfeat.store.writing import Writer
 
 
 class Stages:
