@@ -13,7 +13,9 @@ import vggfeat
 from vggfeat import sources
 from vggfeat.descriptors import Describer
 from vggfeat.errors import DataError, ImageError, StoreError, UsageError
-from vggfeat.extraction.run import Item, decoding, default_out, extract
+from vggfeat.extraction.decoding import Decoder
+from vggfeat.extraction.run import default_out, extract
+from vggfeat.sources import Item
 from vggfeat.store import Store, load
 
 SCALES = (64, 96)
@@ -126,25 +128,25 @@ def test_what_a_list_names_itself_is_no_archive_that_was_mended(tmp_path, descri
             part.unlink()  # so that there is work again between the two
 
 
-def test_decoded_images_wait_within_bounds(photos, describer, monkeypatch):
+def test_decoded_images_wait_within_bounds(photos, describer):
     """Eight workers, a slow reader, and room for two images: no more than two and those under way are decoded."""
-    monkeypatch.setattr(decoding, "BYTES_AHEAD", 2 * 3 * 80 * 60)
-    most, prepare = [], describer.prepare
+    size, decoded, most = 3 * 80 * 60, [], []
 
     def slow(*arguments):
-        image = prepare(*arguments)
+        image = describer.prepare(*arguments)
         time.sleep(0.02)
+        decoded.append(image.nbytes)
         return image
 
-    monkeypatch.setattr(describer, "prepare", slow)
-    with decoding.Decoder(describer, 10**6, workers=8) as decoder:
-        items = enumerate(sources.items(photos))
-        for one in decoder.decode(items):
+    with Decoder(slow, 10**6, workers=8, bytes_ahead=2 * size) as decoder:
+        taken = 0
+        for one in decoder.decode(enumerate(sources.items(photos))):
             assert not isinstance(one.image, ImageError)
+            taken += one.image.nbytes
             time.sleep(0.05)
-            most.append(decoder._bytes)
+            most.append(sum(decoded) - taken)
     assert len(most) == 23
-    assert max(most) <= (3 + 8) * 3 * 80 * 60
+    assert max(most) <= (3 + 8) * size
 
 
 def test_part_size_cuts_parts_and_changes_no_value(photos, tmp_path, describer):
@@ -169,7 +171,7 @@ def test_a_second_run_reads_only_what_is_new(photos, tmp_path, describer, monkey
 
 def test_a_store_made_with_other_options_is_not_added_to(photos, tmp_path, describer, tiny_weights):
     extract(photos, tmp_path / "s", describer=describer)
-    other = Describer(weights=describer.nets[0].weights.path, layer="pool5", scales=SCALES, mirror=False)
+    other = Describer(weights=describer.engine.nets[0].weights.path, layer="pool5", scales=SCALES, mirror=False)
     with pytest.raises(StoreError, match="made with mirror True, not False"):
         extract(photos, tmp_path / "s", describer=other)
 
@@ -288,7 +290,7 @@ def test_a_full_disk_is_one_line_and_keeps_what_is_written(photos, tmp_path, des
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(pq, "write_table", full)
-    with pytest.raises(StoreError, match=r"part-00000\.parquet: can't be written \(No space left"):
+    with pytest.raises(StoreError, match=r"part-00000\.parquet: cannot be written \(No space left"):
         extract(photos, tmp_path / "s", describer=describer)
     assert sorted(p.name for p in (tmp_path / "s").iterdir()) == [".lock", "meta.json"]
 
@@ -298,7 +300,10 @@ def test_a_store_holds_one_net(photos, tmp_path, tiny_weights):
     two = Describer("A,B", weights=",".join(map(str, weights)), layer="pool5", scales=SCALES)
     with pytest.raises(UsageError, match="one net"):
         extract(photos, tmp_path / "s", describer=two)
-    stores = [extract(photos, tmp_path / d.nets[0].weights.net, describer=d).path for d in two.apart()]
+    stores = [
+        extract(photos, tmp_path / engine.nets[0].weights.net, describer=two.variant(engine)).path
+        for engine in two.engine.apart()
+    ]
     paths = load(stores).paths
     np.testing.assert_allclose(load(stores).X, two.describe([photos / p for p in paths]), atol=1e-6)
 
@@ -316,6 +321,11 @@ def test_the_public_function_is_the_same(photos, tmp_path, tiny_weights):
 
 
 def test_wrong_options(photos, tmp_path, describer):
-    for options in ({"on_error": "ignore"}, {"part_size": 0}, {"dtype": "int8"}):
-        with pytest.raises(UsageError):
+    for options, said in (
+        ({"on_error": "ignore"}, "no on_error 'ignore'; take one of skip, fail"),
+        ({"part_size": 0}, "part_size must be at least 1, not 0"),
+        ({"dtype": "int8"}, "no dtype 'int8'; take one of float32, float16"),
+        ({"share": (2, 2)}, "share must be"),
+    ):
+        with pytest.raises(UsageError, match=said):
             extract(photos, tmp_path / "s", describer=describer, **options)
