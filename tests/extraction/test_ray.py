@@ -10,20 +10,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vggfeat._util.progress import progress
 from vggfeat.descriptors import Describer
 from vggfeat.errors import DataError, ImageError, UsageError, VggfeatError
-from vggfeat.extraction import filling
 from vggfeat.extraction.run import extract
 from vggfeat.extraction.settings import ExtractionSettings
 from vggfeat.sources import Item
-from vggfeat.store import Store, Writer
+from vggfeat.spec import DescriptorSpec
+from vggfeat.store import Store
+from vggfeat.store.writing import Writer
 
 pytest.importorskip("ray.data")
 
 import ray
 
-from vggfeat.extraction import cluster
+from vggfeat._util.progress import progress
+from vggfeat.extraction.cluster import deal, fill_on_cluster
 
 # Ray 2.60 warns of settings that it makes itself, when its first context is made
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")
@@ -154,15 +155,13 @@ def _items(folder: Path):
     return sources.items(folder)
 
 
-@dataclass(frozen=True)
-class Hasty:
-    """An image whose reader writes a part after each group."""
-
-    n: int
-
-    def fetch(self) -> bytes:
-        filling.PART_SECONDS = 0
-        return encoded(self.n)
+def described_by_workers(items, store: Path, options, **tuning) -> Store:
+    """As `described` with the engine ray, with the arguments that `fill_on_cluster` has besides."""
+    spec, settings = DescriptorSpec(**options), ExtractionSettings(part_size=PART, workers=1)
+    fingerprint = Describer(spec=spec).fingerprint()[0]
+    with Writer(store, fingerprint) as writer, progress(len(items), "describing") as bar:
+        fill_on_cluster(writer, items, spec, settings, bar, **tuning)
+    return Store(store)
 
 
 @dataclass(frozen=True)
@@ -187,8 +186,8 @@ def test_a_worker_that_is_killed_loses_nothing(options, tmp_path):
     items = [Item(f"{n}", pixels(n)) for n in range(N)]
     items[3] = Item("3", b"broken")
     expected = described(items, tmp_path / "local", options)
-    items[0], items[22] = Item("0", Hasty(0)), Item("22", Deadly(22, tmp_path / "s"))
-    store = described(items, tmp_path / "s", options, engine="ray")
+    items[22] = Item("22", Deadly(22, tmp_path / "s"))
+    store = described_by_workers(items, tmp_path / "s", options, part_seconds=0)
     assert (tmp_path / "killed").exists()
     assert store.read().equals(expected.read())
     assert (store.failures.keys(), store.settled) == ({"3"}, True)
@@ -197,15 +196,10 @@ def test_a_worker_that_is_killed_loses_nothing(options, tmp_path):
 
 
 def test_an_image_that_kills_each_worker_ends_the_run(options, tmp_path):
-    describer, settings = Describer(**options), ExtractionSettings(part_size=PART, workers=1)
     items = [Item(f"{n}", pixels(n)) for n in range(N)]
     items[30] = Item("30", Deadly(30, tmp_path / "s", always=True))
-    with (
-        pytest.raises(VggfeatError, match=r"^1 workers were lost over the images from 24 to 47: .* to continue$"),
-        Writer(tmp_path / "s", describer.fingerprint()[0]) as writer,
-        progress(N, "describing") as bar,
-    ):
-        cluster.fill_on_cluster(writer, items, describer.spec, settings, bar, tries=1)
+    with pytest.raises(VggfeatError, match=r"^1 workers were lost over the images from 24 to 47: .* to continue$"):
+        described_by_workers(items, tmp_path / "s", options, tries=1)
     items[30] = Item("30", pixels(30))
     assert len(described(items, tmp_path / "s", options)) == N
 
@@ -233,7 +227,7 @@ class Stranger:
 
 
 def test_an_image_that_workers_can_not_read_ends_the_run(options, tmp_path):
-    with pytest.raises(VggfeatError, match=r"^the list of images can't be read by other processes \(.*no_such_module"):
+    with pytest.raises(VggfeatError, match=r"^the list of images cannot be read by other processes \(.*no_such_module"):
         described([Item("one", Stranger())], tmp_path / "s", options, engine="ray")
 
 
@@ -249,7 +243,7 @@ def test_an_image_that_workers_can_not_read_ends_the_run(options, tmp_path):
     ],
 )
 def test_how_actors_are_dealt_to_nodes(nodes, device, workers, dealt):
-    assert cluster.deal(nodes, device, workers) == dealt
+    assert deal(nodes, device, workers) == dealt
 
 
 @pytest.mark.parametrize(
@@ -261,7 +255,7 @@ def test_a_cluster_without_room_says_so(photos, options, tmp_path, device, worke
         extract(photos, tmp_path / "s", workers=workers, device=device, engine="ray", **options)
 
 
-def test_what_can_not_be_meant(photos, options, tmp_path, monkeypatch):
+def test_invalid_arguments(photos, options, tmp_path, monkeypatch):
     for wrong, said in (
         ({"engine": "spark"}, "no engine 'spark'; take one of local, ray"),
         ({"engine": "ray", "share": (0, 2)}, "leave out torchrun"),
@@ -269,7 +263,7 @@ def test_what_can_not_be_meant(photos, options, tmp_path, monkeypatch):
     ):
         with pytest.raises(UsageError, match=said):
             extract(photos, tmp_path / "s", **wrong)
-    with (photos / "0" / "00.png").open("rb") as file, pytest.raises(UsageError, match="can't be sent"):
+    with (photos / "0" / "00.png").open("rb") as file, pytest.raises(UsageError, match="cannot be sent"):
         extract([Item("open", file)], tmp_path / "s", engine="ray", **options)
     monkeypatch.setitem(sys.modules, "ray.data", None)
     with pytest.raises(UsageError, match=r"needs Ray: pip install 'vggfeat\[ray\]'"):

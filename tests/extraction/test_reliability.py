@@ -13,6 +13,7 @@ from pathlib import Path
 from shutil import copytree
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -22,7 +23,7 @@ from vggfeat.descriptors import Describer
 from vggfeat.errors import ImageError, StoreError
 from vggfeat.extraction.run import extract
 from vggfeat.sources import Item
-from vggfeat.store import Store, files, load
+from vggfeat.store import Store, load
 
 SCALES = "64,96"
 N = 80
@@ -121,7 +122,8 @@ def test_ctrl_c_ends_the_run_within_two_seconds_and_keeps_what_is_done(command, 
     run.signal(signal.SIGINT)
     run.wait(30)
     assert time.monotonic() - began < 2
-    assert f"interrupted; what is described is in {tmp_path / 's'}, the same command continues it" in run.output
+    said = f"interrupted; finished descriptors are in {tmp_path / 's'}, run the same command again to continue"
+    assert said in run.output
     assert "Traceback" not in run.output
     assert len(Store(tmp_path / "s")) >= 4
 
@@ -132,7 +134,7 @@ def test_a_request_to_end_is_as_good_as_ctrl_c(command, arguments, tmp_path):
         time.sleep(0.002)
     run.signal(signal.SIGTERM)
     run.wait(30)
-    assert "interrupted; what is described is in" in run.output
+    assert "interrupted; finished descriptors are in" in run.output
     done = len(Store(tmp_path / "s"))
     again = command.run(*arguments, "--out", tmp_path / "s")
     assert again.output.endswith(f"{N} images described, 2 failed (failures.csv); {done} of them before this run\n")
@@ -163,13 +165,13 @@ def test_an_interrupt_stores_what_was_described_after_the_last_part(photos, tmp_
 
 
 def test_an_interrupt_while_a_part_is_written_comes_after_it(photos, tmp_path, describer, monkeypatch):
-    write_part = files.write_part
+    write_table = pq.write_table
 
-    def interrupted(*part):
+    def interrupted(*part, **options):
         signal.raise_signal(signal.SIGINT)
-        write_part(*part)
+        write_table(*part, **options)
 
-    monkeypatch.setattr(files, "write_part", interrupted)
+    monkeypatch.setattr(pq, "write_table", interrupted)
     with pytest.raises(KeyboardInterrupt):
         extract(photos, tmp_path / "s", describer=describer, part_size=8)
     names = Store(tmp_path / "s").paths
@@ -195,7 +197,7 @@ def test_a_full_disk_is_one_line_and_room_for_more_is_all_that_was_missing(comma
         pytest.skip("mounting a small disk is not permitted here")
     try:
         run = command.run(*arguments, "--out", small / "s")
-        assert "can't be written (No space left on device)" in run.output
+        assert "cannot be written (No space left on device)" in run.output
         assert "run the same command again to continue" in run.output
         assert "Traceback" not in run.output
         assert 0 < len(Store(small / "s")) < N
