@@ -2,8 +2,8 @@
 
 import fsspec
 import pytest
-from test_sources import content, names, png, put, tar
 
+from tests.kit.image_sources import content, names, png, put, tar
 from vggfeat import sources
 from vggfeat.descriptors import Describer
 from vggfeat.errors import DataError, ImageError

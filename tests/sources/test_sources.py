@@ -1,7 +1,6 @@
 """Sources: what a folder, a list, a tar, a pattern and an address are taken to hold."""
 
 import gzip
-import io
 import os
 import subprocess
 import tarfile
@@ -17,54 +16,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from fsspec.implementations.http import HTTPFileSystem
-from PIL import Image
 
+from tests.kit.image_sources import content, listed, names, png, put, tar
 from vggfeat import sources
 from vggfeat.descriptors import Describer
 from vggfeat.errors import DataError, ImageError
-from vggfeat.extraction.run import decoding, default_out, extract
-from vggfeat.sources import Fetched, Item
+from vggfeat.extraction import decoding
+from vggfeat.extraction.run import default_out, extract
+from vggfeat.sources import Item
 from vggfeat.store import Store, load
-
-
-def png(seed=0, size=(20, 16)) -> bytes:
-    file = io.BytesIO()
-    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
-    Image.fromarray(pixels).save(file, "PNG")
-    return file.getvalue()
-
-
-def put(path: Path, data: bytes) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-    return path
-
-
-def tar(path: Path, files, mode="w") -> Path:
-    """A tar of (name, bytes) or TarInfo."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, mode) as archive:
-        for entry in files:
-            if isinstance(entry, tarfile.TarInfo):
-                archive.addfile(entry, io.BytesIO(bytes(entry.size)))
-            else:
-                info = tarfile.TarInfo(entry[0])
-                info.size = len(entry[1])
-                archive.addfile(info, io.BytesIO(entry[1]))
-    return path
-
-
-def listed(source):
-    """(name, label) of each, and what is wrong with it if anything is."""
-    return [(i.path, i.label, str(i.image) if isinstance(i.image, ImageError) else None) for i in sources.items(source)]
-
-
-def names(source):
-    return [item.path for item in sources.items(source)]
-
-
-def content(item) -> bytes:
-    return item.image.fetch() if isinstance(item.image, Fetched) else Path(item.image).read_bytes()
 
 
 @pytest.fixture(scope="module")
