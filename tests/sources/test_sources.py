@@ -165,7 +165,7 @@ def test_hostile_members_are_listed_and_none_is_followed(tmp_path, mode):
         "hard.jpg": "is a link, which is not followed",
         "dev.jpg": "not a regular file",
         "fifo.jpg": "not a regular file",
-        "a.jpg#8": "the archive has another member of this name before it",
+        "a.jpg#8": "the archive has an earlier member of the same name",
         "new\nline.jpg": None,
         r"\xff.jpg": None,
     }
@@ -181,7 +181,7 @@ def test_a_tar_that_ends_too_soon_is_a_failure_and_its_images_are_had(tmp_path, 
     put(tmp_path / "t.tar", gzip.compress(cut_off) if packed else cut_off)
     found = listed(tmp_path / "t.tar")
     assert found[-1][0] == "t.tar"
-    assert "can't be read to its end" in found[-1][2]
+    assert "cannot be read to its end" in found[-1][2]
     had = []
     for item in list(sources.items(tmp_path / "t.tar"))[:-1]:
         try:
@@ -540,5 +540,5 @@ def test_a_tar_that_breaks_off_on_its_way(tmp_path, server):
     tar(tmp_path / "www" / "t.tar", [(f"{i}.jpg", b"x" * 5000) for i in range(4)])
     found = listed(f"{server}/cut/t.tar")
     assert found[-1][0] == "t.tar"
-    assert "can't be read" in found[-1][2] or "payload" in found[-1][2]
+    assert "cannot be read" in found[-1][2] or "payload" in found[-1][2]
     assert all(name.startswith("t.tar/") for name, _, _ in found[:-1])
