@@ -23,7 +23,7 @@ from vggfeat.descriptors import Describer
 from vggfeat.errors import DataError, ImageError
 from vggfeat.extraction import decoding
 from vggfeat.extraction.run import default_out, extract
-from vggfeat.sources import Item
+from vggfeat.sources import Item, folders
 from vggfeat.store import Store, load
 
 
@@ -43,11 +43,10 @@ def test_a_folder_is_sorted_files_before_folders_hidden_ones_and_stores_left_out
     assert sources.count(tmp_path) == 5
 
 
-def test_a_folder_of_many_files_comes_in_order_and_packed(tmp_path, monkeypatch):
-    monkeypatch.setattr(sources.folders, "PACKED", 16)
+def test_a_folder_of_many_files_comes_in_order_and_packed(tmp_path):
     for i in range(100):
         put(tmp_path / f"{i * 37 % 100:03}.jpg", b"")
-    assert names(tmp_path) == [f"{i:03}.jpg" for i in range(100)]
+    assert [item.path for item in folders.walk(tmp_path, packed=16)] == [f"{i:03}.jpg" for i in range(100)]
 
 
 def test_deep_folders(tmp_path):
@@ -330,8 +329,8 @@ def test_lists_patterns_tars_and_images_at_addresses(tmp_path, memory):
 @pytest.mark.parametrize(
     ("address", "message"),
     [
-        ("memory://nowhere/photos", "there is no such folder, list or image"),
-        ("memory://nowhere/list.txt", "can't be read"),
+        ("memory://nowhere/photos", "no such folder, list or image"),
+        ("memory://nowhere/list.txt", "cannot be read"),
         ("nonsense://a/b", "nonsense"),
         ("memory://nowhere/*.jpg", "matches no file"),
     ],

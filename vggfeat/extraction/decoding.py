@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vggfeat._util.files import Signature, signature
 from vggfeat.errors import DataError, ImageError
-from vggfeat.sources import Fetched, Item, Unanswered
+from vggfeat.sources.item import Fetched, Item, Unanswered
 
 AHEAD = 4  # images a worker
 FETCHES = 16  # on their way from far away at a time, which takes time and no processor
