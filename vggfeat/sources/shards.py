@@ -44,7 +44,7 @@ def is_shard(name: str) -> bool:
 
 
 def members(archive: Path, name: str) -> Iterator[Item]:
-    """The images of a tar as name/member. The label is the one line of the sample's .cls or .txt, else the first folder.
+    """The images of a tar as name/member. The label is the line in the sample's .cls or .txt, else the first folder.
 
     A tar that cannot be read to its end gives an Item of its own, with the reason.
     """
