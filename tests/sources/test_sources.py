@@ -17,19 +17,14 @@ import pyarrow.parquet as pq
 import pytest
 from fsspec.implementations.http import HTTPFileSystem
 
-from tests.kit.image_files import content, names, png, put, tar
+from tests.kit.image_sources import content, listed, names, png, put, tar
 from vggfeat import sources
 from vggfeat.descriptors import Describer
 from vggfeat.errors import DataError, ImageError
 from vggfeat.extraction import decoding
 from vggfeat.extraction.run import default_out, extract
-from vggfeat.sources import Item
+from vggfeat.sources import Item, folders
 from vggfeat.store import Store, load
-
-
-def listed(source):
-    """(name, label) of each, and what is wrong with it if anything is."""
-    return [(i.path, i.label, str(i.image) if isinstance(i.image, ImageError) else None) for i in sources.items(source)]
 
 
 @pytest.fixture(scope="module")
@@ -48,11 +43,10 @@ def test_a_folder_is_sorted_files_before_folders_hidden_ones_and_stores_left_out
     assert sources.count(tmp_path) == 5
 
 
-def test_a_folder_of_many_files_comes_in_order_and_packed(tmp_path, monkeypatch):
-    monkeypatch.setattr(sources.folders, "PACKED", 16)
+def test_a_folder_of_many_files_comes_in_order_and_packed(tmp_path):
     for i in range(100):
         put(tmp_path / f"{i * 37 % 100:03}.jpg", b"")
-    assert names(tmp_path) == [f"{i:03}.jpg" for i in range(100)]
+    assert [item.path for item in folders.walk(tmp_path, packed=16)] == [f"{i:03}.jpg" for i in range(100)]
 
 
 def test_deep_folders(tmp_path):
@@ -170,7 +164,7 @@ def test_hostile_members_are_listed_and_none_is_followed(tmp_path, mode):
         "hard.jpg": "is a link, which is not followed",
         "dev.jpg": "not a regular file",
         "fifo.jpg": "not a regular file",
-        "a.jpg#8": "the archive has another member of this name before it",
+        "a.jpg#8": "the archive has an earlier member of the same name",
         "new\nline.jpg": None,
         r"\xff.jpg": None,
     }
@@ -186,7 +180,7 @@ def test_a_tar_that_ends_too_soon_is_a_failure_and_its_images_are_had(tmp_path, 
     put(tmp_path / "t.tar", gzip.compress(cut_off) if packed else cut_off)
     found = listed(tmp_path / "t.tar")
     assert found[-1][0] == "t.tar"
-    assert "can't be read to its end" in found[-1][2]
+    assert "cannot be read to its end" in found[-1][2]
     had = []
     for item in list(sources.items(tmp_path / "t.tar"))[:-1]:
         try:
@@ -335,8 +329,8 @@ def test_lists_patterns_tars_and_images_at_addresses(tmp_path, memory):
 @pytest.mark.parametrize(
     ("address", "message"),
     [
-        ("memory://nowhere/photos", "there is no such folder, list or image"),
-        ("memory://nowhere/list.txt", "can't be read"),
+        ("memory://nowhere/photos", "no such folder, list or image"),
+        ("memory://nowhere/list.txt", "cannot be read"),
         ("nonsense://a/b", "nonsense"),
         ("memory://nowhere/*.jpg", "matches no file"),
     ],
@@ -545,5 +539,5 @@ def test_a_tar_that_breaks_off_on_its_way(tmp_path, server):
     tar(tmp_path / "www" / "t.tar", [(f"{i}.jpg", b"x" * 5000) for i in range(4)])
     found = listed(f"{server}/cut/t.tar")
     assert found[-1][0] == "t.tar"
-    assert "can't be read" in found[-1][2] or "payload" in found[-1][2]
+    assert "cannot be read" in found[-1][2] or "payload" in found[-1][2]
     assert all(name.startswith("t.tar/") for name, _, _ in found[:-1])

@@ -1,14 +1,18 @@
-"""Where images come from: a folder, a list, tar shards, one image, here or at any address that fsspec knows.
+"""Where images come from: a folder, a list, tar archives or one image, on this machine or at an address.
 
-    photos/                       every file below it that isn't hidden; the label is its first folder
-    list.txt list.csv .parquet    a path or address a line, or the column `path`, and `label` if any
-    shards/{000..099}.tar *.jpg   braces and globs (at an address braces and *)
-    shard.tar .tar.gz .tgz        its images; a tar in a folder or a list likewise
-    s3://bucket/photos            any of these at an address: s3, gs, hdfs, https, memory, ...
+    photos/                       every file below it that is not hidden; the label is its first folder
+    list.txt list.csv .parquet    one path or address per line, or the column `path`, and optionally `label`
+    shards/{000..099}.tar *.jpg   braces and globs (at an address, braces and *)
+    shard.tar .tar.gz .tgz        the images of a tar, also of one in a folder or a list
+    s3://bucket/photos            each of these at an address: s3, gs, hdfs, https, memory, ...
 
-Sources are read as a stream: nothing here grows with the number of images, but the names of one folder, packed, and
-those that a glob matches; at an address some 1.5 KB for each entry of one folder, which fsspec lists as a whole.
-What can't be had is an Item all the same, with the reason in place of the image.
+Sources are read as a stream: memory does not grow with the number of images. Only the names of one folder (in Arrow
+arrays) and those that a glob matches are held; at an address, about 1.5 KB for each entry of one folder. An image that
+cannot be read is also an Item, with the reason in place of the image.
+
+item        what every source gives: Item, Fetched, Unanswered
+folders, patterns, lists, remote    the four kinds of source; rows: reads the rows of a list
+shards      the images of tar archives; tar: reads their members
 """
 
 from collections.abc import Iterator
@@ -16,19 +20,32 @@ from pathlib import Path, PurePosixPath
 
 from vggfeat.errors import DataError
 from vggfeat.sources import folders, lists, patterns, remote, rows, shards
-from vggfeat.sources.item import Fetched, Item, Unanswered
+from vggfeat.sources.item import Item
 
-__all__ = ["Fetched", "Item", "Unanswered", "count", "items", "name_of"]
+__all__ = ["Item", "count", "items", "name_of"]
 
 
 def items(source: str | Path) -> Iterator[Item]:
-    """The images of a source, in its order: a folder's sorted by name, its files before its folders.
+    """Iterate over the images of a source.
 
-    Raises DataError where there is no such source, or it is no list after all.
+    Parameters
+    ----------
+    source : str or Path
+        A folder, list, tar archive or image, a pattern, or an address, as in `vggfeat.sources`.
+
+    Yields
+    ------
+    Item
+        In the order of the source. Folders are sorted by name, files before folders.
+
+    Raises
+    ------
+    DataError
+        If the source does not exist, is a store, or is a damaged list.
     """
     text = str(source).removeprefix("file://")
     if not text:
-        raise DataError("the name of the source is empty; . is the current folder")
+        raise DataError("the name of the source is empty; write . for the current folder")
     if remote.is_address(text):
         return remote.items(text)
     path = Path(text)
@@ -48,7 +65,18 @@ def items(source: str | Path) -> Iterator[Item]:
 
 
 def count(source: str | Path) -> int | None:
-    """How many images there are, where that is quickly had; else None."""
+    """Count the images of a source, if that is quick.
+
+    Parameters
+    ----------
+    source : str or Path
+        As for `items`.
+
+    Returns
+    -------
+    int or None
+        The number of images (of a list about); None for addresses, patterns and tar archives.
+    """
     path = Path(source)
     if remote.is_address(str(source)):
         return None
@@ -60,7 +88,23 @@ def count(source: str | Path) -> int | None:
 
 
 def name_of(source: str | Path) -> str:
-    """What a store of this source is called: photos/ -> photos, s3://b/shards/*.tar -> shards."""
+    """Name the store of a source.
+
+    Parameters
+    ----------
+    source : str or Path
+        As for `items`.
+
+    Returns
+    -------
+    str
+        The name without suffix.
+
+    Examples
+    --------
+    >>> name_of("cat.jpg"), name_of("s3://bucket/shards/*.tar")
+    ('cat', 'shards')
+    """
     text = str(source)
     address = remote.is_address(text)
     if address or (patterns.is_pattern(text) and not Path(source).exists()):

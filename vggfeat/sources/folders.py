@@ -11,17 +11,21 @@ from vggfeat.errors import ImageError
 from vggfeat.sources import shards
 from vggfeat.sources.item import Item, utf8
 
-PACKED = 2**14  # names that are Python objects at a time
+PACKED = 2**14
 
 
-def walk(root: Path) -> Iterator[Item]:
-    """Every file below root but hidden ones and stores; the label is the first folder. Links out are not followed."""
+def walk(root: Path, packed: int = PACKED) -> Iterator[Item]:
+    """Every file below root except hidden ones and stores; the label is the first folder.
+
+    Links that lead out of root are not followed. packed : how many names are Python objects at the same time; the
+    others are in Arrow arrays, which need less memory.
+    """
     real = Path(os.path.realpath(root))
     waiting = [root]
     while waiting:
         folder = waiting.pop()
         try:
-            files, folders = _entries(folder)
+            files, folders = _entries(folder, packed)
         except OSError as error:
             yield Item(_name(root, folder), ImageError(error.strerror or str(error)))
             continue
@@ -31,12 +35,12 @@ def walk(root: Path) -> Iterator[Item]:
 
 
 def count(root: Path) -> int | None:
-    """How many files `walk` gives; None where some are archives."""
+    """How many files `walk` gives; None if some are archives."""
     waiting, found = [root], 0
     while waiting:
         folder = waiting.pop()
         try:
-            files, folders = _entries(folder)
+            files, folders = _entries(folder, PACKED)
         except OSError:
             found += 1
             continue
@@ -48,9 +52,9 @@ def count(root: Path) -> int | None:
     return found
 
 
-def _entries(folder: Path) -> tuple[Iterator[str], list[str]]:
+def _entries(folder: Path, packed: int) -> tuple[Iterator[str], list[str]]:
     """The sorted names of a folder's files, and of its folders."""
-    packed, files, folders = [], [], []
+    full, files, folders = [], [], []
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith("."):
@@ -59,20 +63,21 @@ def _entries(folder: Path) -> tuple[Iterator[str], list[str]]:
                 files.append(os.fsencode(entry.name))
             elif not is_store(folder / entry.name):
                 folders.append(entry.name)
-            if len(files) == PACKED:
-                packed.append(pa.array(files, pa.large_binary()))
+            if len(files) == packed:
+                full.append(pa.array(files, pa.large_binary()))
                 files = []
-    names = pa.chunked_array([*packed, pa.array(files, pa.large_binary())])
-    return _unpacked(names), sorted(folders)
+    names = pa.chunked_array([*full, pa.array(files, pa.large_binary())])
+    return _unpacked(names, packed), sorted(folders)
 
 
-def _unpacked(names: pa.ChunkedArray) -> Iterator[str]:
+def _unpacked(names: pa.ChunkedArray, packed: int) -> Iterator[str]:
     names = names.take(pc.sort_indices(names)) if len(names) else names
-    for start in range(0, len(names), PACKED):
-        yield from map(os.fsdecode, names.slice(start, PACKED).to_pylist())
+    for start in range(0, len(names), packed):
+        yield from map(os.fsdecode, names.slice(start, packed).to_pylist())
 
 
 def is_store(folder: Path) -> bool:
+    """Whether a folder is a store of descriptors."""
     return folder.name.endswith(".vggfeat") or ((folder / ".lock").exists() and (folder / "meta.json").exists())
 
 
@@ -90,7 +95,7 @@ def _file(file: Path, root: Path, real: Path) -> Iterator[Item]:
 def _not_followed(link: Path, root: Path) -> str | None:
     target = Path(os.path.realpath(link))
     if not target.is_relative_to(root):
-        return "is a link out of the folder, which is not followed; name the image in a list to have it described"
+        return "is a link out of the folder, which is not followed; to describe the image, name it in a list"
     return "is a link to a folder, which is not followed" if target.is_dir() else None
 
 

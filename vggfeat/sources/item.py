@@ -8,15 +8,22 @@ from typing import Protocol, runtime_checkable
 from vggfeat.errors import ImageError
 from vggfeat.images import Source
 
-MAX_BYTES = 2**28  # of a file in an archive or at an address, which is read into memory before it is decoded
+MAX_BYTES = 2**28  # of a file in an archive or at an address: it is read into memory before it is decoded
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """An image to describe: its name in the store (relative, POSIX), what to read, and its label if any.
+    """One image to describe.
 
-    image : anything `vggfeat.images.read` takes, something to be fetched first, or the ImageError that says why
-        there is nothing to read.
+    Parameters
+    ----------
+    path : str
+        Name of the image in the store: a relative POSIX path.
+    image : Source, Fetched or ImageError
+        What to read: anything that `vggfeat.images.read` takes, or an object with a method `fetch` that returns the
+        bytes of the image file, or the ImageError that says why the image cannot be read.
+    label : str, optional
+        The label of the image.
     """
 
     path: str
@@ -26,21 +33,21 @@ class Item:
 
 @runtime_checkable
 class Fetched(Protocol):
-    """The bytes of an image that lie in an archive or far away; read when, and where, the image is decoded.
+    """An image file in an archive or at an address; its bytes are read by the worker that decodes it.
 
-    One that has the attribute `far`, and it is true, may be fetched beside many others.
+    If it has the attribute `far` and this is true, many such files are fetched at the same time.
     """
 
     def fetch(self) -> bytes:
-        """Raises ImageError."""
+        """The bytes of the image file. Raises ImageError."""
 
 
 class Unanswered(ImageError):
-    """A file that its source listed, and doesn't give. One is a failure; many on end mean that the source is down."""
+    """A file that its source listed but does not send. Many in a row mean that the source is down."""
 
 
 def utf8(name: str) -> str:
-    r"""A file's name as text; bytes that aren't UTF-8 are escaped as \xe9, and never two names as the same text."""
+    r"""A file's name as text. Bytes that are not UTF-8 become \xe9; different names stay different."""
     raw = os.fsencode(name)
     try:
         text = raw.decode()

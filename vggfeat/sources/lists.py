@@ -1,4 +1,4 @@
-"""Lists of images on this machine; their entries may be files, tars and addresses."""
+"""The images of a list on this machine; its entries are files, tars and addresses."""
 
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -9,7 +9,7 @@ from vggfeat.sources.item import Item
 
 
 def items(file: Path) -> Iterator[Item]:
-    """The images that a list names, relative to its folder; an entry may be an address. Raises DataError."""
+    """The images that a list names, relative to the list's folder. Raises DataError."""
     try:
         with file.open("rb") as opened:
             for name, label in rows.rows(opened, str(file)):

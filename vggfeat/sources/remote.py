@@ -1,7 +1,7 @@
-"""Images at addresses: s3://, gs://, hdfs://, https://, memory://, whatever fsspec has a file system for.
+"""Images at addresses: s3://, gs://, hdfs://, https://, memory://, and every other file system of fsspec.
 
-Paths of object stores are keys, in which any character may stand; those of the web are addresses, with `?` before a
-query. In both * and braces are patterns.
+A path in an object store is a key, which may contain any character. A path on the web is an address, with `?` before
+the query. In both, * and braces are patterns.
 """
 
 import io
@@ -17,7 +17,7 @@ from vggfeat.errors import DataError, ImageError
 from vggfeat.sources import patterns, rows, shards
 from vggfeat.sources.item import MAX_BYTES, Item, Unanswered
 
-# of the file systems that fsspec leaves to other packages, the usual ones
+# The usual file systems that fsspec needs another package for.
 PACKAGES = {
     **dict.fromkeys(("s3", "s3a"), "s3fs"),
     **dict.fromkeys(("gs", "gcs"), "gcsfs"),
@@ -25,13 +25,13 @@ PACKAGES = {
     **dict.fromkeys(("http", "https"), "aiohttp"),
 }
 
-SILENT_SECONDS = 300  # of a server in the middle of a file
+SILENT_SECONDS = 300  # to wait for a server in the middle of a file
 BUFFER = 2**20
 
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """A file of an fsspec file system. listed : by that itself, so that it ought to be there."""
+    """A file of an fsspec file system. listed : the file system itself listed it, so it should exist."""
 
     system: Any
     path: str
@@ -48,7 +48,7 @@ class Remote:
             with self.system.open(self.path, "rb") as file:
                 while len(data) <= MAX_BYTES and (chunk := file.read(MAX_BYTES + 1 - len(data))):
                     data += chunk
-        except Exception as error:  # each file system has errors of its own
+        except Exception as error:  # each file system raises errors of its own types
             kind = Unanswered if self.listed and not isinstance(error, FileNotFoundError) else ImageError
             raise kind(f"{self}: {_reason(error)}") from error
         if len(data) > MAX_BYTES:
@@ -57,11 +57,12 @@ class Remote:
 
 
 def is_address(text: str) -> bool:
+    """Whether a text begins with a protocol, such as s3://."""
     return re.match(r"[a-z][a-z0-9+.-]+://", text, re.IGNORECASE) is not None
 
 
 def items(address: str) -> Iterator[Item]:
-    """The images below an address, of a list there, of a tar. Raises DataError."""
+    """The images of a folder, list, tar, pattern or image at an address. Raises DataError."""
     if "*" in address or "{" in address:
         return _matching(address)
     system, path = _reach(address)
@@ -81,11 +82,11 @@ def items(address: str) -> Iterator[Item]:
             return _walk(system, path, entries)
         if system.exists(path):
             return iter([Item(name, Remote(system, path))])
-    raise DataError(f"{address}: there is no such folder, list or image")
+    raise DataError(f"{address}: no such folder, list or image")
 
 
 def entry(address: str, label: str | None) -> Iterator[Item]:
-    """What an address in a list stands for: an image, or those of a tar."""
+    """The images of one address in a list: one image, or those of a tar."""
     try:
         image = Remote(*_reach(address))
     except DataError as error:
@@ -119,12 +120,12 @@ def _asked(address: str) -> Iterator[None]:
     except DataError:
         raise
     except Exception as error:
-        raise DataError(f"{address}: can't be read ({_reason(error)})") from error
+        raise DataError(f"{address}: cannot be read ({_reason(error)})") from error
 
 
 def _reason(error: Exception) -> str:
     text = (str(error).strip().splitlines() or [""])[0]
-    if isinstance(error, FileNotFoundError):  # of which most file systems tell the path only
+    if isinstance(error, FileNotFoundError):  # whose text is often only the path
         return f"No such file ({text})" if text else "No such file"
     return text or type(error).__name__
 
@@ -134,7 +135,7 @@ def _without_query(path: str) -> str:
 
 
 def _walk(system: Any, root: str, entries: "list[_Entry]") -> Iterator[Item]:
-    """As folders.walk: sorted, files before folders, hidden ones and stores left out. entries: of the root."""
+    """As folders.walk: sorted, files before folders, without hidden ones and stores. entries: those of the root."""
     root = root.rstrip("/")
     waiting = [root]
     while waiting:
@@ -157,7 +158,7 @@ class _Entry(NamedTuple):
 
 
 def _entries(system: Any, folder: str) -> list[_Entry]:
-    """What lies in a folder, sorted. An object and a prefix may have the same name."""
+    """The entries of a folder, sorted. An object and a prefix may have the same name."""
     folder = folder.rstrip("/")
     listing = system.ls(folder + "/", detail=True)
     found = {_Entry(one["name"].rstrip("/"), one["type"] == "directory") for one in listing}
@@ -165,7 +166,7 @@ def _entries(system: Any, folder: str) -> list[_Entry]:
 
 
 def _is_inside(path: str, folder: str) -> bool:
-    """A page's list of its files may also link elsewhere, or to itself in another order."""
+    """False for links of an index page that lead elsewhere, or to the same page in another order."""
     name = path.removeprefix(f"{folder}/")
     elsewhere = r"[/?#]" if is_address(path) else "/"
     return name not in ("", path) and not name.startswith(".") and not re.search(elsewhere, name)
@@ -176,7 +177,7 @@ def _relative(path: str, root: str) -> str:
 
 
 def _unquoted(name: str, path: str) -> str:
-    """A name as its folder has it: in addresses of the web a space is %20."""
+    """The name as in its folder: web addresses write a space as %20."""
     return unquote(name) if is_address(path) else name
 
 
@@ -198,20 +199,20 @@ def _shard(image: Remote, name: str) -> Iterator[Item]:
 
 
 def _front_to_back(system: Any, path: str) -> IO[bytes]:
-    """A file that is read once, as long as it takes; from the web in one request, as not every server gives pieces."""
+    """Open a file to read it once; from the web in one request, because not every server sends parts of a file."""
     if not is_address(path):
         found: IO[bytes] = system.open(path, "rb")
         return found
     from aiohttp import ClientTimeout
 
     patience = ClientTimeout(total=None, sock_read=SILENT_SECONDS)
-    client = {"client_kwargs": {**system.client_kwargs, "timeout": patience}}  # besides what the user has configured
+    client = {"client_kwargs": {**system.client_kwargs, "timeout": patience}}  # added to the user's configuration
     patient = type(system)(**(system.storage_options | client))
     return io.BufferedReader(_Raw(patient.open(path, "rb", block_size=0)), BUFFER)
 
 
 class _Raw(io.RawIOBase):
-    """What has only `read`, as Python's buffered files want it."""
+    """Gives an object that has only `read` the interface that io.BufferedReader needs."""
 
     def __init__(self, file: Any) -> None:
         self._file = file
@@ -235,18 +236,18 @@ def _matching(address: str) -> Iterator[Item]:
     for text in patterns.expand(address):
         system, path = _reach(text)
         with _asked(text):
-            listed = "*" in path  # braces alone only count
+            listed = "*" in path  # braces alone do not ask the file system
             matches = _matches(system, path) if listed else [path]
         root = _reach(base)[1]
         for match in matches:
             found = True
             yield from _file(system, match, _relative(match, root), listed)
     if not found:
-        raise DataError(f"{address}: matches no file")
+        raise DataError(f"{address}: matches no file; check the pattern")
 
 
 def _matches(system: Any, pattern: str) -> list[str]:
-    """Sorted, without folders, and as on a disk without hidden files unless the pattern names them."""
+    """Sorted, without folders, and without hidden files unless the pattern names them, as on a disk."""
     found = system.glob(pattern, detail=True)
     files = [str(path) for path, entry in found.items() if entry["type"] != "directory"]
     return sorted(path for path in files if "/." not in path or "/." in pattern)

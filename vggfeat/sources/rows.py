@@ -1,4 +1,4 @@
-"""The rows of a list of images: .txt, .csv, .parquet."""
+"""Read the rows of a list of images: .txt, .csv, .parquet."""
 
 import csv
 from collections.abc import Iterable, Iterator
@@ -14,12 +14,12 @@ SUFFIXES = (".txt", ".csv", ".parquet")
 
 
 def is_list(name: str) -> bool:
-    """Whether a file is a list, by its name."""
+    """Whether a file's name is that of a list."""
     return name.lower().endswith(SUFFIXES)
 
 
 def rows(file: IO[bytes], name: str) -> Iterator[tuple[str, str | None]]:
-    """(path, label) of each row of an open list; its name says which format it has. Raises DataError."""
+    """(path, label) of each row of an open list; the suffix of its name decides the format. Raises DataError."""
     try:
         if name.lower().endswith(".parquet"):
             yield from _parquet(file, name)
@@ -28,8 +28,8 @@ def rows(file: IO[bytes], name: str) -> Iterator[tuple[str, str | None]]:
         else:
             yield from ((line, None) for raw in _lines(file) if (line := raw.rstrip("\r\n")).strip())
     except UnicodeDecodeError as error:
-        raise DataError(f"{name}: is not UTF-8 text") from error
-    except (csv.Error, pa.ArrowException, KeyError) as error:  # KeyError: a column twice
+        raise DataError(f"{name}: is not UTF-8 text; save it as UTF-8") from error
+    except (csv.Error, pa.ArrowException, KeyError) as error:  # KeyError: two columns of the same name
         raise DataError(f"{name}: is damaged ({error})") from error
 
 
@@ -65,4 +65,6 @@ def _parquet(file: Any, name: str) -> Iterator[tuple[str, str | None]]:
 
 def _need_path(columns: Iterable[str], name: str) -> None:
     if "path" not in columns:
-        raise DataError(f"{name}: has no column 'path'; name the column of the paths so (in a .csv in its first line)")
+        raise DataError(
+            f"{name}: has no column 'path'; give the column of the paths this name (in a .csv, in the first line)"
+        )
