@@ -1,11 +1,14 @@
-"""Freed memory is used again: maps of a size that was there before touch no new page."""
+"""Free memory is within the limit of the container; freed memory is used again without new pages."""
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs glibc's malloc")
+from vggfeat._util.memory import free_memory
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="needs glibc's malloc")
 
 MAPS = """
 import resource, sys, threading
@@ -45,12 +48,25 @@ def faults(*words: str, **environment: str) -> int:
     return int(ran.stdout)
 
 
+@linux
 def test_maps_are_made_of_memory_that_was_freed() -> None:
     assert faults("keep") < 1000
 
 
+@linux
 def test_the_default_and_the_users_own_settings_are_left_alone() -> None:
     touched = faults()
     if touched < 5000:
         pytest.skip("this system's default does not give freed maps back, or has huge pages")
     assert faults("keep", GLIBC_TUNABLES="") > 5000
+
+
+def test_free_memory_is_within_the_limit_of_the_container(tmp_path: Path) -> None:
+    assert 10**6 < free_memory(limits=[]) < 10**14
+    limits = [(str(tmp_path), "limit", "used"), (str(tmp_path / "x"), "limit", "used")]
+    (tmp_path / "memory.stat").write_text("anon 7\nactive_file 30\ninactive_file 500\n")
+    (tmp_path / "used").write_text("900\n")
+    (tmp_path / "limit").write_text("1000\n")
+    assert free_memory(limits) == 630
+    (tmp_path / "limit").write_text("max\n")
+    assert free_memory(limits) > 10**6
