@@ -1,6 +1,6 @@
 """Measures of results: top-k error, average precision, class recall. Free of torch.
 
-All values are fractions in [0, 1]. NaN means that there is nothing to score: no positive samples, no samples of a class.
+All values are fractions in [0, 1]. NaN means nothing to score: no positive samples, or no samples of a class.
 """
 
 from typing import Literal, get_args
