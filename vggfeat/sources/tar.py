@@ -36,7 +36,7 @@ def entries(file: IO[bytes], *, stream: bool) -> Iterator[Entry]:
 
     Raises tarfile.TarError if the archive is damaged, and on hostile bytes also OSError, EOFError, zlib.error, ...
     """
-    header = type("Header", (_Header,), {})  # one class per archive: `ended` is its state
+    header: type[_Header] = type("Header", (_Header,), {})  # one class per archive: `ended` is its state
     with tarfile.open(fileobj=file, mode="r|*" if stream else "r:", tarinfo=header) as tar:
         before = -1
         while (info := tar.next()) is not None:
