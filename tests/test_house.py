@@ -116,7 +116,7 @@ def test_light_without_torch_and_numpy(code):
 
 
 @pytest.mark.parametrize(
-    "module", ["data", "metrics", "report", "store", "store.export", "_util.fetch", "svm", "aggregate"]
+    "module", ["data", "metrics", "report", "store", "store.exporting", "_util.fetch", "svm", "aggregate"]
 )
 def test_torch_free(module):
     assert "torch" not in loaded_by(f"import vggfeat.{module}")

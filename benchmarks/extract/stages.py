@@ -17,7 +17,7 @@ import torch
 from vggfeat.descriptors import Describer
 from vggfeat.extraction.decoding import Decoder
 from vggfeat.engine.passes import DenseNet, Passes
-from vggfeat.store import Writer
+from vggfeat.store.writing import Writer
 
 
 class Stages:

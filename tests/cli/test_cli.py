@@ -20,7 +20,7 @@ from vggfeat.descriptors import Describer
 from vggfeat.extraction.settings import ExtractionSettings
 from vggfeat.spec import DescriptorSpec, PosteriorSpec
 from vggfeat.store import Store
-from vggfeat.store.export import export
+from vggfeat.store.exporting import export
 
 
 def vggfeat(*arguments, **environment):
@@ -121,7 +121,7 @@ def test_weights_list_and_convert(tmp_path):
         (["bench", "imagenet"], 2, "no benchmark 'imagenet'"),
         (["bench", "caltech101", "--weights", "slim"], 1, "--root"),
         (["export", "nowhere.vggfeat", "x.npy"], 1, "no descriptor store"),
-        (["export", "nowhere.vggfeat", "x.doc"], 2, "can't export to .doc"),
+        (["export", "nowhere.vggfeat", "x.doc"], 2, "cannot export to .doc"),
     ],
 )
 def test_an_error_is_one_line(arguments, status, line, tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ import numpy as np
 from vggfeat.data.imagenet import Classified
 from vggfeat.evaluate.classes import Outputs, match_classes
 from vggfeat.evaluate.runs import write_facts
-from vggfeat.store import Record, Writer
+from vggfeat.store.writing import Record, Writer
 
 
 def make_run(

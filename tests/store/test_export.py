@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from scipy.io import loadmat
 
-from vggfeat.store import export as exporting
 from vggfeat.errors import StoreError, UsageError
-from vggfeat.store.export import export
-from vggfeat.store import Record, Writer, load
+from vggfeat.store import export, load
+from vggfeat.store.exporting import ROWS
+from vggfeat.store.writing import Record, Writer
 
 
 @pytest.fixture
@@ -78,9 +78,9 @@ def test_the_options_are_those_of_load(store, tmp_path):
 
 
 def test_unknown_formats_and_stores(store, tmp_path):
-    with pytest.raises(UsageError, match=r"can't export to \.xls; take \.npy, \.npz, \.h5, \.csv, \.mat"):
+    with pytest.raises(UsageError, match=r"cannot export to \.xls; take \.npy, \.npz, \.h5, \.csv, \.mat"):
         export(store, tmp_path / "x.xls")
-    with pytest.raises(StoreError):
+    with pytest.raises(StoreError, match="none: is no descriptor store"):
         export(tmp_path / "none", tmp_path / "x.npy")
 
 
@@ -94,15 +94,15 @@ def stored(path: Path, order, dim=5, parts=3, name="{}.jpg", seed=0) -> Path:
 
 
 @pytest.mark.parametrize(("suffix", "read"), READERS.items())
-def test_fused_stores_whose_rows_are_in_another_order(tmp_path, monkeypatch, suffix, read):
-    monkeypatch.setattr(exporting, "ROWS", 4)  # several slices
-    rng = np.random.default_rng(0)
-    stores = [stored(tmp_path / "D", range(30)), stored(tmp_path / "E", rng.permutation(30), seed=1)]
+def test_fused_stores_whose_rows_are_in_another_order(tmp_path, suffix, read):
+    """More rows than are written at once."""
+    rng, n = np.random.default_rng(0), 2 * ROWS + 30
+    stores = [stored(tmp_path / "D", range(n)), stored(tmp_path / "E", rng.permutation(n), seed=1)]
     before = set(tmp_path.iterdir())
     X, paths, _ = read(export(stores, tmp_path / f"x{suffix}"))
     fused = load(stores)
     np.testing.assert_allclose(X, fused.X, rtol=1e-6)
-    assert paths == fused.paths == [f"{i}.jpg" for i in range(30)]
+    assert paths == fused.paths == [f"{i}.jpg" for i in range(n)]
     assert {p.name for p in set(tmp_path.iterdir()) - before} <= {f"x{suffix}", "x.npy.paths.txt"}
 
 
@@ -116,12 +116,18 @@ def test_a_line_break_in_a_name_breaks_no_line(tmp_path):
     ]
 
 
-def test_a_matrix_too_large_for_mat_is_one_line_and_leaves_nothing(tmp_path, monkeypatch):
+def test_a_matrix_too_large_for_mat_is_one_line_and_leaves_nothing(tmp_path):
     path = stored(tmp_path / "s", range(30))
-    monkeypatch.setattr(exporting, "MAT_BYTES", 30 * 5 * 4)
     with pytest.raises(UsageError, match=r"X has 600 bytes, and a \.mat holds 2 GiB; export to \.h5"):
-        export(path, tmp_path / "x.mat")
+        export(path, tmp_path / "x.mat", mat_bytes=30 * 5 * 4)
     assert [p.name for p in tmp_path.iterdir()] == ["s"]
+
+
+def test_a_killed_export_leaves_nothing_that_the_next_one_keeps(store, tmp_path):
+    for name in (".x.h5.123-abcd.tmp", ".x.h5.456-efgh_7hij.tmp"):
+        (tmp_path / name).write_bytes(b"half")
+    export(store, tmp_path / "x.h5")
+    assert {file.name for file in tmp_path.iterdir()} == {"s", "x.h5"}
 
 
 def test_a_damaged_store_leaves_what_was_exported_before(tmp_path):
@@ -145,7 +151,7 @@ def test_a_full_disk_is_one_line_and_leaves_what_was_exported_before(tmp_path, s
         old = [small / f"x{suffix}", small / f"x{suffix}.paths.txt"]
         for file in old:
             file.write_text("before")
-        with pytest.raises(OSError) as error:
+        with pytest.raises(OSError, match="No space left on device") as error:
             export(path, old[0])
         assert error.value.filename == str(old[0])
         assert len(str(error.value).splitlines()) == 1

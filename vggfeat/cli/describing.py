@@ -129,6 +129,6 @@ def export(
     normalize: Annotated[Normalisation, typer.Option(help="L2 normalisation.")] = DescriptorSpec.normalize,
 ) -> None:
     """Write a store to a file for other tools."""
-    from vggfeat.store.export import export
+    from vggfeat.store.exporting import export
 
     export(store, out, agg=agg, normalize=normalize, scales=scales)

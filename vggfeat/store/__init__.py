@@ -1,20 +1,28 @@
-"""The descriptor store: a folder of Parquet parts, a row an image, a column a scale.
+"""The descriptor store: a folder of Parquet files with one row per image and one column per scale.
 
-    meta.json            format, versions, and the fingerprint: everything that decides a number
+    meta.json            format, versions, and the fingerprint: everything that decides the values
     part-00000.parquet   path, label, width, height, q256, q384, ...
     failures.csv         path, reason
 
-The columns q256, ... are fixed-size lists of float32 or float16: flip-averaged, neither normalised nor
-aggregated. Aggregation, normalisation and fusion are chosen when a store is read, without torch or a GPU.
+The columns q256, ... are fixed-size lists of float32 or float16: averaged over space and mirror images, neither
+normalised nor aggregated. Aggregation, normalisation and fusion are chosen when a store is read, without torch or a
+GPU. A part is named by the place of its first image in the source, so the rows are in the order of the source whichever
+process wrote the parts, and whenever. The pages of the parts have checksums.
 
-A part is named by the place of its first image in the source, so that the rows stand in the order of the source
-whoever wrote the parts, and whenever; its pages carry checksums.
+The files of this package:
+
+    files       names of the files in a store, and how each is read and written
+    names       a set of names that takes little memory
+    reading     Store
+    loading     load: a store as a matrix
+    exporting   export: a store as a file for other tools
+    writing     Writer, PartWriter: adding rows
+    settling    making one store of what several runs or processes wrote
 """
 
+from vggfeat.store.exporting import export
 from vggfeat.store.files import FORMAT
-from vggfeat.store.loading import Descriptors, Selection, load
-from vggfeat.store.names import Names
+from vggfeat.store.loading import Descriptors, load
 from vggfeat.store.reading import Store
-from vggfeat.store.writing import Parts, Record, Writer
 
-__all__ = ["FORMAT", "Descriptors", "Names", "Parts", "Record", "Selection", "Store", "Writer", "load"]
+__all__ = ["FORMAT", "Descriptors", "Store", "export", "load"]

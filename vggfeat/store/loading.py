@@ -1,4 +1,4 @@
-"""Stores as a matrix: scales aggregated, nets fused, in memory or in a file."""
+"""Stores as a matrix: aggregated over the scales, fused over the nets, in memory or in a file."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -9,16 +9,29 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from vggfeat._util.files import remove_leftovers, replacing
 from vggfeat.aggregate import aggregate, fuse
 from vggfeat.errors import StoreError, UsageError
-from vggfeat.spec import Aggregation, Normalisation, whole_scales
+from vggfeat.spec import Aggregation, Normalisation, check_choice, whole_scales
 from vggfeat.store import files
 from vggfeat.store.reading import Store
 
 
 @dataclass(frozen=True)
 class Descriptors:
-    """What `load` gives: X float32 (N, dim); paths and labels (None where there is none), N each; meta."""
+    """Descriptors in memory or in a mapped file, as `load` returns them.
+
+    Attributes
+    ----------
+    X : ndarray, float32, shape (N, dim)
+        One descriptor per row.
+    paths : list of N str
+        Names of the images.
+    labels : list of N str or None
+        Labels of the images; None for an image without one.
+    meta : dict
+        meta.json of the (first) store.
+    """
 
     X: np.ndarray
     paths: list[str]
@@ -35,28 +48,54 @@ def load(
     rows: slice | Sequence[int] | np.ndarray | None = None,
     mmap: str | Path | None = None,
 ) -> Descriptors:
-    """Read a store, aggregated over its scales; several stores are fused (their nets' descriptors stacked).
+    """Read a store, aggregated over its scales; several stores are fused: the descriptors of their nets are stacked.
 
-    agg: "mean", "max" or "stack"; None is what was named at the extraction. scales: some of the stored ones;
-    None for all. The rows come in the order of the (first) store; stores to be fused must hold the same images.
-    rows: which of them: a slice, their numbers (in the order wanted, from the end if negative), or a mask; None for
-    all. mmap: X is written into this .npy file and mapped from there, read-only, for stores larger than memory.
+    Besides the matrix and the names, about 20 MB of memory are used.
 
-    Besides X, some 20 MB are in use at a time, and the names. Raises StoreError for a path that is no store, a
-    damaged part, a scale that isn't stored, or stores of different images; UsageError for an unknown agg or
-    normalize, or rows that aren't there.
+    Parameters
+    ----------
+    path : str, path, or sequence of these
+        One store, or several stores of the same images.
+    agg : {"mean", "max", "stack"}, optional
+        Aggregation over the scales. Default: the one named at the extraction.
+    normalize : {"l2", "per-scale", "none"}
+        L2 normalisation: once at the end (as in the paper), of each scale and at the end, or none.
+    scales : sequence of int, optional
+        Some of the stored scales. Default: all.
+    rows : slice, sequence of int, or boolean mask, optional
+        Some of the rows, in this order; negative numbers count from the end. Default: all, in the order of the
+        (first) store.
+    mmap : str or path, optional
+        A .npy file. The matrix is written to it and mapped from there, read-only: for stores larger than memory.
+
+    Returns
+    -------
+    Descriptors
+
+    Raises
+    ------
+    StoreError
+        If a path is not a store, a part is damaged, a scale is not stored, or the stores hold different images.
+    UsageError
+        If `agg` or `normalize` is unknown, or `rows` does not fit.
+    OSError
+        If the file `mmap` cannot be written.
+
+    References
+    ----------
+    Appendix B, "Generalisation of Very Deep Features".
     """
     selection = Selection(path, agg=agg, normalize=normalize, scales=scales, rows=rows)
     if mmap is not None:
         X = selection.mapped(Path(mmap))
     else:
         X = np.empty(selection.shape, np.float32)
-        selection.into(X)
+        selection.fill(X)
     return Descriptors(X, selection.paths, selection.labels, selection.meta)
 
 
 class Selection:
-    """Rows of one or several stores, aggregated, normalised and fused when `into` is called; see `load`.
+    """Rows of one or several stores, to be aggregated, normalised and fused; the arguments and errors are `load`'s.
 
     shape : (N, dim) of the matrix. paths, labels : of its rows. meta : of the (first) store.
     """
@@ -76,28 +115,24 @@ class Selection:
         self.meta = self._stores[0].meta
         self._agg: Aggregation = agg or self.meta.get("agg", "mean")
         self._normalize: Normalisation = normalize
-        aggregate([np.zeros((1, 1))], self._agg, normalize)  # complains of a wrong word before the work
+        check_choice("aggregation", self._agg, Aggregation)
+        check_choice("normalisation", normalize, Normalisation)
         chosen_scales = whole_scales(scales) if scales is not None else ()
         self._scales = [_chosen_scales(store, chosen_scales) for store in self._stores]
-        self._rows = self._choose(rows)
+        table = self._stores[0].read(["path", "label"])
+        chosen = _numbers(rows, len(table))
+        wanted = table if rows is None else table.take(pa.array(chosen))
+        self.paths: list[str] = wanted["path"].to_pylist()
+        self.labels: list[str | None] = wanted["label"].to_pylist()
+        others = [_places(table["path"], store) for store in self._stores[1:]]
+        self._rows = [chosen, *(chosen if place is None else place[chosen] for place in others)]
         dims = [_dim(store, chosen) for store, chosen in zip(self._stores, self._scales, strict=True)]
         self._dims = [
             dim * (len(chosen) if self._agg == "stack" else 1) for dim, chosen in zip(dims, self._scales, strict=True)
         ]
         self.shape = (len(self.paths), sum(self._dims))
 
-    def _choose(self, rows: slice | Sequence[int] | np.ndarray | None) -> list[np.ndarray]:
-        """For each store the place of each wanted row, int64 (N,); sets paths and labels."""
-        table = self._stores[0].read(["path", "label"])
-        chosen = _numbers(rows, len(table))
-        wanted = table if rows is None else table.take(pa.array(chosen))
-        self.paths: list[str] = wanted["path"].to_pylist()
-        self.labels: list[str | None] = wanted["label"].to_pylist()
-        first = table["path"]
-        others = [_places(first, store) for store in self._stores[1:]]
-        return [chosen, *(chosen if place is None else place[chosen] for place in others)]
-
-    def into(self, X: Any) -> None:
+    def fill(self, X: Any) -> None:
         """Fill X, float32 of `shape`: an array, a memory map, an HDF5 data set."""
         left = 0
         for store, scales, rows, dim in zip(self._stores, self._scales, self._rows, self._dims, strict=True):
@@ -110,23 +145,24 @@ class Selection:
                 some = slice(start, start + files.BATCH)
                 X[some] = fuse(np.split(X[some], edges, axis=1), self._normalize)
 
+    def write_npy(self, file: Path) -> None:
+        """Write the matrix as .npy, through a map. Raises OSError if the disk has no room for it."""
+        with file.open("wb") as out:
+            header = {"descr": "<f4", "fortran_order": False, "shape": self.shape}
+            np.lib.format.write_array_header_1_0(out, header)
+            out.flush()
+            # Reserve the space now: a write to a map without space on the disk would kill the process.
+            os.posix_fallocate(out.fileno(), 0, out.tell() + 4 * self.shape[0] * self.shape[1])
+        if self.shape[0]:  # an empty file cannot be mapped
+            X = np.load(file, mmap_mode="r+")
+            self.fill(X)
+            X.flush()
+
     def mapped(self, file: Path) -> np.ndarray:
-        """The matrix in a .npy file, mapped from there, read-only; the file is there whole or not at all."""
-        temporary = file.with_name(f"{file.name}.tmp")
-        try:
-            with temporary.open("wb") as out:
-                header = {"descr": "<f4", "fortran_order": False, "shape": self.shape}
-                np.lib.format.write_array_header_1_0(out, header)
-                out.flush()
-                # Room on the disk, now: a map that finds none when it is written to kills the process.
-                os.posix_fallocate(out.fileno(), 0, out.tell() + 4 * self.shape[0] * self.shape[1])
-            if self.shape[0]:  # nothing can't be mapped
-                X = np.load(temporary, mmap_mode="r+")
-                self.into(X)
-                X.flush()
-            temporary.replace(file)
-        finally:
-            temporary.unlink(missing_ok=True)
+        """The matrix in a .npy file, mapped read-only; the file is written whole or not at all. Raises OSError."""
+        remove_leftovers(file)
+        with replacing(file) as temporary:
+            self.write_npy(temporary)
         return np.load(file, mmap_mode="r" if self.shape[0] else None)
 
 
@@ -141,7 +177,7 @@ def _dim(store: Store, scales: Sequence[int]) -> int:
     schema = files.part_schema(store.parts[0])
     lengths = {schema.field(f"q{q}").type.list_size for q in scales if f"q{q}" in schema.names}
     if len(lengths) != 1:
-        raise StoreError(f"{store.parts[0]}: lacks the column q{scales[-1]}; extract the store anew")
+        raise StoreError(f"{store.parts[0]}: has no column q{scales[-1]}; delete the store and extract it again")
     return int(lengths.pop())
 
 
@@ -159,32 +195,33 @@ def _numbers(rows: slice | Sequence[int] | np.ndarray | None, count: int) -> np.
 
 
 def _places(wanted: pa.ChunkedArray, store: Store) -> np.ndarray | None:
-    """Where the rows of the first store stand in another one, int64 (N,); None: at the same places."""
+    """The numbers in another store of the rows of the first one, int64 (N,); None if they are the same."""
     found = store.read(["path"])["path"]
     if found.equals(wanted):
         return None
     place = {name: i for i, name in enumerate(found.to_pylist())}
     missing = next((name for name in wanted.to_pylist() if name not in place), None)
     if missing is not None or len(found) != len(wanted):
-        raise StoreError(f"{store.path}: doesn't hold the same images as the other store ({missing or 'it has more'})")
+        difference = f"{missing} is missing" if missing is not None else "it has more"
+        raise StoreError(f"{store.path}: does not hold the same images as the first store ({difference})")
     return np.array([place[name] for name in wanted.to_pylist()], np.int64)
 
 
 def _wanted(store: Store, columns: list[str], rows: np.ndarray) -> Iterator[tuple[Any, list[np.ndarray]]]:
-    """(where some rows stand in the result, float32 (n, C) for each column), in the order of the store."""
+    """(places of some rows in the result, float32 (n, C) for each column), in the order of the store."""
     order = np.argsort(rows, kind="stable")
     ordered = rows[order]
     start = 0
     for number, size in enumerate(store.sizes):
         end = start + size
-        if np.searchsorted(ordered, start) == np.searchsorted(ordered, end):  # none of them: not even opened
+        if np.searchsorted(ordered, start) == np.searchsorted(ordered, end):  # its file is not even opened
             start = end
             continue
         for batch in store.part_batches(number, columns):
             low, high = np.searchsorted(ordered, (start, start + len(batch)))
             if low < high:
                 places = order[low:high]
-                ascending = np.argsort(places)  # as HDF5 wants it
+                ascending = np.argsort(places)  # HDF5 requires it
                 inside = (ordered[low:high] - start)[ascending]
                 yield _as_slice(places[ascending]), [_matrix(batch.column(column))[inside] for column in columns]
             start += len(batch)

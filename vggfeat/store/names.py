@@ -4,38 +4,39 @@ from hashlib import blake2b
 
 import numpy as np
 
-FRESH = 2**18  # names that are held as Python objects before they are packed
-
 
 class Names:
-    """Which names have been seen, in 16 bytes each: ten million take 160 MB, not more than one GB.
+    """Which names were added before, in 16 bytes for each: ten million names take 160 MB, not more than one GB.
 
-    The 128-bit BLAKE2b digests stand for the names. That two names of a list of ten million share one has the
-    probability 1.5e-25, and nobody knows how to make two that do: no image is taken for another.
+    The set holds the 128-bit BLAKE2b digests of the names. The probability that two of ten million names have the same
+    digest is 1.5e-25, and no way is known to make two such names: no image is taken for another one.
+
+    unpacked : names that are held as Python objects before they are packed.
     """
 
-    def __init__(self) -> None:
-        self._fresh: set[bytes] = set()
+    def __init__(self, unpacked: int = 2**18) -> None:
+        self._most = unpacked
+        self._unpacked: set[bytes] = set()
         self._packed: list[np.ndarray] = []  # sorted, each at least twice as long as the next
 
     def __len__(self) -> int:
-        return len(self._fresh) + sum(map(len, self._packed))
+        return len(self._unpacked) + sum(map(len, self._packed))
 
     def __contains__(self, name: str) -> bool:
         return self._has(_digest(name))
 
     def add(self, name: str) -> bool:
-        """Whether the name is a new one; it is in the set afterwards."""
+        """Add a name, and return whether it is new."""
         digest = _digest(name)
         if self._has(digest):
             return False
-        self._fresh.add(digest)
-        if len(self._fresh) >= FRESH:
+        self._unpacked.add(digest)
+        if len(self._unpacked) >= self._most:
             self._pack()
         return True
 
     def _has(self, digest: bytes) -> bool:
-        if digest in self._fresh:
+        if digest in self._unpacked:
             return True
         for packed in self._packed:
             place = packed.searchsorted(digest)
@@ -44,8 +45,8 @@ class Names:
         return False
 
     def _pack(self) -> None:
-        run = np.array(list(self._fresh), "S16")
-        self._fresh = set()
+        run = np.array(list(self._unpacked), "S16")
+        self._unpacked = set()
         while self._packed and len(self._packed[-1]) < 2 * len(run):
             run = np.concatenate([self._packed.pop(), run])
         run.sort()
@@ -53,5 +54,5 @@ class Names:
 
 
 def _digest(name: str) -> bytes:
-    # numpy's byte strings lose the zeros at their end: here too, then, so that both are equal
+    # numpy's byte strings lose the zeros at their end, so these are removed here as well
     return blake2b(name.encode(errors="surrogatepass"), digest_size=16).digest().rstrip(b"\0")

@@ -1,4 +1,4 @@
-"""A store as it is read."""
+"""Reading a store."""
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -12,8 +12,27 @@ from vggfeat.store import files
 
 
 class Store:
-    """A store on disk, for reading: the parts that are there when it is first asked for them, whoever adds others
-    meanwhile. Raises StoreError where there is none.
+    """A descriptor store, opened for reading.
+
+    It shows the parts that exist when they are first asked for, even if other processes add parts later.
+
+    Parameters
+    ----------
+    path : str or path
+        The folder.
+
+    Attributes
+    ----------
+    path : Path
+        The folder.
+    meta : dict
+        The content of meta.json: format, versions, default aggregation and fingerprint.
+
+    Raises
+    ------
+    StoreError
+        If the folder is not a store. Methods and properties raise it if a part is damaged, lacks a column, or changed
+        since the store was opened; the message names the file.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -22,43 +41,61 @@ class Store:
 
     @property
     def fingerprint(self) -> dict[str, Any]:
+        """Everything that decides the stored values: net, weights, layer, scales, rescaling, ..."""
         return self.meta["fingerprint"]
 
     @property
     def scales(self) -> tuple[int, ...]:
+        """The stored scales Q: smallest image sides in pixels."""
         return tuple(self.fingerprint["scales"])
 
     @cached_property
     def parts(self) -> list[Path]:
+        """The Parquet files, in the order of their rows."""
         return files.parts(self.path)
 
     @cached_property
     def sizes(self) -> list[int]:
-        """How many rows each part has."""
+        """The number of rows of each part."""
         return [files.part_rows(part) for part in self.parts]
 
     @cached_property
     def paths(self) -> list[str]:
-        """The names of all rows, in the order of the rows."""
+        """The names of all images, in the order of the rows."""
         return self.read(["path"])["path"].to_pylist()
 
     @property
     def failures(self) -> dict[str, str]:
-        """Name -> reason of each image that could not be described."""
+        """The images that could not be described: name -> reason."""
         return files.read_failures(self.path)
 
     @property
     def settled(self) -> bool:
-        """Whether all of several processes that made it have ended, and their lists of failures are one."""
+        """Whether all of several processes that wrote the store have ended and joined their lists of failures."""
         return not files.failure_lists(self.path)[1:] and not any(self.path.glob(".ended-*of*"))
 
     def __len__(self) -> int:
+        """Number of rows, which is the number of described images."""
         return sum(self.sizes)
 
     def batches(self, columns: Sequence[str] | None = None, size: int = files.BATCH) -> Iterator[pa.RecordBatch]:
-        """The rows in order, at most `size` at once: a store of any length in little memory.
+        """Read the rows in order, a few at once, so that a store of any length takes little memory.
 
-        Raises StoreError, naming the part, where one is damaged or lacks a column.
+        Parameters
+        ----------
+        columns : sequence of str, optional
+            Of path, label, width, height, q256, ... Default: all.
+        size : int
+            Rows of a batch at most.
+
+        Yields
+        ------
+        pyarrow.RecordBatch
+
+        Raises
+        ------
+        StoreError
+            If a part is damaged, lacks a column, or changed since the store was opened.
         """
         for number in range(len(self.parts)):
             yield from self.part_batches(number, columns, size)
@@ -66,16 +103,50 @@ class Store:
     def part_batches(
         self, number: int, columns: Sequence[str] | None = None, size: int = files.BATCH
     ) -> Iterator[pa.RecordBatch]:
-        """The rows of one of the parts; raises as `batches` does, and where it isn't the part any more that it was."""
+        """Read the rows of one part; see `batches`.
+
+        Parameters
+        ----------
+        number : int
+            Index of the part in `parts`.
+        columns, size
+            See `batches`.
+
+        Yields
+        ------
+        pyarrow.RecordBatch
+
+        Raises
+        ------
+        StoreError
+            As `batches`.
+        """
         part, rows = self.parts[number], 0
-        for batch in files.part_batches(part, columns, size):
+        for batch in files.read_part(part, columns, size):
             rows += len(batch)
             yield batch
         if rows != self.sizes[number]:
-            raise StoreError(f"{part}: was changed while the store was read; read it again when nobody writes to it")
+            raise StoreError(
+                f"{part}: was changed while the store was read; read it again when no other process writes to it"
+            )
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """All rows as an Arrow table; raises as `batches` does, and where there are no rows."""
+        """Read all rows at once.
+
+        Parameters
+        ----------
+        columns : sequence of str, optional
+            Of path, label, width, height, q256, ... Default: all.
+
+        Returns
+        -------
+        pyarrow.Table
+
+        Raises
+        ------
+        StoreError
+            As `batches`, and if the store has no rows.
+        """
         found = list(self.batches(columns, files.ROW_GROUP))
         if not found:
             raise StoreError(f"{self.path}: has no rows yet; run the extraction again to continue it")
