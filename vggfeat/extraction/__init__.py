@@ -1,19 +1,20 @@
-"""The extraction engine: source -> decode -> same-size batches -> net -> store.
+"""The extraction engine: source -> decode -> batches of the same size -> net -> store.
 
-    settings      ExtractionSettings: what `extract` can be asked for
+    settings      ExtractionSettings
     run           extract: opens source and store, shows progress
-    places        how a source is cut into ranges and groups, and what lacks a row
+    places        how a source is divided into ranges and groups, and which images have no row
     decoding      reads and decodes images in threads, ahead of the net
     filling       from decoded images to the parts of a store
     background    the net in a thread of its own; interrupts at the right moment
-    cluster       the same on a Ray cluster
-    environment   the share and the device of one of several processes
+    cluster       extraction on a Ray cluster
+    workers       the processes of the cluster
+    environment   what torchrun says about its processes
 
-The places of a source are cut into ranges of `part_size`, these into groups. Batches are made within groups, never
-across them, so that the bits of a row don't depend on where a run began, nor on which process described it; a part is
-named by the place of its first row, so that the order of the rows doesn't either. Hence a run can be killed at any
-moment and continued by the same command, and several processes can share a source without knowing of each other:
-those of torchrun, or the workers of a Ray cluster.
+The places of a source are divided into ranges of `part_size`, and these into groups. Batches are made within groups,
+never across them, so the bits of a row do not depend on where a run began or which process described it. A part is
+named by the place of its first row, so the order of the rows does not depend on this either. Therefore a run can be
+killed at any moment and continued by the same command, and several processes can share a source without knowing of each
+other: those of torchrun, or the workers of a Ray cluster.
 """
 
 from typing import TYPE_CHECKING
@@ -23,12 +24,12 @@ from vggfeat.extraction.settings import ExtractionSettings
 
 if TYPE_CHECKING:
     from vggfeat.extraction.run import default_out, extract
-    from vggfeat.sources import Item
+    from vggfeat.sources.item import Item
 
 __getattr__ = attach(
     __name__,
     {
-        "Item": "vggfeat.sources",
+        "Item": "vggfeat.sources.item",
         "default_out": "vggfeat.extraction.run",
         "extract": "vggfeat.extraction.run",
     },

@@ -14,10 +14,10 @@ _END = object()
 
 
 class Background(Generic[T]):
-    """Values of a generator that runs in a thread of its own, at most `ahead` values ahead.
+    """The values of a generator that runs in another thread, at most `ahead` values ahead.
 
-    Who iterates over this only ever waits for a queue. An interrupt reaches it at once, however long a step of the
-    generator takes.
+    The thread that iterates over this only waits for a queue, so an interrupt reaches it at once, however long a step
+    of the generator takes.
     """
 
     def __init__(self, values: Iterator[T], ahead: int) -> None:
@@ -36,7 +36,7 @@ class Background(Generic[T]):
             raise self._error
 
     def stop(self, wait: bool) -> list[T]:
-        """End the generator after its present step (wait: until then); gives the values that are there."""
+        """End the generator after its present step, and wait for that if asked; returns the values that are left."""
         self._stopped = True
         if wait and self._thread.is_alive():
             self._thread.join()
@@ -68,19 +68,19 @@ class Background(Generic[T]):
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Ctrl-C, and SIGTERM where it is handled alike, take effect at the end."""
+    """Delay Ctrl-C, and SIGTERM if it is handled alike, until the end of the block."""
     if current_thread() is not main_thread():
         yield
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     before = {number: handler for number, handler in before.items() if callable(handler)}
-    came = []
+    received = []
     for number in before:
-        signal.signal(number, lambda number, _: came.append(number))
+        signal.signal(number, lambda number, _: received.append(number))
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if came:
-        signal.raise_signal(came[0])
+    if received:
+        signal.raise_signal(received[0])

@@ -1,4 +1,4 @@
-"""Reading and decoding images in threads, a bounded number of them, and of bytes, ahead of the net."""
+"""Reading and decoding images in threads; a limited number of images, and of bytes, ahead of the net."""
 
 import os
 import re
@@ -16,41 +16,41 @@ from torch import Tensor
 
 from vggfeat._util.files import Signature, signature
 from vggfeat.errors import DataError, ImageError
-from vggfeat.sources import Fetched, Item, Unanswered
+from vggfeat.extraction.environment import processes_here
+from vggfeat.sources.item import Fetched, Item, Unanswered
 
-AHEAD = 4  # images a worker
-FETCHES = 16  # on their way from far away at a time, which takes time and no processor
-LOST = 32  # files on end that a source listed and doesn't give
+AHEAD = 4  # images for each worker
+FETCHES = 16  # files from addresses at the same time, which take time and no processor
+LOST = 32  # files in a row that a source listed but does not deliver
 BYTES_AHEAD = 2**30  # of decoded images that wait
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """An item at its place in the source: uint8 (3, H, W), or why it can't be had."""
+    """An item at its place in the source, with its image, uint8 (3, H, W), or the reason why it cannot be read."""
 
     place: int
     item: Item
-    image: "Tensor | ImageError"
+    image: Tensor | ImageError
 
     @property
     def reason(self) -> str:
-        """Why, without the name that stands beside it."""
+        """The reason, without the name of the file."""
         return re.sub(r"^image of \d+ bytes: ", "", str(self.image).removeprefix(f"{self.item.image}: "))
 
     @property
     def error(self) -> ImageError:
-        """Why, with the name."""
-        named = isinstance(self.image, ImageError) and self.image is not self.item.image
-        return self.image if named else ImageError(f"{self.item.path}: {self.image}")  # type: ignore[return-value]
+        """The reason, with the name of the file."""
+        if isinstance(self.image, ImageError) and self.image is not self.item.image:
+            return self.image
+        return ImageError(f"{self.item.path}: {self.image}")
 
 
 class Decoder:
-    """Threads that prepare images: `workers` that decode, and some that fetch what is far away first.
+    """Threads that read images; further threads fetch images from addresses first.
 
-    Of all of them `workers` decode at a time.
-
-    prepare : decodes an image, (image, max_pixels) -> uint8 (3, H, W); raises ImageError. bytes_ahead : of decoded
-        images that wait.
+    prepare : decodes an image, (image, max_pixels) -> uint8 (3, H, W); raises ImageError.
+    workers : how many images are decoded at the same time. bytes_ahead : of decoded images that wait.
     """
 
     def __init__(
@@ -60,13 +60,13 @@ class Decoder:
         workers: int | None = None,
         bytes_ahead: int = BYTES_AHEAD,
     ) -> None:
-        local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))  # processes of torchrun on this machine
-        workers = workers or max(1, (os.cpu_count() or 1) // local)
+        workers = workers or max(1, (os.cpu_count() or 1) // processes_here())
         self._prepare, self._max_pixels, self._bytes_ahead = prepare, max_pixels, bytes_ahead
         self._workers, self._ahead = workers, AHEAD * workers
-        # how many decode now, what the decoded ones take that wait, the number of the one that is wanted next
-        self._decoding, self._bytes, self._next = 0, 0, 0
-        self._changed = Condition()  # one of these
+        self._decoding = 0  # images that are being decoded
+        self._bytes = 0  # of decoded images that wait
+        self._next = 0  # number of the image that is wanted next
+        self._changed = Condition()  # one of these three
         self._unanswered = 0
         self._near, self._far = ThreadPoolExecutor(workers, "decode"), ThreadPoolExecutor(FETCHES, "fetch")
 
@@ -75,13 +75,13 @@ class Decoder:
 
     def __exit__(self, *error: object) -> None:
         with self._changed:
-            self._next = sys.maxsize  # nobody waits for room any more
+            self._next = sys.maxsize  # no thread waits for room any more
             self._changed.notify_all()
         for pool in (self._near, self._far):
             pool.shutdown(wait=False, cancel_futures=True)
 
     def decode(self, items: Iterable[tuple[int, Item]]) -> Iterator[Decoded]:
-        """In the order of the items. Raises DataError where a source is down."""
+        """Decode items with their places, in order. Raises DataError if a source is down."""
         pending: deque[tuple[int, Item, Future[Tensor]]] = deque()
         for number, (place, item) in enumerate(items):
             pool, ahead = self._near, self._ahead
@@ -98,16 +98,16 @@ class Decoder:
             raise item.image
         image = item.image.fetch() if isinstance(item.image, Fetched) else item.image
         with self._turn(number):
-            before = _state(image)
+            before = _signature(image)
             tensor = self._prepare(image, self._max_pixels)
-            if _state(image) != before:
+            if _signature(image) != before:
                 raise ImageError(f"{item.image}: changed while it was read; run the extraction again")
             self._count(tensor.nbytes)
         return tensor
 
     @contextmanager
     def _turn(self, number: int) -> Iterator[None]:
-        """When few enough decode, and those that wait leave room for another, or this one is wanted now."""
+        """Wait until a worker is free, and until there is room for another image or this one is wanted next."""
         with self._changed:
             self._changed.wait_for(
                 lambda: self._decoding < self._workers and (self._bytes <= self._bytes_ahead or self._next >= number)
@@ -127,8 +127,8 @@ class Decoder:
             self._unanswered = self._unanswered + 1 if isinstance(error, Unanswered) else 0
             if self._unanswered == LOST:
                 raise DataError(
-                    f"{error}; nor could the {LOST - 1} files before it be had: is the source down? "
-                    "what is described is kept, run the same command again to continue"
+                    f"{error}; the {LOST - 1} files before it could not be read either: is the source down? "
+                    "finished descriptors are kept, run the same command again to continue"
                 ) from error
             return Decoded(place, item, error)
         finally:
@@ -145,6 +145,6 @@ class Decoder:
             self._changed.notify_all()
 
 
-def _state(image: Any) -> Signature | None:
-    """What changes when a file does; reading it says why it has none."""
+def _signature(image: Any) -> Signature | None:
+    """Of a file; one that has none cannot be read either, and the reader says why."""
     return signature(image) if isinstance(image, Path) else None

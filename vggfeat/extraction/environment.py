@@ -1,4 +1,4 @@
-"""How a process takes part in an extraction: its share and its device."""
+"""What the environment says about the processes of torchrun: share, launch, device, and how many there are."""
 
 import os
 
@@ -17,8 +17,18 @@ def share_of_environment() -> tuple[int, int]:
     return share
 
 
+def launch_of_environment() -> str:
+    """Tells the runs of torchrun apart; empty without it."""
+    return os.environ.get("TORCHELASTIC_RUN_ID", "")
+
+
+def processes_here() -> int:
+    """How many processes of torchrun run on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+
+
 def local_device(device: str, share: tuple[int, int]) -> str:
-    """ "auto" for one of several processes: the CUDA device of its $LOCAL_RANK, where there are any."""
+    """The device of one of several processes: for "auto" the GPU of its $LOCAL_RANK, if there are GPUs."""
     if device != "auto" or share[1] == 1:
         return device
     import torch

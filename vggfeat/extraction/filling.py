@@ -13,38 +13,40 @@ from vggfeat.descriptors import Describer
 from vggfeat.errors import ImageError
 from vggfeat.extraction.background import Background, uninterrupted
 from vggfeat.extraction.decoding import Decoded, Decoder
-from vggfeat.extraction.places import Cut
+from vggfeat.extraction.places import Division
 from vggfeat.extraction.settings import ExtractionSettings
-from vggfeat.sources import Item
-from vggfeat.store import Parts, Record
+from vggfeat.sources.item import Item
+from vggfeat.store.writing import PartWriter, Record
 
-PART_SECONDS = 120  # a part is also closed after this time, so that a kill never costs much more
+PART_SECONDS = 120.0  # after which a part is closed early, so that a kill costs little work
 AHEAD = 64  # results that may wait to be stored
-GROUP = {"cpu": 16, "cuda": 1024}  # images among which batches are made: about a minute's work at most
+GROUP = {"cpu": 16, "cuda": 1024}  # images among which batches are made: about a minute of work at most
 
 GROUP_END, RANGE_END = object(), object()
 
 
 def fill(
-    parts: Parts,
+    writer: PartWriter,
     todo: Iterable[tuple[int, Item]],
     describer: Describer,
     settings: ExtractionSettings,
     show: Callable[[int], None],
+    part_seconds: float = PART_SECONDS,
 ) -> None:
-    """Describe items at their places and write them, part by part; whatever ends this, what is described is written.
+    """Describe items at their places and write them in parts. Finished descriptors are written however this ends.
 
-    show : called with how many more of them are done.
+    show : called with the number of further items that are done. part_seconds : after which a part is closed early, at
+    the end of a group.
 
-    Raises ImageError for an image that cannot be read, once it is listed, if the settings say so; StoreError.
+    Raises ImageError for an image that cannot be read, after it was listed, if the settings say so; StoreError.
     """
-    cut = Cut(settings.part_size, GROUP[describer.engine.device.type])
+    division = Division(settings.part_size, GROUP[describer.engine.device.type])
     with (
         torch_settings(deterministic=settings.deterministic),
         Decoder(describer.prepare, settings.max_pixels, settings.workers) as decoder,
     ):
-        results = Background(_results(decoder.decode(todo), describer, cut), AHEAD)
-        waiting = _Waiting(parts, settings.on_error == "fail", show)
+        results = Background(_results(decoder.decode(todo), describer, division), AHEAD)
+        waiting = _Waiting(writer, settings.on_error == "fail", show, part_seconds)
         try:
             for result in results:
                 waiting.take(result)
@@ -56,15 +58,15 @@ def fill(
                     with suppress(ImageError):
                         waiting.take(result)
                 if settings.deterministic:
-                    waiting.drop_broken_group()
+                    waiting.drop_unfinished_group()
                 waiting.commit()
             raise
 
 
-def _results(decoded: Iterable[Decoded], describer: Describer, cut: Cut) -> Iterator[Any]:
-    """(place, Record) and failed Decoded; GROUP_END where a group is through, RANGE_END where a range is."""
-    for _, of_range in groupby(decoded, lambda one: cut.range_of(one.place)):
-        for _, group in groupby(of_range, lambda one: cut.group_of(one.place)):
+def _results(decoded: Iterable[Decoded], describer: Describer, division: Division) -> Iterator[Any]:
+    """(place, Record), and Decoded for failures; GROUP_END after each group, RANGE_END after each range."""
+    for _, of_range in groupby(decoded, lambda one: division.range_of(one.place)):
+        for _, group in groupby(of_range, lambda one: division.group_of(one.place)):
             yield from _described(group, describer)
             yield GROUP_END
         yield RANGE_END
@@ -86,48 +88,49 @@ def _described(group: Iterable[Decoded], describer: Describer) -> Iterator[Any]:
         yield from failed
         failed.clear()
         item, width, height = read.pop(place)
-        yield (
-            place,
-            Record(item.path, item.label, width, height, dict(zip(describer.spec.scales, vectors, strict=True))),
-        )
+        scales = dict(zip(describer.spec.scales, vectors, strict=True))
+        yield place, Record(item.path, item.label, width, height, scales)
     yield from failed
 
 
 class _Waiting:
     """The results that wait to be written."""
 
-    def __init__(self, parts: Parts, fail: bool, show: Callable[[int], None]) -> None:
-        self._parts, self._fail, self._show = parts, fail, show
+    def __init__(self, writer: PartWriter, fail: bool, show: Callable[[int], None], part_seconds: float) -> None:
+        self._writer, self._fail, self._show, self._part_seconds = writer, fail, show, part_seconds
         self._records: list[tuple[int, Record]] = []
-        self._whole = 0  # how many of them are of groups that are through
+        self._finished = 0  # how many of them belong to finished groups
         self._began = time.monotonic()
 
     def take(self, result: Any) -> None:
+        """Raises ImageError for a failure, if the settings say so."""
         if result is GROUP_END or result is RANGE_END:
-            self._whole = len(self._records)
-            if result is RANGE_END or time.monotonic() - self._began > PART_SECONDS:
+            self._finished = len(self._records)
+            if result is RANGE_END or time.monotonic() - self._began > self._part_seconds:
                 self.commit()
             return
         self._show(1)
         if isinstance(result, Decoded):
             self._list(result.item.path, result.reason, result.error)
-        elif reason := self._parts.unfit(result[1]):
+        elif reason := self._writer.why_not(result[1]):
             self._list(result[1].path, reason, ImageError(f"{result[1].path}: {reason}"))
         else:
             self._records.append(result)
 
     def _list(self, path: str, reason: str, error: ImageError) -> None:
-        self._parts.failures[path] = reason
+        self._writer.failures[path] = reason
         if self._fail:
             raise error
 
-    def drop_broken_group(self) -> None:
-        del self._records[self._whole :]
+    def drop_unfinished_group(self) -> None:
+        """So that its images are described again in the same batches."""
+        del self._records[self._finished :]
 
     def commit(self) -> None:
+        """Write a part of what waits."""
         with uninterrupted():
             records = sorted(self._records, key=lambda pair: pair[0])
-            self._parts.commit([record for _, record in records], records[0][0] if records else None)
+            self._writer.commit([record for _, record in records], records[0][0] if records else None)
             self._records.clear()
-            self._whole = 0
+            self._finished = 0
         self._began = time.monotonic()

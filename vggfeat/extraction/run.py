@@ -1,4 +1,4 @@
-"""extract: opens a source and a store, and shows how far it is."""
+"""extract: opens a source and a store, and shows progress."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -13,12 +13,14 @@ from vggfeat._util.options import takes
 from vggfeat._util.progress import progress, skip
 from vggfeat.descriptors import Describer
 from vggfeat.errors import DataError, UsageError
+from vggfeat.extraction.environment import launch_of_environment
 from vggfeat.extraction.filling import fill
 from vggfeat.extraction.places import Todo
 from vggfeat.extraction.settings import ExtractionSettings
-from vggfeat.sources import Item
+from vggfeat.sources.item import Item
 from vggfeat.spec import DescriptorSpec
-from vggfeat.store import Store, Writer
+from vggfeat.store.reading import Store
+from vggfeat.store.writing import Writer
 
 
 @takes(spec=DescriptorSpec, settings=ExtractionSettings)
@@ -33,31 +35,33 @@ def extract(
 ) -> Store:
     """Describe all images of a source into a store, or continue a run that was killed.
 
-    Rows are in the order of the source, except those that were added or repaired later, or after an interrupt: they
-    follow the images before them. Images that have a row are not read again; failed ones are tried again. An interrupt
-    (KeyboardInterrupt) is raised at once; what is described is stored, on a cluster what is in finished parts.
+    The rows are in the order of the source. Images that were added or repaired later, or described after an interrupt,
+    follow the images before them. Images that have a row are not read again; failed images are tried again.
+
+    An interrupt (KeyboardInterrupt) is raised at once. Finished descriptors are stored; on a cluster, those in finished
+    parts.
 
     Parameters
     ----------
     source : str, path, or sequence of Item
-        A folder (every file below it that is not hidden; the label is its first folder), a .txt, .csv or .parquet list
-        (column `path`, and `label` if any), a tar of images, a glob, one image, each here or at an address such as
-        s3://bucket/photos; see `vggfeat.sources`.
+        A folder (all files below it that are not hidden; the label is the first folder), a .txt, .csv or .parquet list
+        (column `path`, and `label` if any), a tar of images, a glob, or one image; each on this machine or at an
+        address such as s3://bucket/photos. See `vggfeat.sources`.
     out : str or path, optional
         The store. Default: the name of the source with the suffix .vggfeat, in the current folder.
     net, scales, agg, layer, weights, mirror, normalize, device, precision, ceil
-        See `DescriptorSpec` and `NetSpec`. A store holds one net: extract D and E apart and load both.
+        See `DescriptorSpec` and `NetSpec`. A store holds one net: extract nets D and E separately and load both.
     on_error, part_size, dtype, max_pixels, workers, deterministic, engine
         See `ExtractionSettings`.
-    spec : DescriptorSpec
-        The settings of the descriptors as one object, instead of them.
-    settings : ExtractionSettings
-        The settings of the extraction as one object, instead of them.
+    spec : DescriptorSpec, optional
+        The settings of the descriptors as one object, instead of single settings.
+    settings : ExtractionSettings, optional
+        The settings of the extraction as one object, instead of single settings.
     share : (int, int)
-        (i, n): this is the i-th of n processes that call this with the same arguments to make one store; each
-        describes every n-th range of `part_size` images.
+        (i, n): this is the i-th of n processes that call this with the same arguments to make one store. Each describes
+        every n-th range of `part_size` images.
     describer : Describer, optional
-        A describer with its loaded nets, instead of the settings of the descriptors. Only for the engine "local".
+        A describer with loaded nets, instead of the settings of the descriptors. Only for the engine "local".
 
     Returns
     -------
@@ -66,7 +70,7 @@ def extract(
     Raises
     ------
     DataError
-        If there is nothing to describe.
+        If the source has no images, or none of them can be read.
     StoreError
         If `out` was made with other settings, is in use, is damaged, or cannot be written.
     WeightsError
@@ -75,14 +79,18 @@ def extract(
         If an image cannot be read and `on_error` is "fail".
     UsageError
         If an argument is invalid.
+
+    References
+    ----------
+    Appendix B, "Generalisation of Very Deep Features".
     """
     _check(settings, share, describer)
     items = _items(source)
     on_cluster = settings.engine == "ray"
     # the process that starts the work of a cluster needs no GPU
     describer = describer or Describer(spec=replace(spec, device="cpu") if on_cluster else spec)
-    out = Path(out) if out is not None else default_out(source)
-    with _open(out, describer, settings, share) as writer, _bar(source, describer.task, share) as bar:
+    writer = _writer(Path(out) if out is not None else default_out(source), describer, settings, share)
+    with writer, _bar(source, describer.task, share) as bar:
         if on_cluster:
             from vggfeat.extraction.cluster import fill_on_cluster
 
@@ -93,11 +101,33 @@ def extract(
     return _finished(writer, source)
 
 
-def _open(out: Path, describer: Describer, settings: ExtractionSettings, share: tuple[int, int]) -> Writer:
+def default_out(source: str | Path | Sequence[Item]) -> Path:
+    """Name the store of a source: photos/ -> photos.vggfeat in the current folder.
+
+    Parameters
+    ----------
+    source : str or path
+        See `extract`.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    UsageError
+        If the source is a sequence of Item, which has no name.
+    """
+    if not isinstance(source, str | Path):
+        raise UsageError("a list of items has no name for its store; give extract(items, out=...)")
+    return Path(f"{sources.name_of(source)}.vggfeat")
+
+
+def _writer(out: Path, describer: Describer, settings: ExtractionSettings, share: tuple[int, int]) -> Writer:
     nets = describer.engine.nets
     if len(nets) > 1:
-        raise UsageError("a store holds one net: extract each net into its own store and load them together")
-    about = {"agg": describer.spec.agg, "weights": nets[0].weights.name}
+        raise UsageError("a store holds one net; extract each net into its own store and load them together")
+    about = {"agg": describer.spec.agg, "weights": nets[0].weights.name, "launch": launch_of_environment()}
     return Writer(out, describer.fingerprint()[0], dtype=settings.dtype, share=share, **about)
 
 
@@ -109,22 +139,17 @@ def _finished(writer: Writer, source: str | Path | Sequence[Item]) -> Store:
     return store
 
 
-def default_out(source: str | Path | Sequence[Item]) -> Path:
-    """photos/ -> photos.vggfeat in the current folder."""
-    if not isinstance(source, str | Path):
-        raise UsageError("name the store: extract(items, out=...)")
-    return Path(f"{sources.name_of(source)}.vggfeat")
-
-
 def _check(settings: ExtractionSettings, share: tuple[int, int], describer: Describer | None) -> None:
     if not 0 <= share[0] < share[1]:
-        raise UsageError(f"share is (i, n) with i from 0 to n - 1, not {share}")
+        raise UsageError(f"share must be (i, n) with i from 0 to n - 1, not {share}")
     if settings.engine == "local":
         return
     if share[1] > 1:
-        raise UsageError("with the engine ray one process starts the work of all: leave out torchrun, and share")
+        raise UsageError("with the engine ray one process starts the work of all; leave out torchrun, and share")
     if describer is not None:
-        raise UsageError("a describer stays in its process: give extract(..., engine='ray') its settings instead")
+        raise UsageError(
+            "a describer cannot be sent to workers; give extract(..., engine='ray') its settings instead"
+        )
     try:
         import ray.data  # noqa: F401
     except ImportError as error:
@@ -132,7 +157,7 @@ def _check(settings: ExtractionSettings, share: tuple[int, int], describer: Desc
 
 
 def _items(source: str | Path | Sequence[Item]) -> Iterator[Item]:
-    """The images of a source. Raises DataError, before anything else is begun, where there are none."""
+    """The images of a source. Raises DataError, before any other work, if there are none."""
     if not isinstance(source, str | Path):
         source = list(source)
         for item in source:
@@ -141,7 +166,7 @@ def _items(source: str | Path | Sequence[Item]) -> Iterator[Item]:
         if not source:
             raise DataError("the list of images is empty")
         if len({item.path for item in source}) < len(source):
-            raise UsageError("two items have the same path; a row can't share its name")
+            raise UsageError("two items have the same path; give each its own, which names its row")
         return iter(source)
     items = sources.items(source)
     first = next(items, None)
@@ -151,13 +176,13 @@ def _items(source: str | Path | Sequence[Item]) -> Iterator[Item]:
 
 
 def _bar(source: str | Path | Sequence[Item], task: str, share: tuple[int, int]) -> Any:
-    """A progress bar that learns how many images there are once that is known; describing doesn't wait for it."""
+    """A progress bar. Its total follows when the images are counted, which describing does not wait for."""
     if not isinstance(source, str | Path):
         return progress(-(-len(source) // share[1]), task, disable=share[0] > 0)
     bar = progress(None, task, disable=share[0] > 0)
 
     def count() -> None:
-        with suppress(Exception):  # it is only shown
+        with suppress(Exception):  # the total is only shown
             if total := sources.count(source):
                 bar.total = -(-total // share[1])
 

@@ -1,4 +1,4 @@
-"""What an extraction can be asked for, besides its descriptors. Free of torch and numpy."""
+"""The settings of an extraction, besides those of its descriptors. Imports neither torch nor numpy."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,7 +10,7 @@ OnError = Literal["skip", "fail"]
 Dtype = Literal["float32", "float16"]
 Where = Literal["local", "ray"]
 
-MAX_PIXELS = 89_478_485  # of an image as it is read; from there on Pillow suspects a decompression bomb
+MAX_PIXELS = 89_478_485  # of an image before rescaling; for larger ones Pillow suspects a decompression bomb
 
 
 @dataclass(frozen=True)
@@ -22,26 +22,30 @@ class ExtractionSettings:
     on_error : {"skip", "fail"}
         What to do with an image that cannot be read: list it in failures.csv, or end the run.
     part_size : int
-        Images in a Parquet part, and in what one process takes at a time.
+        Images in a Parquet part, and in the range that a process takes at a time.
     dtype : {"float32", "float16"}
         Type of the stored vectors.
     max_pixels : int
         An image that has more pixels is not read.
     workers : int or None
-        Threads that decode, beside the net. Default: one for each processor.
+        Threads that decode images while the net runs. Default: one for each processor.
     deterministic : bool
-        The same bits in each run on the same machine with the same number of threads, even after an interrupt: only
-        algorithms that promise so, and nothing is kept of a group that is interrupted. On a GPU whose memory is too
-        small for a whole batch this is an error. Without it, a kill or several processes change no bit on a CPU, and
-        rows described after an interrupt may differ by rounding (less than 1e-6 in a float32 descriptor of norm 1).
+        Produce the same bits in each run on the same machine with the same number of threads, also after an interrupt.
+        A GPU whose memory is too small for a whole batch is then an error.
     engine : {"local", "ray"}
-        local describes in this process; ray on the Ray cluster of $RAY_ADDRESS, or on this machine: one worker for
-        each GPU, or for a few CPUs. Source, store and weights must then be on storage that all nodes share.
+        local describes in this process. ray uses the Ray cluster of $RAY_ADDRESS, or this machine: one worker for each
+        GPU, or for a few CPUs. Source, store and weights must then be on storage that all nodes share.
 
     Raises
     ------
     UsageError
         If a value is invalid.
+
+    Notes
+    -----
+    `deterministic` uses only algorithms that promise the same bits, and keeps nothing of an interrupted group of
+    images. Without it, a kill or several processes change no bit on a CPU either, and rows described after an interrupt
+    may differ by rounding: less than 1e-6 in a float32 descriptor of norm 1.
     """
 
     on_error: OnError = "skip"

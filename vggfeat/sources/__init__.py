@@ -1,14 +1,25 @@
-"""Where images come from: a folder, a list, tar shards, one image, here or at any address that fsspec knows.
+"""Sources of images: a folder, a list, tar files, one image; on this machine or at any address that fsspec knows.
 
-    photos/                       every file below it that isn't hidden; the label is its first folder
-    list.txt list.csv .parquet    a path or address a line, or the column `path`, and `label` if any
+    photos/                       all files below it that are not hidden; the label is the first folder
+    list.txt list.csv .parquet    one path or address per line; or the column `path`, and `label` if any
     shards/{000..099}.tar *.jpg   braces and globs (at an address braces and *)
-    shard.tar .tar.gz .tgz        its images; a tar in a folder or a list likewise
+    shard.tar .tar.gz .tgz        the images in it; also of a tar in a folder or in a list
     s3://bucket/photos            any of these at an address: s3, gs, hdfs, https, memory, ...
 
-Sources are read as a stream: nothing here grows with the number of images, but the names of one folder, packed, and
-those that a glob matches; at an address some 1.5 KB for each entry of one folder, which fsspec lists as a whole.
-What can't be had is an Item all the same, with the reason in place of the image.
+Sources are read as a stream. Memory grows only with the names in one folder, which are packed, and with the matches of
+a glob; at an address with the entries of one folder, about 1.5 KB for each, which fsspec lists as a whole. An image
+that cannot be read is an Item as well, with the reason in place of the image.
+
+The files of this package, each of which imports only those above it:
+
+    item        Item, and what the name of a file becomes
+    tar         the reader of tar files
+    shards      the images in tar files
+    patterns    globs and braces
+    folders     folders on this machine
+    addresses   single files at addresses
+    lists       lists
+    remote      folders, patterns and lists at addresses
 """
 
 from collections.abc import Iterator
@@ -16,41 +27,63 @@ from pathlib import Path, PurePosixPath
 
 from vggfeat.errors import DataError
 from vggfeat.sources import folders, lists, patterns, remote, shards
-from vggfeat.sources.item import Fetched, Item, Unanswered
+from vggfeat.sources.addresses import is_address
+from vggfeat.sources.item import Item
 
-__all__ = ["Fetched", "Item", "Unanswered", "count", "items", "name_of"]
+__all__ = ["Item", "count", "items", "name_of"]
 
 
 def items(source: str | Path) -> Iterator[Item]:
-    """The images of a source, in its order: a folder's sorted by name, its files before its folders.
+    """List the images of a source in its order; a folder is sorted by name, its files before its folders.
 
-    Raises DataError where there is no such source, or it is no list after all.
+    Parameters
+    ----------
+    source : str or path
+        A folder, list, tar, pattern or image, on this machine or at an address.
+
+    Returns
+    -------
+    iterator of Item
+
+    Raises
+    ------
+    DataError
+        If the source does not exist, or a list cannot be read.
     """
     text = str(source).removeprefix("file://")
     if not text:
         raise DataError("the name of the source is empty; . is the current folder")
-    if remote.is_address(text):
+    if is_address(text):
         return remote.items(text)
     path = Path(text)
     if not path.exists() and patterns.is_pattern(text):
         return patterns.items(text)
     if path.is_dir():
         if folders.is_store(path):
-            raise DataError(f"{source}: is a store of descriptors, not a folder of images; name their folder")
-        return folders.walk(path)
+            raise DataError(f"{source}: is a store of descriptors, not a folder of images; name the folder of images")
+        return folders.items(path)
     if not path.exists():
         raise DataError(f"{source}: no such folder, list or image")
     if lists.is_list(text):
         return lists.items(path)
-    if shards.is_shard(text):
-        return shards.members(path, path.name)
-    return iter([Item(path.name, path)])
+    return shards.items(path, path.name)
 
 
 def count(source: str | Path) -> int | None:
-    """How many images there are, where that is quickly had; else None."""
+    """Count the images of a source, if that is quick.
+
+    Parameters
+    ----------
+    source : str or path
+        See `items`.
+
+    Returns
+    -------
+    int or None
+        The number of images (of a .txt or .csv list about that); None for archives, patterns and addresses.
+    """
     path = Path(source)
-    if remote.is_address(str(source)):
+    if is_address(str(source)):
         return None
     if path.is_dir():
         return folders.count(path)
@@ -60,9 +93,24 @@ def count(source: str | Path) -> int | None:
 
 
 def name_of(source: str | Path) -> str:
-    """What a store of this source is called: photos/ -> photos, s3://b/shards/*.tar -> shards."""
+    """Name the store of a source.
+
+    Parameters
+    ----------
+    source : str or path
+        See `items`.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> name_of("s3://bucket/shards/{000..099}.tar")
+    'shards'
+    """
     text = str(source)
-    address = remote.is_address(text)
+    address = is_address(text)
     if address or (patterns.is_pattern(text) and not Path(source).exists()):
         text = text.split("://")[1].split("?")[0] if address else text
         return _stem(PurePosixPath(patterns.fixed_part(text)).name) or "images"

@@ -1,4 +1,4 @@
-"""A folder, walked in sorted order."""
+"""The images in a folder, in sorted order."""
 
 import os
 from collections.abc import Iterator
@@ -9,19 +9,19 @@ import pyarrow.compute as pc
 
 from vggfeat.errors import ImageError
 from vggfeat.sources import shards
-from vggfeat.sources.item import Item, utf8
+from vggfeat.sources.item import Item, first_folder, utf8
 
-PACKED = 2**14  # names that are Python objects at a time
+PACKED = 2**14  # names of one folder that are Python objects at the same time; the others are packed by Arrow
 
 
-def walk(root: Path) -> Iterator[Item]:
-    """Every file below root but hidden ones and stores; the label is the first folder. Links out are not followed."""
+def items(root: Path, packed: int = PACKED) -> Iterator[Item]:
+    """All files below root, without hidden files and stores. Links that lead out of root are not followed."""
     real = Path(os.path.realpath(root))
     waiting = [root]
     while waiting:
         folder = waiting.pop()
         try:
-            files, folders = _entries(folder)
+            files, folders = _entries(folder, packed)
         except OSError as error:
             yield Item(_name(root, folder), ImageError(error.strerror or str(error)))
             continue
@@ -31,12 +31,12 @@ def walk(root: Path) -> Iterator[Item]:
 
 
 def count(root: Path) -> int | None:
-    """How many files `walk` gives; None where some are archives."""
+    """How many items a folder has; None if it contains archives."""
     waiting, found = [root], 0
     while waiting:
         folder = waiting.pop()
         try:
-            files, folders = _entries(folder)
+            files, folders = _entries(folder, PACKED)
         except OSError:
             found += 1
             continue
@@ -48,7 +48,12 @@ def count(root: Path) -> int | None:
     return found
 
 
-def _entries(folder: Path) -> tuple[Iterator[str], list[str]]:
+def is_store(folder: Path) -> bool:
+    """Whether a folder is a descriptor store."""
+    return folder.name.endswith(".vggfeat") or ((folder / ".lock").exists() and (folder / "meta.json").exists())
+
+
+def _entries(folder: Path, most: int) -> tuple[Iterator[str], list[str]]:
     """The sorted names of a folder's files, and of its folders."""
     packed, files, folders = [], [], []
     with os.scandir(folder) as entries:
@@ -59,38 +64,32 @@ def _entries(folder: Path) -> tuple[Iterator[str], list[str]]:
                 files.append(os.fsencode(entry.name))
             elif not is_store(folder / entry.name):
                 folders.append(entry.name)
-            if len(files) == PACKED:
+            if len(files) == most:
                 packed.append(pa.array(files, pa.large_binary()))
                 files = []
     names = pa.chunked_array([*packed, pa.array(files, pa.large_binary())])
-    return _unpacked(names), sorted(folders)
+    return _unpacked(names, most), sorted(folders)
 
 
-def _unpacked(names: pa.ChunkedArray) -> Iterator[str]:
+def _unpacked(names: pa.ChunkedArray, most: int) -> Iterator[str]:
     names = names.take(pc.sort_indices(names)) if len(names) else names
-    for start in range(0, len(names), PACKED):
-        yield from map(os.fsdecode, names.slice(start, PACKED).to_pylist())
-
-
-def is_store(folder: Path) -> bool:
-    return folder.name.endswith(".vggfeat") or ((folder / ".lock").exists() and (folder / "meta.json").exists())
+    for start in range(0, len(names), most):
+        yield from map(os.fsdecode, names.slice(start, most).to_pylist())
 
 
 def _file(file: Path, root: Path, real: Path) -> Iterator[Item]:
     name = _name(root, file)
-    label = name.split("/")[0] if "/" in name else None
     if file.is_symlink() and (reason := _not_followed(file, real)):
-        yield Item(name, ImageError(reason), label)
-    elif shards.is_shard(name):
-        yield from shards.members(file, name)
+        yield Item(name, ImageError(reason), first_folder(name))
     else:
-        yield Item(name, file, label)
+        yield from shards.items(file, name, first_folder(name))
 
 
 def _not_followed(link: Path, root: Path) -> str | None:
+    """The reason why a link is not followed."""
     target = Path(os.path.realpath(link))
     if not target.is_relative_to(root):
-        return "is a link out of the folder, which is not followed; name the image in a list to have it described"
+        return "is a link out of the folder, which is not followed; name the image in a list to describe it"
     return "is a link to a folder, which is not followed" if target.is_dir() else None
 
 

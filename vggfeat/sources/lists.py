@@ -2,45 +2,40 @@
 
 import csv
 from collections.abc import Iterable, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vggfeat.errors import DataError
-from vggfeat.sources import remote, shards
+from vggfeat.sources import addresses, shards
 from vggfeat.sources.item import Item
 
 SUFFIXES = (".txt", ".csv", ".parquet")
 
 
 def is_list(name: str) -> bool:
+    """Whether a name is that of a list."""
     return name.lower().endswith(SUFFIXES)
 
 
 def items(file: Path) -> Iterator[Item]:
-    """The images that a list names, relative to the list's folder; an entry may be an address. Raises DataError."""
+    """The images of a list on this machine: addresses, or files relative to the list's folder. Raises DataError."""
     try:
         with file.open("rb") as opened:
-            for name, label in rows(opened, str(file)):
-                yield from _entry(name, label, file.parent)
+            for entry, label in rows(opened, str(file)):
+                name = entry.removeprefix("file://")
+                if addresses.is_address(name):
+                    yield from addresses.named(name, label)
+                else:
+                    yield from shards.items(file.parent / name, Path(name).as_posix(), label)
     except OSError as error:
-        raise DataError(f"{file}: can't be read ({error.strerror or error})") from error
-
-
-def _entry(name: str, label: str | None, folder: Path) -> Iterator[Item]:
-    name = name.removeprefix("file://")
-    if remote.is_address(name):
-        yield from remote.entry(name, label)
-    elif shards.is_shard(name):
-        yield from shards.members(folder / name, PurePosixPath(name).as_posix())
-    else:
-        yield Item(Path(name).as_posix(), folder / name, label)
+        raise DataError(f"{file}: cannot be read ({error.strerror or error})") from error
 
 
 def rows(file: IO[bytes], name: str) -> Iterator[tuple[str, str | None]]:
-    """(path, label) of each line of an open list, whose format its name tells. Raises DataError."""
+    """(path, label) of each entry of an open list, whose format is that of its name. Raises DataError."""
     try:
         if name.lower().endswith(".parquet"):
             yield from _parquet(file, name)
@@ -49,13 +44,13 @@ def rows(file: IO[bytes], name: str) -> Iterator[tuple[str, str | None]]:
         else:
             yield from ((line, None) for raw in _lines(file) if (line := raw.rstrip("\r\n")).strip())
     except UnicodeDecodeError as error:
-        raise DataError(f"{name}: is not UTF-8 text") from error
-    except (csv.Error, pa.ArrowException, KeyError) as error:  # KeyError: a column twice
+        raise DataError(f"{name}: is not UTF-8 text; save it as UTF-8") from error
+    except (csv.Error, pa.ArrowException, KeyError) as error:  # KeyError: two columns of the same name
         raise DataError(f"{name}: is damaged ({error})") from error
 
 
 def count(file: Path) -> int:
-    """How many lines a list has, about."""
+    """About how many entries a list has."""
     if file.name.lower().endswith(".parquet"):
         return int(pq.read_metadata(file).num_rows)
     with file.open("rb") as lines:
@@ -86,4 +81,4 @@ def _parquet(file: Any, name: str) -> Iterator[tuple[str, str | None]]:
 
 def _need_path(columns: Iterable[str], name: str) -> None:
     if "path" not in columns:
-        raise DataError(f"{name}: has no column 'path'; name the column of the paths so (in a .csv in its first line)")
+        raise DataError(f"{name}: has no column 'path'; name the column of the paths so (of a .csv in its first line)")

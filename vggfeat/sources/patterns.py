@@ -7,18 +7,19 @@ from pathlib import Path
 
 from vggfeat.errors import DataError
 from vggfeat.sources import shards
-from vggfeat.sources.item import Item, utf8
+from vggfeat.sources.item import Item, first_folder, utf8
 
 _BRACE = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 
 
 def is_pattern(text: str) -> bool:
+    """Whether a text has a glob or a brace."""
     return bool(glob.has_magic(text) or _BRACE.search(text))
 
 
 def fixed_part(text: str) -> str:
-    """The folders before the first that has a brace or a glob in it; all of a text that has none."""
+    """The folders before the first one with a glob or a brace; the whole text if it has none."""
     folders = text.split("/")
     for n, folder in enumerate(folders):
         if is_pattern(folder):
@@ -27,7 +28,7 @@ def fixed_part(text: str) -> str:
 
 
 def expand(text: str) -> Iterator[str]:
-    """{000..099} counts, with leading zeros as in its first number; {a,b} lists; one after another."""
+    """The texts that braces stand for: {000..099} counts, with zeros as in its first number, and {a,b} lists."""
     found = _BRACE.search(text)
     if not found:
         yield text
@@ -47,23 +48,21 @@ def _words(inside: str) -> Iterator[str]:
 
 
 def items(text: str) -> Iterator[Item]:
-    """The images and tars that a pattern names, relative to the part of it that is fixed. Raises DataError."""
+    """The images that a pattern matches on this machine, named relative to its fixed part. Raises DataError."""
     base = Path(fixed_part(text) or ("/" if text.startswith("/") else "."))
     found = False
     for pattern in expand(text):
         for file in _matches(pattern):
             found = True
             name = "/".join(map(utf8, file.relative_to(base).parts))
-            if shards.is_shard(name):
-                yield from shards.members(file, name)
-            elif not file.is_dir():
-                yield Item(name, file, name.split("/")[0] if "/" in name else None)
+            if shards.is_shard(name) or not file.is_dir():
+                yield from shards.items(file, name, first_folder(name))
     if not found:
-        raise DataError(f"{text}: matches no file")
+        raise DataError(f"{text}: matches no file; correct the pattern")
 
 
 def _matches(pattern: str) -> list[Path]:
-    """Sorted. A brace alone names files that are to be there: one that isn't becomes a failure."""
+    """Sorted. Braces alone name files that must exist: a missing one becomes a failure."""
     if not glob.has_magic(pattern):
         return [Path(pattern)]
     return sorted(map(Path, glob.glob(pattern, recursive=True)))  # noqa: PTH207  (a pattern may be absolute)

@@ -1,6 +1,5 @@
-"""Tar archives of images, WebDataset's shards among them. Nothing is unpacked."""
+"""The images in tar files, such as WebDataset's shards."""
 
-import os
 import stat
 import tarfile
 from collections.abc import Iterator
@@ -8,40 +7,31 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
+from vggfeat._util.files import Signature, signature
 from vggfeat.errors import ImageError
-from vggfeat.sources.item import MAX_BYTES, Fetched, Item, utf8
+from vggfeat.sources import tar
+from vggfeat.sources.item import MAX_BYTES, Fetched, Item, first_folder, utf8
 from vggfeat.store.names import Names
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 IMAGES = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"}
-PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ")  # gzip, bzip2, xz
-SAMPLE = 32  # members of the same name that make one sample
-MAX_HEADER = 2**16  # bytes of a long name
+COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ")  # first bytes of gzip, bzip2, xz
+SAMPLE = 32  # members of one sample at most
 MAX_LABEL = 100  # characters
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
-    """A file in an archive that isn't compressed, to be read where it lies."""
+class InArchive:
+    """A file in an archive that is not compressed. state : signature of the archive when it was listed."""
 
     archive: Path
-    state: tuple[int, int, int]
+    state: Signature | None
     offset: int
     size: int
 
     def fetch(self) -> bytes:
-        """Raises ImageError, also where the archive is no longer the one that was listed."""
-        try:
-            with self.archive.open("rb") as file:
-                if _state(file) != self.state:
-                    raise ImageError(f"{self.archive}: changed while it was read; run the extraction again")
-                file.seek(self.offset)
-                data = file.read(self.size)
-        except OSError as error:
-            raise ImageError(f"{self.archive}: {error.strerror or error}") from error
-        if len(data) < self.size:
-            raise ImageError(f"{self.archive}: ends within this image")
-        return data
+        """Raises ImageError, also if the archive has changed."""
+        return tar.read_at(self.archive, self.offset, self.size, self.state)
 
 
 class _Found(NamedTuple):
@@ -50,95 +40,64 @@ class _Found(NamedTuple):
 
 
 def is_shard(name: str) -> bool:
+    """Whether a name is that of a tar file."""
     return name.lower().endswith(SUFFIXES)
 
 
-def members(archive: Path, name: str) -> Iterator[Item]:
-    """The images of a tar as name/member. The label is what the member's .cls or .txt says in one line, else its
-    first folder. A tar that can't be read to its end has an Item of its own, with the reason.
-    """
+def items(file: Path, name: str, label: str | None = None) -> Iterator[Item]:
+    """The item of a file; of a tar file the items within it, which have labels of their own."""
+    if is_shard(name):
+        yield from _in_archive(file, name)
+    else:
+        yield Item(name, file, label)
+
+
+def _in_archive(archive: Path, name: str) -> Iterator[Item]:
     try:
-        # a FIFO would be waited for
-        if not stat.S_ISREG(archive.stat().st_mode):
+        if not stat.S_ISREG(archive.stat().st_mode):  # opening a FIFO would wait
             yield Item(name, ImageError("not a regular file"))
             return
         with archive.open("rb") as file:
-            start = file.read(8)
+            compressed = file.read(8).startswith(COMPRESSED)
             file.seek(0)
-            if start.startswith(PACKED):
-                yield from stream(file, name)
-            else:
-                yield from _items(_read(file, archive), name)
+            yield from stream(file, name) if compressed else _items(_found(file, archive), name)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         yield Item(name, ImageError(getattr(error, "strerror", None) or str(error)))
 
 
 def stream(file: IO[bytes], name: str) -> Iterator[Item]:
-    """The same of a tar that can only be read from front to back: compressed, or far away."""
-    yield from _items(_read(file, None), name)
+    """The items of an open tar file that can only be read from front to back: compressed, or at an address.
+
+    They are called name/member. The label is the text of the member's .cls, or one line of its .txt; else its first
+    folder. If the file is damaged, an item with its name and the reason follows those before the damage.
+    """
+    yield from _items(_found(file, None), name)
 
 
-def _read(file: IO[bytes], archive: Path | None) -> Iterator[_Found]:
-    """What lies in a tar, but folders and hidden files. archive: where it lies, if members can be read there later."""
-    header = _header()
-    state = _state(file) if archive else (0, 0, 0)
-    with tarfile.open(fileobj=file, mode="r:" if archive else "r|*", tarinfo=header) as tar:
-        before = -1
-        while (info := tar.next()) is not None:
-            tar.members.clear()  # type: ignore[attr-defined]  # it would keep them all
-            if tar.offset <= before:  # a damaged size may lead back
-                raise tarfile.ReadError("its members overlap")
-            before = tar.offset
-            path = PurePosixPath(utf8(info.name))
-            hidden = any(part.startswith(".") and part != ".." for part in path.parts)
-            if not (info.isdir() or hidden):
-                yield _Found(path, _content(tar, info, path, archive, state))
-    if not header.ended:
-        raise tarfile.ReadError("it has no end mark")
-
-
-def _header() -> "type[_Header]":
-    return type("Header", (_Header,), {})  # a class of its own: `ended` belongs to one archive
-
-
-class _Header(tarfile.TarInfo):
-    """A header that notes the end mark, which tarfile doesn't insist on, and is of bounded length."""
-
-    ended = False
-
-    @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_Header":
-        cls.ended = buf == bytes(tarfile.BLOCKSIZE)
-        info = super().frombuf(buf, encoding, errors)
-        extended = info.type not in tarfile.SUPPORTED_TYPES or info.type in _LONG
-        if info.size < 0 or (extended and info.size > MAX_HEADER):
-            raise tarfile.ReadError("a header is damaged")
-        return info
-
-
-_LONG = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
+def _found(file: IO[bytes], archive: Path | None) -> Iterator[_Found]:
+    """The members, without folders and hidden files. archive : where contents can be read later, if anywhere."""
+    state = signature(file) if archive else None
+    for member in tar.members(file, stream=archive is None):
+        path = PurePosixPath(utf8(member.name))
+        hidden = any(part.startswith(".") and part != ".." for part in path.parts)
+        if member.kind != "folder" and not hidden:
+            yield _Found(path, _content(member, path, archive, state))
 
 
 def _content(
-    tar: tarfile.TarFile, info: tarfile.TarInfo, path: PurePosixPath, archive: Path | None, state: tuple[int, int, int]
-) -> bytes | Member | ImageError:
-    if info.islnk() or info.issym():
+    member: tar.Member, path: PurePosixPath, archive: Path | None, state: Signature | None
+) -> bytes | InArchive | ImageError:
+    if member.kind == "link":
         return ImageError("is a link, which is not followed")
-    if not info.isreg():
+    if member.kind != "file":
         return ImageError("not a regular file")
     if path.is_absolute() or ".." in path.parts:
         return ImageError("its name leads out of the archive")
-    if info.size > MAX_BYTES:
-        return ImageError(f"has {info.size:,} bytes, more than {MAX_BYTES:,}")
-    if archive and not info.issparse():
-        return Member(archive, state, info.offset_data, info.size)
-    content = tar.extractfile(info)
-    return content.read() if content else ImageError("can't be read")
-
-
-def _state(file: IO[bytes]) -> tuple[int, int, int]:
-    found = os.fstat(file.fileno())
-    return found.st_ino, found.st_size, found.st_mtime_ns
+    if member.size > MAX_BYTES:
+        return ImageError(f"has {member.size:,} bytes, more than {MAX_BYTES:,}")
+    if archive and member.offset is not None:
+        return InArchive(archive, state, member.offset, member.size)
+    return ImageError("cannot be read") if member.content is None else member.content
 
 
 def _items(found: Iterator[_Found], name: str) -> Iterator[Item]:
@@ -147,7 +106,7 @@ def _items(found: Iterator[_Found], name: str) -> Iterator[Item]:
     while True:
         try:
             one = next(found, None)
-        except Exception as error:  # given hostile bytes, tarfile raises TarError, OSError, EOFError, zlib.error, ...
+        except tarfile.ReadError as error:
             one, damage = None, error
         if sample and (one is None or _key(one) != _key(sample[0]) or _is_full(sample)):
             yield from _images(sample, name, seen)
@@ -156,12 +115,11 @@ def _items(found: Iterator[_Found], name: str) -> Iterator[Item]:
             break
         sample.append(one)
     if damage is not None:
-        reason = str(damage) or type(damage).__name__
-        yield Item(name, ImageError(f"can't be read to its end ({reason}); the images before are described"))
+        yield Item(name, ImageError(f"cannot be read to its end ({damage}); the images before are described"))
 
 
 def _key(one: _Found) -> tuple[PurePosixPath, str]:
-    """WebDataset's: members whose names are the same up to the first dot belong together."""
+    """WebDataset's key: members whose names are equal up to the first dot are one sample."""
     return one.path.parent, one.path.name.split(".")[0]
 
 
@@ -171,15 +129,16 @@ def _is_full(sample: list[_Found]) -> bool:
 
 
 def _images(sample: list[_Found], name: str, seen: Names) -> Iterator[Item]:
-    """The images of a sample; where none has the name of an image all are tried."""
+    """The images of a sample; all of its members if none has the name of an image."""
     named = [one for one in sample if one.path.suffix.lower() in IMAGES]
     label = _label(sample) if named else None
     for one in named or sample:
-        path, image = f"{name}/{one.path.as_posix().lstrip('/')}", one.content
-        if not seen.add(path):  # what tar would overwrite
+        inside, image = one.path.as_posix().lstrip("/"), one.content
+        path = f"{name}/{inside}"
+        if not seen.add(path):  # unpacking would overwrite the first one
             path, image = f"{path}#{len(seen)}", ImageError("the archive has another member of this name before it")
             seen.add(path)
-        yield Item(path, image, label or (one.path.parts[0] if len(one.path.parts) > 1 else None))
+        yield Item(path, image, label or first_folder(inside))
 
 
 def _label(sample: list[_Found]) -> str | None:
@@ -191,9 +150,9 @@ def _label(sample: list[_Found]) -> str | None:
 
 
 def _line(content: bytes | Fetched | ImageError) -> str | None:
-    """A short line of text, or None."""
+    """A short line of text; None if the content is something else."""
     try:
-        if isinstance(content, Member) and content.size <= 4 * MAX_LABEL:
+        if isinstance(content, InArchive) and content.size <= 4 * MAX_LABEL:
             content = content.fetch()
         text = content.decode().strip() if isinstance(content, bytes) else ""
     except (ImageError, UnicodeDecodeError):

@@ -217,7 +217,7 @@ def _wanted(store: Store, columns: list[str], rows: np.ndarray) -> Iterator[tupl
         if np.searchsorted(ordered, start) == np.searchsorted(ordered, end):  # its file is not even opened
             start = end
             continue
-        for batch in store.part_batches(number, columns):
+        for batch in store.batches(columns, part=number):
             low, high = np.searchsorted(ordered, (start, start + len(batch)))
             if low < high:
                 places = order[low:high]

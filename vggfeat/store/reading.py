@@ -78,7 +78,9 @@ class Store:
         """Number of rows, which is the number of described images."""
         return sum(self.sizes)
 
-    def batches(self, columns: Sequence[str] | None = None, size: int = files.BATCH) -> Iterator[pa.RecordBatch]:
+    def batches(
+        self, columns: Sequence[str] | None = None, size: int = files.BATCH, part: int | None = None
+    ) -> Iterator[pa.RecordBatch]:
         """Read the rows in order, a few at once, so that a store of any length takes little memory.
 
         Parameters
@@ -87,6 +89,8 @@ class Store:
             Of path, label, width, height, q256, ... Default: all.
         size : int
             Rows of a batch at most.
+        part : int, optional
+            Index of the only part to read. Default: all parts.
 
         Yields
         ------
@@ -97,38 +101,15 @@ class Store:
         StoreError
             If a part is damaged, lacks a column, or changed since the store was opened.
         """
-        for number in range(len(self.parts)):
-            yield from self.part_batches(number, columns, size)
-
-    def part_batches(
-        self, number: int, columns: Sequence[str] | None = None, size: int = files.BATCH
-    ) -> Iterator[pa.RecordBatch]:
-        """Read the rows of one part; see `batches`.
-
-        Parameters
-        ----------
-        number : int
-            Index of the part in `parts`.
-        columns, size
-            See `batches`.
-
-        Yields
-        ------
-        pyarrow.RecordBatch
-
-        Raises
-        ------
-        StoreError
-            As `batches`.
-        """
-        part, rows = self.parts[number], 0
-        for batch in files.read_part(part, columns, size):
-            rows += len(batch)
-            yield batch
-        if rows != self.sizes[number]:
-            raise StoreError(
-                f"{part}: was changed while the store was read; read it again when no other process writes to it"
-            )
+        for number in range(len(self.parts)) if part is None else [part]:
+            file, rows = self.parts[number], 0
+            for batch in files.read_part(file, columns, size):
+                rows += len(batch)
+                yield batch
+            if rows != self.sizes[number]:
+                raise StoreError(
+                    f"{file}: was changed while the store was read; read it again when no other process writes to it"
+                )
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Read all rows at once.

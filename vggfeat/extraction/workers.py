@@ -1,0 +1,173 @@
+"""The workers of a Ray cluster: ranges of a source that lack rows, and the actors that describe them."""
+
+import json
+import os
+import pickle
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import ray
+from ray.data import Datasource, ReadTask
+from ray.data.block import BlockMetadata
+
+from vggfeat import sources
+from vggfeat._util.memory import keep_freed_memory
+from vggfeat.descriptors import Describer
+from vggfeat.errors import VggfeatError, WeightsError
+from vggfeat.extraction.filling import fill
+from vggfeat.extraction.places import Todo
+from vggfeat.extraction.settings import ExtractionSettings
+from vggfeat.sources.item import Item
+from vggfeat.spec import DescriptorSpec
+from vggfeat.store.files import writing
+from vggfeat.store.settling import names_within
+from vggfeat.store.writing import PartWriter
+
+Work = list[tuple[int, Item]]  # items of one range, with their places
+
+
+@dataclass
+class Done:
+    """What an actor reports about a range: how many images are done, which of them failed, and what ended it early."""
+
+    images: int = 0
+    failures: dict[str, str] = field(default_factory=dict)
+    error: VggfeatError | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all actors need to know. folder : to which relative names refer. tries : of a range whose actors are lost.
+    part_seconds : see `fill`.
+    """
+
+    store: Path
+    fingerprint: dict[str, Any]
+    spec: DescriptorSpec
+    settings: ExtractionSettings
+    folder: Path
+    tries: int
+    part_seconds: float
+
+
+def packed(value: Any) -> pa.Table:
+    """A block that Ray Data passes on."""
+    return pa.table({"pickled": pa.array([ray.cloudpickle.dumps(value)], pa.large_binary())})
+
+
+def unpacked(pickled: Any) -> Any:
+    """The value in a row of a block."""
+    return pickle.loads(pickled.as_py())
+
+
+class Ranges(Datasource):
+    """One block for each range of a source that lacks rows; one task lists the source as a stream.
+
+    shared : (source, names of the existing rows) in Ray's object store.
+    """
+
+    def __init__(self, shared: Any, part_size: int) -> None:
+        super().__init__()
+        self._shared, self._part_size = shared, part_size
+
+    def estimate_inmemory_data_size(self) -> int | None:
+        """Unknown."""
+        return None
+
+    def get_read_tasks(self, *_: Any, **__: Any) -> list[ReadTask]:
+        """The one task."""
+        shared, part_size = self._shared, self._part_size
+        unknown = BlockMetadata(num_rows=None, size_bytes=None, input_files=None, exec_stats=None)
+        return [ReadTask(lambda: _ranges(shared, part_size), unknown)]
+
+
+def _ranges(shared: Any, part_size: int) -> Iterator[pa.Table]:
+    """The same blocks each time: the names are those at the start. If listing fails, the last block is the error."""
+    try:
+        source, names = ray.get(shared)
+    except Exception as error:  # Ray would try the task again and again
+        yield packed(VggfeatError(f"the list of images cannot be read by other processes ({error})"))
+        return
+    items = sources.items(source) if isinstance(source, str) else source
+    try:
+        for _, work in groupby(Todo(items, names, part_size), lambda pair: pair[0] // part_size):
+            yield packed(list(work))
+    except VggfeatError as error:
+        yield packed(error)
+
+
+class Actor:
+    """Describes ranges, one at a time, with its own describer."""
+
+    def __init__(self, job: Job) -> None:
+        keep_freed_memory()
+        with suppress(OSError):  # absolute names need no folder
+            os.chdir(job.folder)
+        self._job = job
+        self._owner = f".{socket.gethostname()}-{os.getpid()}"
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        """A Done for each range."""
+        return pa.concat_tables([packed(self._done(unpacked(pickled))) for pickled in batch["pickled"]])
+
+    def _done(self, work: Work | VggfeatError) -> Done:
+        if isinstance(work, VggfeatError):
+            return Done(error=work)
+        job, done = self._job, Done()
+
+        def show(images: int) -> None:
+            done.images += images
+
+        try:
+            writer = PartWriter(job.store, job.fingerprint["scales"], job.fingerprint["dtype"], self._owner)
+            note = self._begin(work)
+            todo = self._without_rows(work)
+            show(len(work) - len(todo))
+            done.failures = writer.failures
+            fill(writer, todo, self._describer, job.settings, show, job.part_seconds)
+            note.unlink(missing_ok=True)
+        except VggfeatError as error:
+            done.error = error
+        return done
+
+    def _begin(self, work: Work) -> Path:
+        """Note that a range is begun, in a file that stays if this process is lost.
+
+        Raises VggfeatError if too many processes were lost over the range.
+        """
+        (first, item), (_, last) = work[0], work[-1]
+        note = self._job.store / f".begun-{first:05d}.tmp"  # removed at the end with the other temporary files
+        lost = note.stat().st_size if note.exists() else 0
+        if lost >= self._job.tries:
+            raise VggfeatError(
+                f"{lost} workers were lost over the images from {item.path} to {last.path}: is one too large for "
+                "their memory? finished descriptors are kept, run the same command again to continue"
+            )
+        with writing(note, self._owner) as temporary:
+            temporary.write_bytes(b"." * (lost + 1))
+        return note
+
+    def _without_rows(self, work: Work) -> Work:
+        """The items of a range that a lost actor has not written."""
+        size = self._job.settings.part_size
+        first = work[0][0] // size * size
+        names = names_within(self._job.store, range(first, first + size))
+        return [(place, item) for place, item in work if item.path not in names]
+
+    @cached_property
+    def _describer(self) -> Describer:
+        describer = Describer(spec=self._job.spec)
+        for key, value in json.loads(json.dumps(describer.fingerprint()[0])).items():
+            if (wanted := self._job.fingerprint[key]) != value:
+                raise WeightsError(
+                    f"{socket.gethostname()}: {key} is {value!r} on this node, not {wanted!r}; "
+                    "give --weights a file on storage that all nodes share"
+                )
+        return describer
