@@ -1,7 +1,6 @@
-"""Sources: what a folder, a list, a tar, a pattern and an address are taken to hold."""
+"""Sources: which images a folder, a list, a tar, a pattern and an address have."""
 
 import gzip
-import io
 import os
 import subprocess
 import tarfile
@@ -17,54 +16,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from fsspec.implementations.http import HTTPFileSystem
-from PIL import Image
 
+from tests.kit.source_files import content, listed, names, png, put, tar
 from vggfeat import sources
 from vggfeat.descriptors import Describer
 from vggfeat.errors import DataError, ImageError
-from vggfeat.extraction.run import decoding, default_out, extract
-from vggfeat.sources import Fetched, Item
+from vggfeat.extraction import default_out, extract
+from vggfeat.sources import Item, folders
 from vggfeat.store import Store, load
-
-
-def png(seed=0, size=(20, 16)) -> bytes:
-    file = io.BytesIO()
-    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
-    Image.fromarray(pixels).save(file, "PNG")
-    return file.getvalue()
-
-
-def put(path: Path, data: bytes) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-    return path
-
-
-def tar(path: Path, files, mode="w") -> Path:
-    """A tar of (name, bytes) or TarInfo."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, mode) as archive:
-        for entry in files:
-            if isinstance(entry, tarfile.TarInfo):
-                archive.addfile(entry, io.BytesIO(bytes(entry.size)))
-            else:
-                info = tarfile.TarInfo(entry[0])
-                info.size = len(entry[1])
-                archive.addfile(info, io.BytesIO(entry[1]))
-    return path
-
-
-def listed(source):
-    """(name, label) of each, and what is wrong with it if anything is."""
-    return [(i.path, i.label, str(i.image) if isinstance(i.image, ImageError) else None) for i in sources.items(source)]
-
-
-def names(source):
-    return [item.path for item in sources.items(source)]
-
-
-def content(item) -> bytes:
-    return item.image.fetch() if isinstance(item.image, Fetched) else Path(item.image).read_bytes()
 
 
 @pytest.fixture(scope="module")
@@ -83,11 +42,10 @@ def test_a_folder_is_sorted_files_before_folders_hidden_ones_and_stores_left_out
     assert sources.count(tmp_path) == 5
 
 
-def test_a_folder_of_many_files_comes_in_order_and_packed(tmp_path, monkeypatch):
-    monkeypatch.setattr(sources.folders, "PACKED", 16)
+def test_a_folder_of_many_files_comes_in_order_and_packed(tmp_path):
     for i in range(100):
         put(tmp_path / f"{i * 37 % 100:03}.jpg", b"")
-    assert names(tmp_path) == [f"{i:03}.jpg" for i in range(100)]
+    assert [item.path for item in folders.items(tmp_path, packed=16)] == [f"{i:03}.jpg" for i in range(100)]
 
 
 def test_deep_folders(tmp_path):
@@ -134,7 +92,7 @@ def test_lists(tmp_path):
         ("a.parquet", b"PAR1 no", "is damaged"),
     ],
 )
-def test_what_is_no_list(tmp_path, name, data, message):
+def test_damaged_lists(tmp_path, name, data, message):
     with pytest.raises(DataError, match=message):
         names(put(tmp_path / name, data))
 
@@ -165,8 +123,7 @@ def test_the_images_of_a_tar(tmp_path, mode):
         (f"{shard}/cats/3.png", "cats", None), (f"{shard}/4.seg.png", None, None), (f"{shard}/README", None, None),
         (f"{shard}/{long}", None, None),
     ]  # fmt: skip
-    fetched = [i.image if isinstance(i.image, bytes) else i.image.fetch() for i in sources.items(file)]
-    assert fetched == [b"zero", b"one", b"two", b"three", b"four", b"read me", b"long"]
+    assert [content(item) for item in sources.items(file)] == [b"zero", b"one", b"two", b"three", b"four", b"read me", b"long"]
 
 
 def test_what_webdataset_writes_is_read(tmp_path):
@@ -213,7 +170,7 @@ def test_hostile_members_are_listed_and_none_is_followed(tmp_path, mode):
 
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("cut", [600, 1024, 1536, 1600, 2048, -1024])
-def test_a_tar_that_ends_too_soon_is_a_failure_and_its_images_are_had(tmp_path, packed, cut):
+def test_a_tar_that_ends_too_soon_is_a_failure_and_its_images_are_read(tmp_path, packed, cut):
     data = tar(tmp_path / "t.tar", [("a.jpg", b"a"), ("b.jpg", b"b"), ("c.jpg", b"c" * 600)]).read_bytes()
     whole = data[: 512 * 7]
     assert len(whole) > abs(cut) and not any(data[512 * 7 :])
@@ -221,11 +178,11 @@ def test_a_tar_that_ends_too_soon_is_a_failure_and_its_images_are_had(tmp_path, 
     put(tmp_path / "t.tar", gzip.compress(cut_off) if packed else cut_off)
     found = listed(tmp_path / "t.tar")
     assert found[-1][0] == "t.tar"
-    assert "can't be read to its end" in found[-1][2]
+    assert "cannot be read to its end" in found[-1][2]
     had = []
     for item in list(sources.items(tmp_path / "t.tar"))[:-1]:
         try:
-            had.append((item.path, item.image if isinstance(item.image, bytes) else item.image.fetch()))
+            had.append((item.path, content(item)))
         except ImageError as error:
             assert "ends within this image" in str(error)
     assert had == [("t.tar/a.jpg", b"a"), ("t.tar/b.jpg", b"b")][: len(had)]
@@ -357,7 +314,7 @@ def test_lists_patterns_tars_and_images_at_addresses(tmp_path, memory):
     assert [(i.path, i.label) for i in found] == [
         ("photos/a/0.png", "one"), ("memory://bucket/photos/b/1.png", "two"), (inside, "m")
     ]  # fmt: skip
-    assert [i.image if isinstance(i.image, bytes) else content(i) for i in found] == [png(0), png(1), png(6)]
+    assert [content(item) for item in found] == [png(0), png(1), png(6)]
     (tmp_path / "here.txt").write_text("memory://bucket/photos/b/3.png\n")
     assert content(next(sources.items(tmp_path / "here.txt"))) == png(3)
     assert names("memory://bucket/photos/a/*.png") == ["0.png", "2.png", "4.png"]
@@ -370,8 +327,8 @@ def test_lists_patterns_tars_and_images_at_addresses(tmp_path, memory):
 @pytest.mark.parametrize(
     ("address", "message"),
     [
-        ("memory://nowhere/photos", "there is no such folder, list or image"),
-        ("memory://nowhere/list.txt", "can't be read"),
+        ("memory://nowhere/photos", "no such folder, list or image"),
+        ("memory://nowhere/list.txt", "cannot be read"),
         ("nonsense://a/b", "nonsense"),
         ("memory://nowhere/*.jpg", "matches no file"),
     ],
@@ -403,20 +360,17 @@ def test_a_file_system_that_is_not_installed_says_what_it_needs(tmp_path, monkey
     assert listed(tmp_path / "l.txt")[0][2].endswith(need)
 
 
-class Down:
-    """memory:// whose files can't be read from the n-th on."""
+def take_down(monkeypatch, answers: int) -> None:
+    """memory:// whose files cannot be read from the n-th name of `many` on."""
+    system = type(fsspec.filesystem("memory"))
+    opened = system.open
 
-    def __init__(self, monkeypatch, answers):
-        system = type(fsspec.filesystem("memory"))
-        opened, self.left = system.open, answers
+    def open_(self, path, *args, **options):
+        if int(Path(path).stem) >= answers:
+            raise ConnectionRefusedError(111, "Connect call failed")
+        return opened(self, path, *args, **options)
 
-        def open_(*args, **options):
-            self.left -= 1
-            if self.left < 0:
-                raise ConnectionRefusedError(111, "Connect call failed")
-            return opened(*args, **options)
-
-        monkeypatch.setattr(system, "open", open_)
+    monkeypatch.setattr(system, "open", open_)
 
 
 @pytest.fixture
@@ -431,9 +385,8 @@ def many():
 def test_a_source_that_goes_down_ends_the_run_which_can_be_continued(tmp_path, many, describer, monkeypatch):
     whole = extract("memory://many", tmp_path / "whole", describer=describer)
     with monkeypatch.context() as patch:
-        patch.setattr(decoding, "FETCHES", 1)  # one after the other, so that it is known which are lost
-        Down(patch, answers=10)
-        with pytest.raises(DataError, match=r"41\.png: .*nor could the 31 files before it .*again to continue$"):
+        take_down(patch, answers=10)
+        with pytest.raises(DataError, match=r"41\.png: .*the 31 files before it could not .*again to continue$"):
             extract("memory://many", tmp_path / "s", describer=describer, workers=1)
     began = Store(tmp_path / "s")
     assert began.paths == many[:10]
@@ -443,15 +396,15 @@ def test_a_source_that_goes_down_ends_the_run_which_can_be_continued(tmp_path, m
     assert not again.failures
 
 
-def test_of_a_list_each_file_is_tried_however_many_are_not_to_be_had(tmp_path, many, describer, monkeypatch):
+def test_of_a_list_each_file_is_tried_however_many_cannot_be_read(tmp_path, many, describer, monkeypatch):
     (tmp_path / "l.txt").write_text("".join(f"memory://many/{name}\n" for name in many))
-    Down(monkeypatch, answers=0)
+    take_down(monkeypatch, answers=0)
     for source in (tmp_path / "l.txt", "memory://many/{00..49}.png"):  # braces count, and list nothing
         with pytest.raises(DataError, match="none of its 50 files could be read"):
             extract(source, tmp_path / f"{Path(source).suffix}s", describer=describer)
 
 
-def test_many_are_fetched_at_once_and_few_decoded(tmp_path, describer, monkeypatch):
+def test_many_are_fetched_at_once_and_few_decoded(tmp_path, describer):
     """With one worker: eight images arrive together, and are decoded one by one."""
     together, decoding_now, most = threading.Barrier(8), [], []
 
@@ -462,17 +415,18 @@ def test_many_are_fetched_at_once_and_few_decoded(tmp_path, describer, monkeypat
             together.wait(60)
             return png()
 
-    def prepare(image, *_):
-        decoding_now.append(1)
-        most.append(len(decoding_now))
-        try:
-            return Describer.prepare(describer, image)
-        finally:
-            decoding_now.pop()
+    class Counting(Describer):
+        def prepare(self, *arguments):
+            decoding_now.append(1)
+            most.append(len(decoding_now))
+            try:
+                return super().prepare(*arguments)
+            finally:
+                decoding_now.pop()
 
-    monkeypatch.setattr(describer, "prepare", prepare)
     items = [Item(f"{i}", Far()) for i in range(16)]
-    store = extract(items, tmp_path / "s", describer=describer, workers=1)
+    counting = Counting(spec=describer.spec, engine=describer.engine)
+    store = extract(items, tmp_path / "s", describer=counting, workers=1)
     assert len(store) == 16
     assert max(most) == 1
 
@@ -580,5 +534,5 @@ def test_a_tar_that_breaks_off_on_its_way(tmp_path, server):
     tar(tmp_path / "www" / "t.tar", [(f"{i}.jpg", b"x" * 5000) for i in range(4)])
     found = listed(f"{server}/cut/t.tar")
     assert found[-1][0] == "t.tar"
-    assert "can't be read" in found[-1][2] or "payload" in found[-1][2]
+    assert "cannot be read" in found[-1][2] or "payload" in found[-1][2]
     assert all(name.startswith("t.tar/") for name, _, _ in found[:-1])
