@@ -13,14 +13,16 @@ from typer.testing import CliRunner
 
 from vggfeat import cli, golden, weights
 from vggfeat.errors import WeightsError
-from vggfeat.weights import OXFORD, REGISTRY
+from vggfeat.weights import OXFORD
+from vggfeat.weights.native import save_as
+from vggfeat.weights.registry import REGISTRY
 
 Shared = Callable[[str], Path]
 CONV_E = "weights/vgg19-oxford-conv-fp16.safetensors"
 
 
 def test_the_image_is_fixed() -> None:
-    image = golden.picture()
+    image = golden.golden_image()
     assert (image.shape, image.dtype) == ((300, 400, 3), np.uint8)
     # The formula at a few places, worked out by hand: y 0, x 0; then y 299, x 0, blue; then y 0, x 160, red.
     assert image[0, 0].tolist() == [0, 40, 80]
@@ -31,14 +33,14 @@ def test_the_image_is_fixed() -> None:
 
 
 def test_no_symmetry_hides_a_mistake() -> None:
-    image = golden.picture().astype(int)
+    image = golden.golden_image().astype(int)
     for other in (image[:, ::-1], image[::-1], image[:, :, ::-1]):
         assert np.abs(image - other).mean() > 50
 
 
-def test_signatures_estimate_distances() -> None:
-    """16 random signs know a difference of norm 0.01 as 0.01, give or take a half."""
-    signs = golden._signs(4096)
+def test_projections_estimate_distances() -> None:
+    """16 random vectors estimate a distance of 0.01 with an error below one half of it."""
+    signs = golden.signs(4096)
     assert set(np.unique(signs)) == {-1.0, 1.0}
     assert np.abs(signs @ signs.T / 4096 - np.eye(16)).max() < 0.1  # as good as orthogonal
     for seed in range(20):
@@ -49,8 +51,8 @@ def test_signatures_estimate_distances() -> None:
 
 @pytest.mark.parametrize("layer", ["pool5", "fc7"])
 def test_the_slim_net_gives_the_recorded_numbers(layer: str) -> None:
-    found = golden.signature(weights.resolve("slim"), layer, "cpu")
-    np.testing.assert_allclose(found, REGISTRY["slim", "A"].golden[layer], atol=2e-5)
+    found = golden.projections(weights.resolve("slim"), layer, "cpu")
+    np.testing.assert_allclose(found, REGISTRY.named["slim", "A"].golden[layer], atol=2e-5)
     assert golden.check("slim", "cpu").layer == "fc7"
 
 
@@ -90,7 +92,7 @@ def test_the_command_proves_and_shows_the_numbers() -> None:
     assert lines[-1].startswith("golden     fc7 is ")
     layer, *numbers = lines[-2].split()
     assert layer == "fc7"
-    np.testing.assert_allclose(np.array(numbers, float), REGISTRY["slim", "A"].golden["fc7"], atol=2e-5)
+    np.testing.assert_allclose(np.array(numbers, float), REGISTRY.named["slim", "A"].golden["fc7"], atol=2e-5)
 
 
 def test_without_a_record_the_command_shows_numbers_to_compare(tiny_weights: Callable[..., Path]) -> None:
@@ -99,16 +101,16 @@ def test_without_a_record_the_command_shows_numbers_to_compare(tiny_weights: Cal
     layer, *numbers = lines[-1].split()
     assert layer == "fc6"
     assert np.array(numbers, float) == pytest.approx(
-        golden.signature(weights.read(tiny_weights("D", top="fc6")), "fc6"), abs=1e-5
+        golden.projections(weights.read(tiny_weights("D", top="fc6")), "fc6"), abs=1e-5
     )
 
 
-def test_layers_beyond_the_record_are_not_passed_off_as_proven(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A record of pool5 alone, as of the files whose fully connected layers nobody here has seen."""
-    slim = REGISTRY["slim", "A"]
-    monkeypatch.setitem(REGISTRY, ("slim", "A"), replace(slim, golden={"pool5": slim.golden["pool5"]}))
-    lines, error = verify(weights.resolve("slim").path)
+def test_layers_without_a_record_do_not_count_as_proven(tmp_path: Path) -> None:
+    """A file that ends at fc6, where slim has records of pool5 and fc7 only."""
+    slim = weights.resolve("slim")
+    src = save_as(tmp_path / "x.safetensors", weights.load(slim, "fc6").state_dict(), replace(slim, classes=None)).path
+    lines, error = verify(src)
     assert error is None or error.args == (0,)
-    assert [line.split()[0] for line in lines[-4:]] == ["pool5", "fc7", "golden", "fc7"]
+    assert [line.split()[0] for line in lines[-4:]] == ["pool5", "fc6", "golden", "fc6"]
     assert lines[-2].startswith("golden     pool5 is ")
-    assert "fc7 has no record" in lines[-1]
+    assert "fc6 has no record" in lines[-1]

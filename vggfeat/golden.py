@@ -1,31 +1,39 @@
-"""A proof that a whole chain gives the recorded numbers: pixels, rescaling, preprocessing, weights, net, descriptor.
+"""A check that a whole chain gives the recorded numbers: pixels, rescaling, preprocessing, weights, net, descriptor.
 
-The descriptor of a generated image is compared with recorded values, by a tolerance. A hash of rounded values
-would not do: wherever one lies near the edge between two roundings, two right machines would differ.
+The descriptor of a generated image is compared with recorded values, with a tolerance. A hash of rounded values would
+not do: if a value lies near the edge between two roundings, two correct machines give different hashes.
 """
 
 from pathlib import Path
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
 import numpy as np
 
 from vggfeat.descriptors import Describer
 from vggfeat.errors import WeightsError
-from vggfeat.nets import TOPS
-from vggfeat.spec import DescriptorLayer
-from vggfeat.weights import REGISTRY, Weights, resolve
+from vggfeat.weights import Weights, resolve
+from vggfeat.weights.registry import REGISTRY
+
+__all__ = ["GoldenCheck", "check", "golden_image", "measure", "projections", "require_proof"]
 
 PROJECTIONS = 16
 SCALES = (256,)
-# Right machines differ by some 1e-6, weights rounded to float16 by 0.0002; a mean of 104, 117, 123 instead of
-# 103.939, 116.779, 123.68 makes 0.0008, the colours in the wrong order 0.15.
+# Correct machines differ by 1e-6, weights rounded to float16 by 0.0002. A mean of 104, 117, 123 instead of 103.939,
+# 116.779, 123.68 makes 0.0008, colours in the wrong order 0.15.
 TOLERANCE = 5e-4
 
 
-class Measured(NamedTuple):
-    """What this machine makes of the generated image at one layer, and what is recorded of it.
+class GoldenCheck(NamedTuple):
+    """The descriptor of the golden image at one layer, and the recorded one.
 
-    values, recorded : float32 (16,), as `signature` has them; recorded is None where nothing is.
+    Parameters
+    ----------
+    layer : str
+        The layer.
+    values : np.ndarray
+        float32 (16,), as `projections` returns them.
+    recorded : np.ndarray or None
+        The recorded values, float64 (16,); None if there are none for this layer.
     """
 
     layer: str
@@ -34,70 +42,146 @@ class Measured(NamedTuple):
 
     @property
     def distance(self) -> float:
-        """How far the descriptor, of norm 1, is from the recorded one (estimated); NaN without a record."""
+        """The estimated distance of the descriptor, of norm 1, from the recorded one; NaN if there is none."""
         return float("nan") if self.recorded is None else float(np.sqrt(np.mean((self.values - self.recorded) ** 2)))
 
 
-def picture() -> np.ndarray:
-    """The image: uint8 (300, 400, 3) RGB, from integers alone, with no symmetry of places or colours."""
+def golden_image() -> np.ndarray:
+    """Generate the golden image, from integers alone.
+
+    Returns
+    -------
+    np.ndarray
+        uint8 (300, 400, 3) RGB, without any symmetry of places or colours.
+    """
     y, x, c = np.ogrid[:300, :400, :3]
     waves = (x * x // (3 + c) + y * y // (5 - c) + x * y // (7 + 2 * c)) // 16 + 40 * c
     blocks = 5 * (x // 50) * (y // 60 + 1) + 3 * c * (x // 80)
     return ((waves % 256 + blocks) % 256).astype(np.uint8)
 
 
-def signature(weights: Weights, layer: str, device: str = "auto") -> np.ndarray:
-    """float32 (16,): the image's descriptor, of norm 1, times 16 fixed vectors of +1 and -1.
+def projections(weights: Weights, layer: str, device: str = "auto") -> np.ndarray:
+    """Multiply the descriptor of the golden image by 16 fixed vectors of +1 and -1.
 
-    The root mean square of what two signatures differ by estimates the distance of their descriptors.
+    Parameters
+    ----------
+    weights : Weights
+        The weights of the net.
+    layer : {"pool5", "fc6", "fc7"}
+        The layer of the descriptor.
+    device : str
+        auto (the first GPU, or the CPU), cpu, cuda, cuda:1, ...
+
+    Returns
+    -------
+    np.ndarray
+        float32 (16,). The root mean square of the difference of two results estimates the distance of their
+        descriptors, which have norm 1.
     """
     describer = Describer(weights.net, weights=weights.path, layer=layer, scales=SCALES, device=device)
-    return _signs(describer.dim) @ describer.describe(picture())
+    return signs(describer.dim) @ describer.describe(golden_image())
 
 
-def _signs(dim: int) -> np.ndarray:
-    """+1 and -1 as the top bit of products with an odd number tells (multiplicative hashing, in integers)."""
+def signs(dim: int) -> np.ndarray:
+    """float32 (16, dim) of +1 and -1: the top bits of products with an odd number (multiplicative hashing)."""
     numbers = np.arange(1, PROJECTIONS * dim + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     mixed = (numbers ^ (numbers >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
     return np.where(mixed >> np.uint64(63), 1, -1).astype(np.float32).reshape(PROJECTIONS, dim)
 
 
-def measure(file: str | Path, device: str = "auto") -> list[Measured]:
-    """The last layer for which these weights have a record, if any, and the last that they serve for.
+def measure(file: str | Path, device: str = "auto") -> list[GoldenCheck]:
+    """Describe the golden image with some weights.
 
-    `file` is a native file, one of another framework, or a name of the registry.
+    Parameters
+    ----------
+    file : str or Path
+        A native file, a file of another framework, or a name of the registry.
+    device : str
+        auto (the first GPU, or the CPU), cpu, cuda, cuda:1, ...
+
+    Returns
+    -------
+    list of GoldenCheck
+        The last layer with a record for these weights, if there is one; then the last layer of the weights, if it is
+        a different one.
+
+    Raises
+    ------
+    WeightsError
+        If the weights are not found or cannot be read.
     """
     weights = resolve(file, top="pool5")
-    entry = REGISTRY.get((weights.lineage, weights.net))
-    known = entry.golden if entry else {}
-    served = [layer for layer in TOPS[: TOPS.index(weights.top) + 1] if layer in get_args(DescriptorLayer)]
-    proven = [layer for layer in served if layer in known][-1:]
+    known = REGISTRY.named.get((weights.lineage, weights.net))
+    golden = known.golden if known else {}
+    recorded = [layer for layer in weights.layers if layer in golden][-1:]
     return [
-        Measured(layer, signature(weights, layer, device), np.array(known[layer]) if layer in known else None)
-        for layer in dict.fromkeys([*proven, served[-1]])
+        GoldenCheck(layer, projections(weights, layer, device), np.array(golden[layer]) if layer in golden else None)
+        for layer in dict.fromkeys([*recorded, weights.layers[-1]])
     ]
 
 
-def check(file: str | Path, device: str = "auto") -> Measured:
-    """The last layer that has a record, proven; raises as `require`."""
-    return require(file, measure(file, device))
+def check(file: str | Path, device: str = "auto") -> GoldenCheck:
+    """Check that weights on this machine give the recorded descriptor.
+
+    Parameters
+    ----------
+    file : str or Path
+        A native file, a file of another framework, or a name of the registry.
+    device : str
+        auto (the first GPU, or the CPU), cpu, cuda, cuda:1, ...
+
+    Returns
+    -------
+    GoldenCheck
+        The last layer with a record.
+
+    Raises
+    ------
+    WeightsError
+        If there is no record for these weights, or the descriptor is different.
+
+    Examples
+    --------
+    >>> check("slim", "cpu").layer
+    'fc7'
+    """
+    return require_proof(file, measure(file, device))
 
 
-def require(file: str | Path, measured: list[Measured]) -> Measured:
-    """The layer that is proven. Raises WeightsError where nothing is recorded, and where the descriptors differ."""
-    proof = measured[0]
+def require_proof(file: str | Path, checks: list[GoldenCheck]) -> GoldenCheck:
+    """Require that the first layer is recorded, and its descriptor equal.
+
+    Parameters
+    ----------
+    file : str or Path
+        The weights, for messages.
+    checks : list of GoldenCheck
+        What `measure` returned.
+
+    Returns
+    -------
+    GoldenCheck
+        The first one.
+
+    Raises
+    ------
+    WeightsError
+        If there is no record for these weights, or the descriptor is different.
+    """
+    proof = checks[0]
     if proof.recorded is None:
         raise WeightsError(
-            f"{file}: no descriptor of its training and net is recorded, nothing here proves it: compare the numbers "
-            f"above with those of another machine (right ones agree to 0.0001); recorded are {_recorded()}"
+            f"{file}: no descriptor of its training and net is recorded, so this proves nothing; compare the numbers "
+            f"above with those of another machine (correct ones agree to 0.0001); recorded are {_recorded()}"
         )
     if not proof.distance <= TOLERANCE:
         raise WeightsError(
             f"{file}: its {proof.layer} descriptor is {proof.distance:.2g} away from the recorded one, more than "
-            f"{TOLERANCE:g}: other weights, another preprocessing, or a fault of this machine's arithmetic"
+            f"{TOLERANCE:g}; look for other weights, another preprocessing, or wrong arithmetic on this machine"
         )
     return proof
 
 
 def _recorded() -> str:
-    return ", ".join(f"{name} {net} ({', '.join(e.golden)})" for (name, net), e in REGISTRY.items() if e.golden)
+    files = REGISTRY.named.items()
+    return ", ".join(f"{name} {net} ({', '.join(known.golden)})" for (name, net), known in files if known.golden)

@@ -16,14 +16,14 @@ from PIL import Image
 from timm.models import vgg as timm_vgg
 from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
+from vggfeat.engine.passes import PRECISIONS
 
 import vggfeat
 from vggfeat import nets, weights
-from vggfeat.engine import devices, passes
 from vggfeat.descriptors import Describer
+from vggfeat.engine import devices, passes
 from vggfeat.engine.layers.halves import computes_in
 from vggfeat.images import rescaled_size
-from vggfeat.engine.passes import PRECISIONS
 from vggfeat.sources import Item
 from vggfeat.weights import native
 

@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from vggfeat.engine.passes import PRECISIONS
 
 from vggfeat import bench, weights
-from vggfeat.engine.dense import dense
 from vggfeat.descriptors import Describer
+from vggfeat.engine.dense import dense
 from vggfeat.images import rescale
-from vggfeat.engine.passes import PRECISIONS
 
 
 def reference(found: weights.Weights, describer: Describer, files: list[Path], q: int) -> np.ndarray:

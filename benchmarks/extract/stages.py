@@ -13,10 +13,10 @@ from typing import Any
 from unittest.mock import patch
 
 import torch
+from vggfeat.engine.passes import DenseNet, Passes
 
 from vggfeat.descriptors import Describer
 from vggfeat.extraction.decoding import Decoder
-from vggfeat.engine.passes import DenseNet, Passes
 from vggfeat.store.writing import Writer
 
 

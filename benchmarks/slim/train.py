@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vggfeat import nets
-from vggfeat.weights import native
+from vggfeat.weights import TORCHVISION, native
 
 PHASES = "64x40,96x32,128x12,224x4"  # side of the crops x epochs
 WIDTH, LR, BATCH = 0.1875, 0.02, 32
@@ -58,7 +58,7 @@ def augment(photos: Tensor, size: int) -> Tensor:
 
 
 def normalise(x: Tensor) -> Tensor:
-    mean, std = (torch.tensor(t).view(3, 1, 1) for t in (native.TORCHVISION.mean, native.TORCHVISION.std))
+    mean, std = (torch.tensor(t).view(3, 1, 1) for t in (TORCHVISION.mean, TORCHVISION.std))
     return ((x - mean) / std).contiguous(memory_format=torch.channels_last)
 
 
@@ -115,7 +115,7 @@ def class_accuracies(net: nets.VGG, data: Data) -> list[float]:
 def export(net: nets.VGG, data: Data, file: Path) -> dict[str, Any]:
     """Write the weights as float16; the accuracies are those of the file, but where float32 is said."""
     tensors = {name: parameter.half() for name, parameter in net.state_dict().items()}
-    style = native.TORCHVISION
+    style = TORCHVISION
     weights = native.save(file, tensors, net="A", preprocessing=style, width=WIDTH, classes=CLASSES, **ABOUT)
     full, half = class_accuracies(net, data), class_accuracies(native.load(weights), data)
     means = {"val_accuracy": round(np.mean(half), 2), "val_accuracy_float32": round(np.mean(full), 2)}

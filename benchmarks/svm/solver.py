@@ -26,8 +26,10 @@ from sklearn.metrics import average_precision_score
 
 import vggfeat
 from vggfeat.metrics import mean_class_recall
-from vggfeat.svm import CS, SOLVERS, Problem, Settings, Solution
+from vggfeat.svm import CS, SOLVERS
 from vggfeat.svm.kernel import Gram
+from vggfeat.svm.problem import Problem, Solution
+from vggfeat.svm.settings import NewtonTuning, SolverSettings
 
 PER_CLASS = 30
 WITHIN = 0.95
@@ -109,7 +111,7 @@ def one_vs_rest(X: np.ndarray, labels: np.ndarray) -> Problem:
 def timed(solver: str, problem: Problem, jobs: int) -> tuple[Solution, dict[str, float]]:
     """The solution at all C, and its seconds; of the CPU only where one process did it all."""
     wall, cpu = time.perf_counter(), time.process_time()
-    solution = SOLVERS[solver](problem, CS, Settings(jobs, 0, "cpu", None))
+    solution = SOLVERS[solver](problem, CS, SolverSettings(jobs, device="cpu"))
     seconds = {"wall_s": time.perf_counter() - wall}
     if jobs == 1:
         seconds["cpu_s"] = time.process_time() - cpu
@@ -121,7 +123,7 @@ def gram_seconds(X: np.ndarray, jobs: int) -> dict[str, float]:
     before = torch.get_num_threads()
     torch.set_num_threads(jobs if jobs > 0 else before)
     wall, cpu = time.perf_counter(), time.process_time()
-    Gram(torch.from_numpy(X), torch.float32, torch.device("cpu"))
+    Gram(torch.from_numpy(X), torch.float32, torch.device("cpu"), NewtonTuning())
     seconds = {"wall_s": round(time.perf_counter() - wall, 2), "cpu_s": round(time.process_time() - cpu, 2)}
     torch.set_num_threads(before)
     return seconds

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vggfeat.errors import FetchError
 from vggfeat._util.fetch import cache_dir, download, locked, mismatch
+from vggfeat.errors import FetchError
 
 BODY = np.random.default_rng(0).bytes(300_000)
 SHA256 = hashlib.sha256(BODY).hexdigest()
@@ -141,6 +141,12 @@ def test_a_part_that_reaches_the_end(server: Server, path: Path, part: bytes) ->
     assert path.read_bytes() == BODY
 
 
+def test_a_server_that_refuses_the_whole_file_as_a_range(server: Server, path: Path) -> None:
+    server.files["/empty.bin"] = b""
+    with pytest.raises(FetchError, match="the server answers 416"):
+        download(server.url("empty.bin"), path, sha256=SHA256, progress=False)
+
+
 def test_bytes_from_another_place_are_not_joined_on(server: Server, path: Path) -> None:
     part_of(path, BODY[:1000])
     server.shift = 7
@@ -243,7 +249,7 @@ def test_when_no_address_serves_the_error_says_all(server: Server, path: Path) -
     with pytest.raises(FetchError) as caught:
         download(urls, path, progress=False)
     message = str(caught.value)
-    for word in (*urls, "file.bin", "404", "refused", "no http address", f"put it at {path}"):
+    for word in (*urls, "file.bin", "404", "refused", "not an http address", f"put it at {path}"):
         assert word in message
     assert "\n" not in message
     assert not path.exists()

@@ -75,7 +75,7 @@ def test_a_class_too_small_for_what_is_asked_is_named():
     assert class_splits(BENCHMARKS["folder"], images, BenchmarkSettings(train_per_class=7)).notes == ()
     few = class_splits(BENCHMARKS["folder"], images, BenchmarkSettings(train_per_class=8))
     with pytest.raises(
-        DataError, match="numbered: can't hold out samples to choose C: no class has two training images"
+        DataError, match="numbered: cannot hold out samples to choose C: no class has two training images"
     ):
         class_splits(BENCHMARKS["folder"], images, BenchmarkSettings(train_per_class=1))
     assert few.notes == ("fewer than 8 training images: 2 of 2 classes; a has 7",)

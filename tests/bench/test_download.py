@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 from vggfeat import cli
 from vggfeat.bench import download
 from vggfeat.bench.archives import unpack
-from vggfeat.data import ORIGINS, READERS, Archive
+from vggfeat.data.base import Archive
+from vggfeat.data.readers import ORIGINS, READERS
 from vggfeat.errors import DataError, FetchError, UsageError
 
 
@@ -210,7 +211,7 @@ def test_the_command_fetches_and_goes_on(server, tmp_path, monkeypatch):
     monkeypatch.setenv("VGGFEAT_DATA", str(tmp_path))
     words = ["bench", "caltech256", "--download", "--weights", "slim"]
     result = CliRunner().invoke(cli.app, words)
-    assert isinstance(result.exception, DataError) and "takes two images a class" in str(result.exception)
+    assert isinstance(result.exception, DataError) and "a split needs at least two" in str(result.exception)
     assert asked == [f"/{name}"]
     assert (tmp_path / "caltech256/256_ObjectCategories/002.flag/002_0001.jpg").exists()
 

@@ -15,12 +15,15 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from vggfeat import cli
+from vggfeat.bench.settings import BenchmarkSettings
 from vggfeat.classify import classify
 from vggfeat.descriptors import Describer
+from vggfeat.evaluate.settings import EvaluationSettings
 from vggfeat.extraction.settings import ExtractionSettings
 from vggfeat.spec import DescriptorSpec, PosteriorSpec
 from vggfeat.store import Store
 from vggfeat.store.exporting import export
+from vggfeat.train.recipe import Recipe
 
 
 def vggfeat(*arguments, **environment):
@@ -177,13 +180,17 @@ def options(name):
         ("extract", (DescriptorSpec, ExtractionSettings), {"source", "out"}),
         ("describe", (DescriptorSpec,), {"images", "out", "max_pixels"}),
         ("classify", (PosteriorSpec,), {"images", "top"}),
+        ("bench", (BenchmarkSettings,), {"name", "json", "report", "download", "check", "record"}),
+        ("evaluate", (EvaluationSettings,), {"data", "out", "runs", "table", "json", "report", "submission"}),
+        ("train", (Recipe,), {"data", "out", "schedule"}),
     ],
 )
 def test_a_command_has_the_options_and_the_defaults_of_its_settings(name, settings, own):
     expected = {field.name: field.default for one in settings for field in fields(one)}
     if name == "extract":
         del expected["normalize"]  # which is chosen when a store is read
-    expected["scales"] = "256,384,512"
+    if isinstance(expected.get("scales"), tuple):
+        expected["scales"] = ",".join(map(str, expected["scales"]))
     found = options(name)
     assert {option: found[option] for option in found.keys() - own} == expected
 

@@ -182,7 +182,7 @@ def test_the_classes_of_test_images_are_the_kits(tmp_path: Path) -> None:
 
 
 def test_errors_are_one_line(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"ILSVRC-2012 isn't in .*; get ILSVRC2012_img_train.tar") as raised:
+    with pytest.raises(DataError, match=r": ILSVRC-2012 not found; .*; get ILSVRC2012_img_train.tar") as raised:
         read(tmp_path)
     assert "\n" not in str(raised.value)
     with pytest.raises(UsageError, match="no subset 'valid'; take one of train, val, test"):

@@ -9,19 +9,21 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
+
 from tests.kit.data_sets import (
     REAL,
     SMALL,
     Shared,
     fill,
+    list_backwards,
     reader,
     small_caltech101,
     small_caltech256,
     small_folder,
     small_split_folder,
 )
-
-from vggfeat.data import READERS, ImageSet, base, caltech, folder, root, voc
+from vggfeat.data import READERS, ImageSet, caltech, folder, splits, voc
+from vggfeat.data.base import data_folder
 from vggfeat.errors import DataError, UsageError
 
 
@@ -62,7 +64,7 @@ def test_what_is_ignored_is_not_labelled(name: str, read: Callable[[str], ImageS
 
 
 @everywhere
-def test_a_label_index_is_there_where_each_image_has_one_class(name: str, read: Callable[[str], ImageSet]) -> None:
+def test_each_image_has_one_class_or_label_index_is_refused(name: str, read: Callable[[str], ImageSet]) -> None:
     images = read(name)
     if "voc" in name:
         with pytest.raises(UsageError, match="several classes or none"):
@@ -87,7 +89,7 @@ def test_subsets_and_boxes(name: str, read: Callable[[str], ImageSet]) -> None:
 
 
 @on_copies
-def test_neither_litter_nor_the_order_of_the_listing_changes_anything(
+def test_stray_files_and_the_order_of_listings_change_nothing(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reader, make = SMALL[name]
@@ -95,8 +97,7 @@ def test_neither_litter_nor_the_order_of_the_listing_changes_anything(
     before = reader(top)
     for place in [*(path for path in top.rglob("*") if path.is_dir()), top]:
         fill(place, ".DS_Store", "Thumbs.db", "._a.jpg", "__MACOSX/a.jpg", ".cache/a.jpg", "list.txt")
-    listed = base._entries
-    monkeypatch.setattr(base, "_entries", lambda place: sorted(listed(place), key=lambda e: e.name)[::-1])
+    list_backwards(monkeypatch)
     after = reader(top)
     assert (after.paths, after.images, after.classes) == (before.paths, before.images, before.classes)
     assert (after.labels == before.labels).all() and (after.ignore == before.ignore).all()
@@ -122,7 +123,7 @@ def test_a_missing_set_is_one_line_that_says_what_where_and_how(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def line(*given: Path) -> str:
-        with pytest.raises(DataError) as caught:
+        with pytest.raises(DataError, match=r"not found|no folder given") as caught:
             READERS[name](*given)
         assert "\n" not in str(caught.value) and "http" in str(caught.value)
         return str(caught.value)
@@ -140,8 +141,8 @@ def test_the_root_defaults_to_the_sets_folder_in_vggfeat_data(tmp_path: Path, mo
     monkeypatch.setenv("VGGFEAT_DATA", str(tmp_path))
     small_caltech101(tmp_path / "caltech101")
     assert len(READERS["caltech101"]()) == 6
-    assert root("caltech101") == tmp_path / "caltech101"
-    assert root("caltech101", tmp_path / "else") == tmp_path / "else"
+    assert data_folder("caltech101") == tmp_path / "caltech101"
+    assert data_folder("caltech101", tmp_path / "else") == tmp_path / "else"
 
 
 def test_readers_need_neither_torch_nor_sklearn() -> None:
@@ -150,7 +151,7 @@ def test_readers_need_neither_torch_nor_sklearn() -> None:
     assert ran.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("module", [voc, sys.modules["vggfeat.data"]])
+@pytest.mark.parametrize("module", [voc, splits, sys.modules["vggfeat.data"]])
 def test_examples_in_docstrings(module: object) -> None:
     result = doctest.testmod(module)  # type: ignore[arg-type]
     assert result.attempted > 0 and result.failed == 0
@@ -158,8 +159,12 @@ def test_examples_in_docstrings(module: object) -> None:
 
 def test_an_image_set_refuses_what_breaks_the_contract() -> None:
     flags = np.zeros((2, 1), dtype=bool)
-    for paths in (("b", "a"), ("a", "a"), ("a",)):
-        with pytest.raises(UsageError):
+    for paths, message in (
+        (("b", "a"), "x: paths must be sorted and unique"),
+        (("a", "a"), "x: paths must be sorted and unique"),
+        (("a",), "x: images, labels and ignore must match 1 paths, 1 classes"),
+    ):
+        with pytest.raises(UsageError, match=message):
             ImageSet("x", ("k",), paths, [Path("/a"), Path("/b")], flags, flags)
 
 
@@ -181,7 +186,7 @@ def test_caltech101_without_background(shared: Shared) -> None:
     assert images.classes[0] == "Faces" and images.label_index[0] == 0
 
 
-def test_caltech_small_copies_say_so(tmp_path: Path) -> None:
+def test_caltech_incomplete_copies_are_noted(tmp_path: Path) -> None:
     images = caltech.read101(small_caltech101(tmp_path))
     assert images.classes == ("BACKGROUND_Google", "Faces", "accordion")
     assert images.paths[1:4] == ("Faces/image_0001.jpg", "Faces/image_0002.jpg", "accordion/image_0001.jpg")
@@ -195,7 +200,7 @@ def test_caltech_small_copies_say_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("place", ["", "101_ObjectCategories", "caltech101/101_ObjectCategories", "renamed"])
-def test_caltech_is_found_in_its_natural_places(place: str, tmp_path: Path) -> None:
+def test_caltech_is_found_in_its_usual_places(place: str, tmp_path: Path) -> None:
     fill(tmp_path / place, "Faces_easy/1.jpg", "accordion/2.jpg")
     given = tmp_path / place if place == "renamed" else tmp_path
     assert caltech.read101(given).paths == ("Faces_easy/1.jpg", "accordion/2.jpg")
@@ -219,7 +224,7 @@ def test_a_link_to_a_file_inside_the_root_is_an_image(tmp_path: Path) -> None:
     assert images.notes[-1] == "links not followed, to folders or out of the data set: 1"
 
 
-# --- a folder of one's own ---
+# --- a folder of your own ---
 
 
 def test_folder_classes_and_depth(tmp_path: Path) -> None:
@@ -243,7 +248,7 @@ def test_folder_in_subsets(tmp_path: Path) -> None:
     ]
 
 
-def test_folder_of_nothing_but_train(tmp_path: Path) -> None:
+def test_folder_with_train_alone(tmp_path: Path) -> None:
     images = folder.read(fill(tmp_path, "train/cat/1.jpg", "train/dog/2.jpg"))
     assert images.classes == ("cat", "dog") and images.subset is not None
     assert images.subset.tolist() == ["train", "train"]
@@ -254,35 +259,35 @@ def test_folder_with_a_class_called_train(tmp_path: Path) -> None:
     assert images.classes == ("bus", "train") and images.subset is None
 
 
-def test_folder_notes_what_it_leaves_out(tmp_path: Path) -> None:
+def test_folder_notes_what_is_left_out(tmp_path: Path) -> None:
     fill(small_split_folder(tmp_path), "loose.jpg", "test/loose.png", "unlabelled/x/y.jpg", "readme.txt")
     notes = folder.read(tmp_path).notes
     assert notes == (
-        "images left out, as they lie in no class folder: 2",
-        "folders left out, beside train: unlabelled",
+        "images left out, not in a class folder: 2",
+        "folders left out, not train, val or test: unlabelled",
     )
 
 
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["a.jpg"], "there are 0"),
-        (["cat/a.jpg"], "there are 1"),
+        (["a.jpg"], "has 0 class folders"),
+        (["cat/a.jpg"], "has 1 class folders"),
         (["cat/a.jpg", "dog/readme.txt"], "dog: no image"),
-        (["train/cat/a.jpg", "train/dog/b.jpg", "test/fox/c.jpg"], "test/fox: a class that .*train lacks"),
-        (["train/cat/a.jpg", "train/dog/b.jpg", "val/fox/c.jpg"], "val/fox: a class that .*train lacks"),
+        (["train/cat/a.jpg", "train/dog/b.jpg", "test/fox/c.jpg"], "test/fox: this class is not in .*train;"),
+        (["train/cat/a.jpg", "train/dog/b.jpg", "val/fox/c.jpg"], "val/fox: this class is not in .*train;"),
         (["train/cat/a.jpg", "train/dog/b.jpg", "test/c.jpg"], "test: no class folders"),
         (["train/cat/a.jpg", "train/dog/b.jpg", "test/dog/readme.txt"], "test/dog: no image"),
-        (["train/a.jpg", "test/b.jpg"], "train: it takes two"),
+        (["train/a.jpg", "test/b.jpg"], "train: has 0 class folders; at least two"),
     ],
 )
-def test_folder_that_can_not_serve(names: list[str], message: str, tmp_path: Path) -> None:
+def test_invalid_folders(names: list[str], message: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=message):
         folder.read(fill(tmp_path, *names))
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such a name")
-def test_a_name_that_is_no_utf8(tmp_path: Path) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not allow such a name")
+def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
     small_folder(tmp_path)
     Path(os.fsdecode(os.fsencode(tmp_path) + b"/cats/\xff.jpg")).touch()
     with pytest.raises(DataError, match=r"\\udcff.jpg.*rename it") as caught:
@@ -303,7 +308,7 @@ def test_real_folder_has_the_counts_of_its_class_folders(read: Callable[[str], I
 def test_digits(read: Callable[[str], ImageSet]) -> None:
     images = read("digits")
     assert (len(images), images.classes) == (1797, tuple("0123456789"))
-    # The class counts of the UCI test set.
+    # the class counts of the UCI test set
     assert images.labels.sum(axis=0).tolist() == [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
     assert images.paths[7] == "digits/0007-7" and images.label_index[7] == 7
     first = images.images[0]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.kit.data_sets import Shared, person, reader, small_actions, small_voc, write_lists
 
+from tests.kit.data_sets import Shared, person, reader, small_actions, small_voc, write_lists
 from vggfeat.data import ImageSet, actions, voc
 from vggfeat.errors import DataError
 
@@ -42,7 +42,7 @@ def test_voc2007_official_lists(read: Callable[[str], ImageSet], shared: Shared)
     assert len(images) == 9963 and images.notes == () and images.subset is not None
     assert Counter(images.subset.tolist()) == {"train": 2501, "val": 2510, "test": 4952}
 
-    # Positive and ignored images, as counted by awk in the lists.
+    # numbers of positive and ignored images, counted in the lists with awk
     counted = {
         ("aeroplane", "train"): (112, 1),
         ("aeroplane", "test"): (204, 1),
@@ -56,7 +56,7 @@ def test_voc2007_official_lists(read: Callable[[str], ImageSet], shared: Shared)
         k, rows = images.classes.index(name), images.subset == subset
         assert (images.labels[rows, k].sum(), images.ignore[rows, k].sum()) == expected, (name, subset)
 
-    # And every line of every list, read in another way.
+    # every line of every list, read by a regular expression
     lists = shared("data/voc2007-imagesets") / "VOCdevkit/VOC2007/ImageSets/Main"
     for subset in ("train", "val", "test"):
         rows = images.subset == subset
@@ -81,7 +81,7 @@ def test_voc2012_labels_are_the_annotated_objects(read: Callable[[str], ImageSet
 
 
 @pytest.mark.parametrize("place", ["", "VOC2007", "VOCdevkit/VOC2007"])
-def test_voc_is_found_in_its_natural_places(place: str, tmp_path: Path) -> None:
+def test_voc_is_found_in_its_usual_places(place: str, tmp_path: Path) -> None:
     made = small_voc(tmp_path / "made", 2007) / "VOCdevkit" / "VOC2007"
     (tmp_path / "root" / place).parent.mkdir(parents=True, exist_ok=True)
     made.rename(tmp_path / "root" / place)
@@ -90,7 +90,7 @@ def test_voc_is_found_in_its_natural_places(place: str, tmp_path: Path) -> None:
 
 def test_a_kit_of_another_year_is_refused(tmp_path: Path) -> None:
     small_voc(tmp_path, 2012)
-    with pytest.raises(DataError, match=r"VOC-2007 isn't in .*VOC2012: looked for VOC2007/ImageSets/Main"):
+    with pytest.raises(DataError, match=r"VOC2012: VOC-2007 not found; looked for VOC2007/ImageSets/Main"):
         voc.read2007(tmp_path / "VOCdevkit" / "VOC2012")
 
 
@@ -99,10 +99,10 @@ def test_voc_photos(tmp_path: Path) -> None:
     (photos / "c.jpg").unlink()
     assert voc.read2007(tmp_path).notes[-1] == "found 3 of 4 photos"
     photos.rename(tmp_path / "photos")
-    with pytest.raises(DataError, match="none of the 4 photos"):
+    with pytest.raises(DataError, match="has none of the 4 photos"):
         voc.read2007(tmp_path)
-    photos.symlink_to(tmp_path / "photos")  # leads out of the kit
-    with pytest.raises(DataError, match="none of the 4 photos"):
+    photos.symlink_to(tmp_path / "photos")  # outside the kit
+    with pytest.raises(DataError, match="has none of the 4 photos"):
         voc.read2007(tmp_path)
     assert len(voc.read2007(tmp_path, check_images=False)) == 4
 
@@ -112,20 +112,20 @@ def test_voc_photos(tmp_path: Path) -> None:
     [
         ("train", "../../../secret\n", "line 1: not a line of a VOC list"),
         ("train", "a\n/etc/passwd\n", "line 2: not a line of a VOC list"),
-        ("train", "a\nb\na\n", "an image twice"),
+        ("train", "a\nb\na\n", "lists an image twice"),
         ("train", "", "empty"),
-        ("val", "c\na\n", "image a is in two of train, val and test"),
-        ("cat_train", "a 1\n", "its images aren't those of train.txt"),
-        ("cat_train", "a 1\na 1\n", "its images aren't those of train.txt"),
-        ("cat_train", "a 1\nc 1\n", "its images aren't those of train.txt"),
-        ("cat_train", "a 1\nb yes\n", "a label that is no whole number"),
+        ("val", "c\na\n", "image a is in two of train, val, test"),
+        ("cat_train", "a 1\n", "its images are not those of train.txt"),
+        ("cat_train", "a 1\na 1\n", "its images are not those of train.txt"),
+        ("cat_train", "a 1\nc 1\n", "its images are not those of train.txt"),
+        ("cat_train", "a 1\nb yes\n", "a label is not a whole number"),
         ("cat_train", "a\nb\n", "line 1: not a line of a VOC list"),
         ("cat_train", None, "cat_train.txt: missing"),
         ("val", None, "val.txt: missing"),
         ("val", "c" * (voc.LIST_BYTES + 1), "larger than"),
     ],
 )
-def test_voc_lists_that_are_broken_or_hostile(name: str, text: str | None, message: str, tmp_path: Path) -> None:
+def test_broken_or_hostile_voc_lists(name: str, text: str | None, message: str, tmp_path: Path) -> None:
     file = small_voc(tmp_path, 2007) / "VOCdevkit/VOC2007/ImageSets/Main" / f"{name}.txt"
     if text is None:
         file.unlink()
@@ -145,10 +145,10 @@ def test_voc_without_its_test_archive(tmp_path: Path) -> None:
     assert "found 0 of 4,952 test images" in images.notes
 
 
-def test_voc_file_that_is_no_text(tmp_path: Path) -> None:
+def test_a_voc_list_that_is_not_text(tmp_path: Path) -> None:
     lists = small_voc(tmp_path, 2007) / "VOCdevkit/VOC2007/ImageSets/Main"
     (lists / "train.txt").write_bytes(b"\xff\xfe")
-    with pytest.raises(DataError, match="can't be read"):
+    with pytest.raises(DataError, match="cannot be read"):
         voc.read2007(tmp_path)
 
 
@@ -161,7 +161,7 @@ def test_actions_are_people_with_boxes(tmp_path: Path) -> None:
     assert [voc.submission_id(path) for path in images.paths] == ["a 1", "a 2", "b 1", "c 1", "c 10"]
     assert [image.name for image in images.images if isinstance(image, Path)] == [f"{i}.jpg" for i in "aabcc"]
     assert images.subset is not None and images.subset.tolist() == ["train", "train", "val", "test", "test"]
-    # VOC's 1 1 20 30 are the columns 0..19 and rows 0..29; 20.6 rounds to 21, 30.4 to 30, and 0 stays inside.
+    # VOC's 1 1 20 30 are columns 0..19 and rows 0..29; 20.6 is rounded to 21, 30.4 to 30; a corner at 0 stays 0
     assert images.boxes is not None
     assert images.boxes.tolist() == [
         [0, 0, 20, 30],
@@ -180,10 +180,10 @@ def test_actions_labels(tmp_path: Path) -> None:
         words = np.where(images.ignore[:, k], "ignored", np.where(images.labels[:, k], "yes", "no"))
         return words.tolist()
 
-    hidden = ["ignored", "ignored"]  # of the test
+    hidden = ["ignored", "ignored"]  # the test subset
     assert column("running") == ["yes", "yes", "no", *hidden]
     assert column("phoning") == ["ignored", "yes", "no", *hidden]
-    assert column("jumping") == ["ignored", "no", "no", *hidden]  # whose list leaves a 1 out
+    assert column("jumping") == ["ignored", "no", "no", *hidden]  # its list does not name a 1
     assert column("reading") == ["no", "no", "no", *hidden]
     assert column("other") == ["no", "no", "yes", *hidden]
     assert images.listed is not None
@@ -192,7 +192,7 @@ def test_actions_labels(tmp_path: Path) -> None:
     assert not images.listed[:, images.classes.index("other")].any()
 
 
-def test_who_may_do_an_ignored_action_is_not_surely_other(tmp_path: Path) -> None:
+def test_a_person_who_is_ignored_for_an_action_is_ignored_for_other(tmp_path: Path) -> None:
     kit = small_actions(tmp_path) / "VOCdevkit" / "VOC2012"
     write_lists(kit, "Action", {"walking_val": ["b 1 0"]})
     images = actions.read(tmp_path)
@@ -216,24 +216,24 @@ BOMB = f'<?xml version="1.0"?>{ENTITIES}<annotation>&y;</annotation>'
     ("text", "message"),
     [
         (None, "a.xml: missing"),
-        (BOMB, "a document type has no place"),
+        (BOMB, "has a document type"),
         (f"<annotation>{' ' * actions.XML_BYTES}</annotation>", "larger than 1,048,576 bytes"),
         ("<annotation>", "not XML"),
-        ("<annotation/>", "object 1 is no person"),
-        (f"<annotation>{person(1, 1, 9, 9)}</annotation>", "object 2 is no person"),
+        ("<annotation/>", "object 1 is not a person"),
+        (f"<annotation>{person(1, 1, 9, 9)}</annotation>", "object 2 is not a person"),
         (
             f"<annotation>{person(1, 1, 9, 9) + person(1, 1, 9, 9, 'horse')}</annotation>",
-            "object 2 is no person",
+            "object 2 is not a person",
         ),
-        (f"<annotation>{person(9, 1, 2, 9)}</annotation>", "object 1 is no person"),
-        (f"<annotation>{person('nan', 1, 9, 9)}</annotation>", "object 1 is no person"),
-        (f"<annotation>{person('x', 1, 9, 9)}</annotation>", "object 1 is no person"),
-        (f"<annotation>{person(1, 1, '1e300', 9)}</annotation>", "object 1 is no person"),
-        ("<annotation><object><name>person</name></object></annotation>", "object 1 is no person"),
+        (f"<annotation>{person(9, 1, 2, 9)}</annotation>", "object 1 is not a person"),
+        (f"<annotation>{person('nan', 1, 9, 9)}</annotation>", "object 1 is not a person"),
+        (f"<annotation>{person('x', 1, 9, 9)}</annotation>", "object 1 is not a person"),
+        (f"<annotation>{person(1, 1, '1e300', 9)}</annotation>", "object 1 is not a person"),
+        ("<annotation><object><name>person</name></object></annotation>", "object 1 is not a person"),
         ("<a>" * 100_000, "not XML"),
     ],
 )
-def test_annotations_that_are_broken_or_hostile(text: str | None, message: str, tmp_path: Path) -> None:
+def test_broken_or_hostile_annotations(text: str | None, message: str, tmp_path: Path) -> None:
     file = small_actions(tmp_path) / "VOCdevkit/VOC2012/Annotations/a.xml"
     if text is None:
         file.unlink()
@@ -244,27 +244,27 @@ def test_annotations_that_are_broken_or_hostile(text: str | None, message: str, 
     assert "\n" not in str(caught.value)
 
 
-def test_an_annotation_in_another_encoding_can_not_hide_entities(tmp_path: Path) -> None:
+def test_another_encoding_does_not_hide_entities(tmp_path: Path) -> None:
     file = small_actions(tmp_path) / "VOCdevkit/VOC2012/Annotations/a.xml"
     file.write_bytes(BOMB.replace("?>", ' encoding="utf-16"?>').encode("utf-16"))
-    with pytest.raises(DataError, match="can't be read"):
+    with pytest.raises(DataError, match="cannot be read"):
         actions.read(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("lists", "message"),
     [
-        ({"reading_train": ["a 0 1"]}, "no number from 1"),
-        ({"reading_train": ["a -1 1"]}, "no number from 1"),
-        ({"reading_train": ["a 1 1", "a 1 -1"]}, "a 1 twice"),
+        ({"reading_train": ["a 0 1"]}, "is not a number from 1"),
+        ({"reading_train": ["a -1 1"]}, "is not a number from 1"),
+        ({"reading_train": ["a 1 1", "a 1 -1"]}, "lists a 1 twice"),
         ({"reading_train": ["a 1"]}, "line 1: not a line"),
         ({"reading_train": ["../a 1 1"]}, "line 1: not a line"),
         ({"reading_train": ["b 1 1"]}, "b.jpg#1 is in the lists of train and val"),
         ({"reading_val": ["a 1 1"]}, "a.jpg#1 is in the lists of train and val"),
-        ({f"{name}_{s}": [] for name in actions.ACTIONS for s in ("train", "val", "test")}, "name no one"),
+        ({f"{name}_{s}": [] for name in actions.ACTIONS for s in ("train", "val", "test")}, "name nobody"),
     ],
 )
-def test_action_lists_that_are_broken_or_hostile(lists: dict[str, list[str]], message: str, tmp_path: Path) -> None:
+def test_broken_or_hostile_action_lists(lists: dict[str, list[str]], message: str, tmp_path: Path) -> None:
     write_lists(small_actions(tmp_path) / "VOCdevkit" / "VOC2012", "Action", lists)
     with pytest.raises(DataError, match=message):
         actions.read(tmp_path)

@@ -257,7 +257,7 @@ def test_methods_by_name(tiny_weights: Weights) -> None:
 def test_invalid_arguments(make: Make) -> None:
     with pytest.raises(UsageError, match="no method 'sparse'; take one of dense, multi-crop, both, centre"):
         make("sparse")
-    with pytest.raises(UsageError, match="1 crop a side or more, not 0"):
+    with pytest.raises(UsageError, match="at least 1 crop per side, not 0"):
         make("multi-crop", grid=0)
     with pytest.raises(UsageError, match="Q=200 is too small"):
         make("multi-crop", scales=(200,), ceil=True)

@@ -13,7 +13,9 @@ import vggfeat
 from vggfeat import sources
 from vggfeat.descriptors import Describer
 from vggfeat.errors import DataError, ImageError, StoreError, UsageError
-from vggfeat.extraction.run import Item, decoding, default_out, extract
+from vggfeat.extraction.decoding import Decoder
+from vggfeat.extraction.run import default_out, extract
+from vggfeat.sources import Item
 from vggfeat.store import Store, load
 
 SCALES = (64, 96)
@@ -126,25 +128,24 @@ def test_what_a_list_names_itself_is_no_archive_that_was_mended(tmp_path, descri
             part.unlink()  # so that there is work again between the two
 
 
-def test_decoded_images_wait_within_bounds(photos, describer, monkeypatch):
+def test_decoded_images_wait_within_bounds(photos, describer):
     """Eight workers, a slow reader, and room for two images: no more than two and those under way are decoded."""
-    monkeypatch.setattr(decoding, "BYTES_AHEAD", 2 * 3 * 80 * 60)
-    most, prepare = [], describer.prepare
+    decoded, waiting = 0, []
 
     def slow(*arguments):
-        image = prepare(*arguments)
+        nonlocal decoded
+        image = describer.prepare(*arguments)
         time.sleep(0.02)
+        decoded += 1
         return image
 
-    monkeypatch.setattr(describer, "prepare", slow)
-    with decoding.Decoder(describer, 10**6, workers=8) as decoder:
-        items = enumerate(sources.items(photos))
-        for one in decoder.decode(items):
+    with Decoder(slow, 10**6, workers=8, bytes_ahead=2 * 3 * 80 * 60) as decoder:
+        for taken, one in enumerate(decoder.decode(enumerate(sources.items(photos))), start=1):
             assert not isinstance(one.image, ImageError)
             time.sleep(0.05)
-            most.append(decoder._bytes)
-    assert len(most) == 23
-    assert max(most) <= (3 + 8) * 3 * 80 * 60
+            waiting.append(decoded - taken)
+    assert len(waiting) == 23
+    assert max(waiting) <= 3 + 8
 
 
 def test_part_size_cuts_parts_and_changes_no_value(photos, tmp_path, describer):
@@ -169,7 +170,7 @@ def test_a_second_run_reads_only_what_is_new(photos, tmp_path, describer, monkey
 
 def test_a_store_made_with_other_options_is_not_added_to(photos, tmp_path, describer, tiny_weights):
     extract(photos, tmp_path / "s", describer=describer)
-    other = Describer(weights=describer.nets[0].weights.path, layer="pool5", scales=SCALES, mirror=False)
+    other = Describer(weights=describer.engine.nets[0].weights.path, layer="pool5", scales=SCALES, mirror=False)
     with pytest.raises(StoreError, match="made with mirror True, not False"):
         extract(photos, tmp_path / "s", describer=other)
 
@@ -298,7 +299,8 @@ def test_a_store_holds_one_net(photos, tmp_path, tiny_weights):
     two = Describer("A,B", weights=",".join(map(str, weights)), layer="pool5", scales=SCALES)
     with pytest.raises(UsageError, match="one net"):
         extract(photos, tmp_path / "s", describer=two)
-    stores = [extract(photos, tmp_path / d.nets[0].weights.net, describer=d).path for d in two.apart()]
+    apart = [(engine.nets[0].weights.net, two.variant(engine)) for engine in two.engine.apart()]
+    stores = [extract(photos, tmp_path / net, describer=one).path for net, one in apart]
     paths = load(stores).paths
     np.testing.assert_allclose(load(stores).X, two.describe([photos / p for p in paths]), atol=1e-6)
 
@@ -316,6 +318,10 @@ def test_the_public_function_is_the_same(photos, tmp_path, tiny_weights):
 
 
 def test_wrong_options(photos, tmp_path, describer):
-    for options in ({"on_error": "ignore"}, {"part_size": 0}, {"dtype": "int8"}):
-        with pytest.raises(UsageError):
+    for options, said in (
+        ({"on_error": "ignore"}, "skip, fail"),
+        ({"part_size": 0}, "at least 1"),
+        ({"dtype": "int8"}, "float16"),
+    ):
+        with pytest.raises(UsageError, match=said):
             extract(photos, tmp_path / "s", describer=describer, **options)

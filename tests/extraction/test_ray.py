@@ -10,16 +10,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vggfeat._util.progress import progress
 from vggfeat.descriptors import Describer
 from vggfeat.errors import DataError, ImageError, UsageError, VggfeatError
-from vggfeat.extraction.run import Item, extract, filling
-from vggfeat.store import Store
+from vggfeat.extraction import filling
+from vggfeat.extraction.run import extract
+from vggfeat.extraction.settings import ExtractionSettings
+from vggfeat.sources import Item
+from vggfeat.store import Store, Writer
 
 pytest.importorskip("ray.data")
 
 import ray
 
-from vggfeat.extraction.run import cluster
+from vggfeat.extraction import cluster
 
 # Ray 2.60 warns of settings that it makes itself, when its first context is made
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")
@@ -33,7 +37,7 @@ def _two_processors(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_BACKEND_LOG_LEVEL", "fatal")
-        patch.setenv("PYTHONPATH", str(Path(__file__).parent))  # workers import this module for its images
+        patch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))  # workers import this module for its images
         patch.setenv("RAY_memory_monitor_refresh_ms", "0")  # it would end workers where others fill the memory
         small = {"object_store_memory": 80 * 2**20, "include_dashboard": False}
         ray.init("local", num_cpus=2, log_to_driver=False, logging_level="ERROR", **small)
@@ -192,12 +196,13 @@ def test_a_worker_that_is_killed_loses_nothing(options, tmp_path):
     assert {file.name for file in store.path.iterdir() if file.name.startswith(".")} == {".lock"}
 
 
-def test_an_image_that_kills_each_worker_ends_the_run(options, tmp_path, monkeypatch):
-    monkeypatch.setattr(cluster, "TRIES", 1)
+def test_an_image_that_kills_each_worker_ends_the_run(options, tmp_path):
+    describer, settings = Describer(**options), ExtractionSettings(part_size=PART, workers=1)
     items = [Item(f"{n}", pixels(n)) for n in range(N)]
     items[30] = Item("30", Deadly(30, tmp_path / "s", always=True))
     with pytest.raises(VggfeatError, match=r"^1 workers were lost over the images from 24 to 47: .* to continue$"):
-        described(items, tmp_path / "s", options, engine="ray")
+        with Writer(tmp_path / "s", describer.fingerprint()[0]) as writer, progress(N, "describing") as bar:
+            cluster.fill_on_cluster(writer, items, describer.spec, settings, bar, tries=1)
     items[30] = Item("30", pixels(30))
     assert len(described(items, tmp_path / "s", options)) == N
 
@@ -241,8 +246,7 @@ def test_an_image_that_workers_can_not_read_ends_the_run(options, tmp_path):
     ],
 )
 def test_how_actors_are_dealt_to_nodes(nodes, device, workers, dealt):
-    settings = filling.Filling(PART, 10**6, workers, False, False)
-    assert cluster.deal(nodes, {"device": device}, settings) == dealt
+    assert cluster.deal(nodes, device, workers) == dealt
 
 
 @pytest.mark.parametrize(
@@ -256,9 +260,9 @@ def test_a_cluster_without_room_says_so(photos, options, tmp_path, device, worke
 
 def test_what_can_not_be_meant(photos, options, tmp_path, monkeypatch):
     for wrong, said in (
-        ({"engine": "spark"}, "local or ray, not 'spark'"),
+        ({"engine": "spark"}, "no engine 'spark'; take one of local, ray"),
         ({"engine": "ray", "share": (0, 2)}, "leave out torchrun"),
-        ({"engine": "ray", "describer": Describer(**options)}, "its options instead"),
+        ({"engine": "ray", "describer": Describer(**options)}, "its settings instead"),
     ):
         with pytest.raises(UsageError, match=said):
             extract(photos, tmp_path / "s", **wrong)

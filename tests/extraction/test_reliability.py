@@ -15,12 +15,13 @@ from shutil import copytree
 import numpy as np
 import pytest
 from PIL import Image
-from tests.kit.warm_commands import commands
 
+from tests.kit.warm_commands import commands
 from vggfeat import images
 from vggfeat.descriptors import Describer
 from vggfeat.errors import ImageError, StoreError
-from vggfeat.extraction.run import Item, extract
+from vggfeat.extraction.run import extract
+from vggfeat.sources import Item
 from vggfeat.store import Store, files, load
 
 SCALES = "64,96"

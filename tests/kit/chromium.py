@@ -1,6 +1,5 @@
-"""A headless chromium, spoken to over a pipe by its DevTools protocol: what a page really does in a browser."""
+"""A headless chromium, controlled over a pipe by the DevTools protocol."""
 
-import base64
 import json
 import os
 import shutil
@@ -30,7 +29,7 @@ os.execv(sys.argv[3], sys.argv[3:])
 
 @contextmanager
 def chromium(profile: Path) -> Iterator["Tab"]:
-    """A running browser's one tab; skips the test where there is no browser."""
+    """The tab of a running browser; skips the test if there is no browser."""
     if BINARY is None:
         pytest.skip("needs chromium, which is not installed")
     commands, out = os.pipe()
@@ -45,7 +44,7 @@ def chromium(profile: Path) -> Iterator["Tab"]:
         try:
             yield Tab(write, read)
         finally:
-            write.close()  # chromium ends when its pipe does
+            write.close()  # chromium ends when its pipe is closed
             try:
                 process.wait(10)
             except subprocess.TimeoutExpired:
@@ -53,7 +52,7 @@ def chromium(profile: Path) -> Iterator["Tab"]:
 
 
 class Tab:
-    """`events` holds what the browser told unasked."""
+    """A page in the browser. events : the messages of the browser that are not answers."""
 
     def __init__(self, out: Any, into: Any) -> None:
         self._out, self._answers = out, into
@@ -85,7 +84,7 @@ class Tab:
         return json.loads(data)
 
     def open(self, page: Path, width: int, *, dark: bool = False, media: str = "screen") -> None:
-        """Show a file in a window of that width, and wait until it is loaded."""
+        """Show a file in a window of this width, and wait until it is loaded."""
         self("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self("Emulation.setEmulatedMedia", media=media, features=[scheme])
@@ -95,18 +94,11 @@ class Tab:
             self.events.append(self._read())
 
     def value(self, expression: str) -> Any:
-        """What an expression (or a promise) is in the page; a page's own policy doesn't apply to it."""
+        """The value of an expression (or a promise) in the page; the page's security policy does not apply to it."""
         answer = self("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
-    def told(self, *methods: str) -> list[dict[str, Any]]:
-        """The parameters of the events since the page was opened."""
+    def events_of(self, *methods: str) -> list[dict[str, Any]]:
+        """The parameters of these events since the page was opened."""
         return [event["params"] for event in self.events if event.get("method") in methods]
-
-    def screenshot(self, file: Path) -> None:
-        """The whole page as PNG."""
-        size = self("Page.getLayoutMetrics")["cssContentSize"]
-        clip = {**size, "scale": 1}
-        image = self("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)["data"]
-        file.write_bytes(base64.b64decode(image))

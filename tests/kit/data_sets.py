@@ -1,7 +1,11 @@
-"""Small copies of every data set's layout, and where the real ones lie, for the tests of the readers."""
+"""Small copies of the layout of each data set, and the places of real ones, for the tests of the readers."""
 
-from collections.abc import Callable, Iterable, Mapping
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 from vggfeat.data import ImageSet, actions, caltech, digits, folder, voc
 
@@ -13,6 +17,18 @@ def fill(top: Path, *names: str, text: str = "not decoded by any reader") -> Pat
         (top / name).parent.mkdir(parents=True, exist_ok=True)
         (top / name).write_text(text)
     return top
+
+
+def list_backwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on the file system lists each folder in the reverse order of the names."""
+    listed = os.scandir
+
+    @contextmanager
+    def backwards(folder: str | os.PathLike[str]) -> "Iterator[Iterator[os.DirEntry[str]]]":
+        with listed(folder) as entries:
+            yield iter(sorted(entries, key=lambda entry: entry.name, reverse=True))
+
+    monkeypatch.setattr(os, "scandir", backwards)
 
 
 def small_caltech101(top: Path) -> Path:
@@ -28,7 +44,7 @@ def small_caltech256(top: Path) -> Path:
         "198.spider/198_0001.jpg",
         "257.clutter/257_0001.jpg",
     ]
-    # Litter as in the archive: a file that is no image, and a folder in a class folder.
+    # stray files as in the archive: one that is not an image, and a folder in a class folder
     return fill(top / "256_ObjectCategories", *names, "198.spider/RENAME2", "056.dog/greg/056_0001.jpg").parent
 
 
@@ -46,14 +62,14 @@ def write_lists(kit: Path, task: str, lists: Mapping[str, Iterable[str]]) -> Non
 
 
 def small_voc(top: Path, year: int) -> Path:
-    """a, b train, c val, d test. cat: a yes, b difficult only, c no, d yes; dog: b yes; otherwise no."""
+    """a and b are train, c is val, d is test. cat: a yes, b difficult only, c no, d yes. dog: b yes. All else no."""
     kit = top / "VOCdevkit" / f"VOC{year}"
     fill(kit / "JPEGImages", "a.jpg", "b.jpg", "c.jpg", "d.jpg")
     subsets = {"train": "ab", "val": "c", "test": "d"}
     write_lists(kit, "Main", subsets)
     labels = {("cat", "a"): 1, ("cat", "b"): 0, ("cat", "d"): 1, ("dog", "b"): 1}
     for subset, ids in subsets.items():
-        if (year, subset) != (2012, "test"):  # whose labels aren't public
+        if (year, subset) != (2012, "test"):  # its labels are not public
             for name in voc.CLASSES:
                 lines = [f"{image} {labels.get((name, image), -1):2d}" for image in ids]
                 write_lists(kit, "Main", {f"{name}_{subset}": lines})
@@ -62,14 +78,14 @@ def small_voc(top: Path, year: int) -> Path:
 
 def person(xmin: object, ymin: object, xmax: object, ymax: object, name: str = "person") -> str:
     corners = {"xmin": xmin, "ymin": ymin, "xmax": xmax, "ymax": ymax}
-    # A part has a box of its own, and the corners come in any order.
+    # a part has its own box, and the corners are in any order
     part = "<part><name>head</name><bndbox><xmin>1</xmin></bndbox></part>"
     box = "".join(f"<{side}>{value}</{side}>" for side, value in reversed(corners.items()))
     return f"<object>{part}<name>{name}</name><bndbox>{box}</bndbox></object>"
 
 
 def small_actions(top: Path) -> Path:
-    """a (train): 1 runs, 2 runs and phones, 3 is a horse; b (val): 1 does none of the ten; c: test."""
+    """a (train): person 1 runs, 2 runs and phones, object 3 is a horse. b (val): 1 does none of the ten. c is test."""
     kit = top / "VOCdevkit" / "VOC2012"
     fill(kit / "JPEGImages", "a.jpg", "b.jpg", "c.jpg")
     objects = {
@@ -106,7 +122,7 @@ cache: dict[str, ImageSet] = {}
 
 
 def reader(top: Path, shared: Shared) -> Callable[[str], ImageSet]:
-    """read(name) -> a small copy made below `top`, or a real set that is read once."""
+    """read(name) gives a small copy made in `top`, or a real set, which is read only once."""
 
     def read(name: str) -> ImageSet:
         if name in SMALL:

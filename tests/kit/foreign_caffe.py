@@ -4,9 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.kit.foreign_files import Layers
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto as Field
+
+from tests.kit.foreign_files import Layers
 
 
 def caffe_messages() -> Callable[[str], Any]:

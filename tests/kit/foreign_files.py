@@ -1,12 +1,16 @@
-"""Narrow VGGs of other frameworks, in the layout of their real files, for tests."""
+"""Narrow VGGs of other frameworks, in the layout of their real files, and checks of their conversion."""
 
 from pathlib import Path
 
 import h5py
 import numpy as np
+import pytest
 import torch
 from torch import Tensor, nn
 from torchvision.models import vgg as torchvision_vgg
+
+from vggfeat.errors import WeightsError
+from vggfeat.weights import convert
 
 SLIM = 16  # times fewer channels than the paper's: 4 ... 32, and 256 for the fully connected layers
 WIDTH = 1 / SLIM
@@ -170,3 +174,28 @@ def caffe_forward(layers: Layers, image: np.ndarray) -> np.ndarray:
 def image(seed: int = 0) -> Tensor:
     """A random (1, 3, 224, 224) input."""
     return torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(seed))
+
+
+# Checks of conversions
+
+
+def close(ours: Tensor, theirs: Tensor) -> None:
+    """Equal to 1e-5 of the largest value. A net whose output does not depend on its input would prove nothing."""
+    assert ours.shape == theirs.shape
+    assert float((ours - theirs).abs().max()) <= 1e-5 * float(theirs.abs().max())
+    assert float(theirs.std()) > 0.05
+
+
+def refused(src: Path, words: str = "") -> None:
+    """Conversion raises one line that names the file, and leaves nothing behind."""
+    with pytest.raises(WeightsError, match=r"\A.+\Z") as caught:  # no line break
+        convert(src, src.with_name("out.safetensors"))
+    assert str(src) in str(caught.value)
+    assert words in str(caught.value)
+    assert not list(src.parent.glob("*out.safetensors*"))
+
+
+def cut(path: Path, share: float) -> None:
+    """Keep only this share of a file."""
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])

@@ -5,8 +5,9 @@ from typing import Any
 
 import h5py
 import numpy as np
-from tests.kit.foreign_files import CLASSES, Layers
 from scipy.io import savemat
+
+from tests.kit.foreign_files import CLASSES, Layers
 
 RGB_MEAN = (123.68, 116.779, 103.939)
 MATCONVNET_STYLES = ("simplenn", "filters", "dagnn", "net", "v7.3", "v7.3 dagnn")

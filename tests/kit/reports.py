@@ -1,4 +1,4 @@
-"""Small results whose pages tests look at: real scores of made-up photos, among names that mean harm."""
+"""Small results for tests of pages: random scores of synthetic photos, with hostile names."""
 
 import numpy as np
 
@@ -24,7 +24,7 @@ CONFIG = {
 
 
 def photo(k, seed):
-    """uint8 (60, 80, 3): one colour a class, with noise."""
+    """uint8 (60, 80, 3): one colour per class, with noise."""
     rng = np.random.default_rng(seed)
     base = np.array([37 * k % 200, 91 * k % 200, 53 * k % 200]) + 20
     return np.clip(base + rng.normal(0, 12, (60, 80, 3)), 0, 255).astype(np.uint8)
@@ -74,7 +74,7 @@ def result_of(benchmark, images, values, **changes):
 
 
 def deciding(classes=HOSTILE, per_class=6, benchmark="caltech101", seeds=2, **changes):
-    """A result of mean class recall: most samples right, on `seeds` splits."""
+    """A result of mean class recall on `seeds` splits; most samples are right."""
     labels = np.repeat(np.eye(len(classes), dtype=bool), per_class, axis=0)
     rng = np.random.default_rng(1)
     values = {seed: rng.normal(0, 0.6, labels.shape) + labels for seed in range(seeds)}
@@ -82,7 +82,7 @@ def deciding(classes=HOSTILE, per_class=6, benchmark="caltech101", seeds=2, **ch
 
 
 def ranking(classes=HOSTILE, samples=40, benchmark="voc2012", **changes):
-    """A result of mAP: several classes a sample, some ignored, and no positive of the last class."""
+    """A result of mAP: several classes per sample, some ignored, and no positive sample of the last class."""
     rng = np.random.default_rng(2)
     labels = rng.random((samples, len(classes))) < 0.3
     labels[:, -1] = False

@@ -11,7 +11,7 @@ from pathlib import Path
 SERVER = """
 import gc, json, os, sys, threading
 import numpy, pyarrow.parquet, torch
-import vggfeat.cli, vggfeat.extract
+import vggfeat.cli, vggfeat.extraction.run
 gc.freeze()
 for line in sys.stdin:
     arguments, environment, output = json.loads(line)

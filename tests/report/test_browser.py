@@ -1,9 +1,9 @@
-"""The pages of benchmarks as a real browser shows them: everything is there, nothing is loaded, nothing sticks out."""
+"""Pages of benchmarks in a real browser: complete, within the screen, and without loading anything."""
 
 import pytest
+
 from tests.kit.chromium import chromium
 from tests.kit.reports import LADDER, deciding, ranking
-
 from vggfeat.bench.page import write_report
 
 PAGES = {
@@ -27,11 +27,11 @@ def tab(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_shows_whole_and_loads_nothing(tab, pages, name):
+def test_a_page_is_complete_and_loads_nothing(tab, pages, name):
     tab.open(pages[name], DESK)
     assert tab.value("document.querySelectorAll('h2').length") > 4
-    assert not tab.told("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded")
-    asked = [told["request"]["url"] for told in tab.told("Network.requestWillBeSent")]
+    assert not tab.events_of("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded")
+    asked = [event["request"]["url"] for event in tab.events_of("Network.requestWillBeSent")]
     assert [url for url in asked if not url.startswith("data:")] == [pages[name].as_uri()]
     assert tab.value("document.images.length") > 5
     assert tab.value("[...document.images].filter(i => !i.complete || !i.naturalWidth).length") == 0
@@ -42,11 +42,11 @@ def test_a_page_shows_whole_and_loads_nothing(tab, pages, name):
 
 @pytest.mark.parametrize("name", PAGES)
 @pytest.mark.parametrize("width", [PHONE, DESK])
-def test_nothing_sticks_out_sideways(tab, pages, name, width):
+def test_nothing_is_wider_than_the_screen(tab, pages, name, width):
     tab.open(pages[name], width)
     inner, outer = tab.value("[document.documentElement.clientWidth, document.documentElement.scrollWidth]")
     assert outer <= inner <= width
-    # What is wider than the screen may be moved sideways in a frame of its own, and in no other way.
+    # only what scrolls in its own frame may be wider than the screen
     wide = """[...document.querySelectorAll('body *')].filter(e => !e.closest('.scroll, .wide .plot, svg')
               && e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 80))"""
     assert tab.value(wide) == []
@@ -66,14 +66,14 @@ CONTRAST = """(() => {
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_text_is_legible_in_light_and_dark(tab, pages, dark):
-    """Contrast of all text with the page's ground, as WCAG 2 reckons it: at least 4.5 : 1."""
+    """The contrast between all text and the background, as WCAG 2 defines it, is at least 4.5 : 1."""
     tab.open(pages["mAP"], DESK, dark=dark)
     ground = tab.value("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
     assert (max(ground) < 60) == dark
     assert tab.value(CONTRAST) >= 4.5
 
 
-def test_on_paper_it_is_light_without_the_links(tab, pages):
+def test_a_printed_page_is_light_and_has_no_links(tab, pages):
     tab.open(pages["recall"], DESK, dark=True, media="print")
     assert tab.value("getComputedStyle(document.querySelector('nav')).display") == "none"
     assert tab.value("getComputedStyle(document.querySelector('h1')).color") == "rgb(27, 34, 44)"

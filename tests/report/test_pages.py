@@ -1,4 +1,4 @@
-"""The report: what it shows is what was measured, and nothing that a file is called can do harm."""
+"""Reports show what was measured, and no name of a class or file can do harm."""
 
 import base64
 import doctest
@@ -15,9 +15,9 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from PIL import Image
-from tests.kit.reports import HOSTILE, LADDER, deciding, image_set, ranking, result_of
 
 import vggfeat.report.text
+from tests.kit.reports import HOSTILE, LADDER, deciding, image_set, ranking, result_of
 from vggfeat import metrics, report
 from vggfeat.bench import page
 from vggfeat.errors import UsageError
@@ -27,7 +27,7 @@ from vggfeat.report.text import printable
 
 
 class Parsed(HTMLParser):
-    """The elements of a page, as (tag, attributes), and its text without markup and style sheet."""
+    """The elements of a page as (tag, attributes), and its text without markup and style sheet."""
 
     def __init__(self, html):
         super().__init__()
@@ -59,7 +59,7 @@ def hostile(request):
     return Parsed(page.page(request.param(ablation=LADDER), command=["vggfeat", "bench", "<b>x</b>"]).html())
 
 
-# Hand-worked: rows 11, 12 and 13 get a class that is not theirs.
+# worked by hand: the predicted class is wrong for rows 11, 12 and 13
 VALUES = np.array([[0.9, 0.1, 0.2], [0.1, 0.8, 0.3], [0.2, 0.1, 0.95], [0.7, 0.0, 0.6], [0.0, 0.5, 0.4]])
 LABELS = np.eye(3, dtype=bool)[[0, 0, 1, 2, 1]]
 SCORED = Scored(np.arange(10, 15), VALUES, LABELS, np.zeros((5, 3), bool))
@@ -80,7 +80,7 @@ def test_the_mistakes_and_hits_of_decisions():
 
 
 def test_the_mistakes_and_hits_of_rankings():
-    """Any pair counts there: of row 13 the score for class 2 is a hit, that for class 0 a mistake."""
+    """Every pair of sample and class counts: of row 13 the score for class 2 is a hit, for class 0 a mistake."""
     assert cases.mistakes([SCORED]) == [Case(12, 2, 0.95), Case(11, 1, 0.8), Case(13, 0, 0.7), Case(14, 2, 0.4),
                                         Case(10, 2, 0.2)]  # fmt: skip
     assert cases.hits([SCORED]) == [Case(10, 0, 0.9), Case(13, 2, 0.6), Case(14, 1, 0.5)]
@@ -89,25 +89,25 @@ def test_the_mistakes_and_hits_of_rankings():
 def test_ignored_samples_are_neither_mistakes_nor_hits():
     scored = ignoring((2, 2), (0, 0))
     for splits in ([scored], [cases.decided(scored)]):
-        shown = [(case.row, case.said) for case in cases.mistakes(splits) + cases.hits(splits)]
+        shown = [(case.row, case.predicted) for case in cases.mistakes(splits) + cases.hits(splits)]
         assert (12, 2) not in shown
         assert (10, 0) not in shown
     assert cases.mistakes([cases.decided(scored)])[0] == Case(11, 1, 0.8)
 
 
-def test_a_sample_is_shown_once_over_all_splits_and_a_class_once_among_the_hits():
+def test_samples_are_shown_once_and_classes_once_among_the_hits():
     again = SCORED._replace(values=VALUES + np.float64(1))
     rows = [case.row for case in cases.mistakes([SCORED, again])]
     assert rows == [12, 11, 13, 14, 10]
     assert cases.mistakes([SCORED, again])[0].score == pytest.approx(1.95)
     hits = cases.hits([SCORED._replace(values=np.where(LABELS, 1 + VALUES, VALUES))])
-    assert sorted(case.said for case in hits) == [0, 1, 2]
+    assert sorted(case.predicted for case in hits) == [0, 1, 2]
 
 
-def test_a_class_without_scores_is_never_given():
+def test_a_class_without_scores_is_never_predicted():
     values = VALUES.copy()
     values[:, 2] = np.nan
-    assert [case.said for case in cases.mistakes([cases.decided(SCORED._replace(values=values))])] == [1, 0, 0]
+    assert [case.predicted for case in cases.mistakes([cases.decided(SCORED._replace(values=values))])] == [1, 0, 0]
     nothing = SCORED._replace(values=np.full((5, 3), np.nan))
     assert cases.mistakes([cases.decided(nothing)]) == []
 
@@ -122,7 +122,7 @@ def test_the_confusion_counts_every_split():
 def test_the_worst_confusions_by_share_then_count():
     counts = np.array([[6, 2, 2], [0, 9, 1], [1, 0, 4]])
     assert cases.worst_confusions(counts) == [
-        Confusion(0, 1, 2, 10),  # a fifth as well as the next two, of more images
+        Confusion(0, 1, 2, 10),  # the same share as the next two, but more images
         Confusion(0, 2, 2, 10),
         Confusion(2, 0, 1, 5),
         Confusion(1, 2, 1, 10),
@@ -130,14 +130,14 @@ def test_the_worst_confusions_by_share_then_count():
     assert len(cases.worst_confusions(counts, 2)) == 2
 
 
-def test_a_curve_is_that_of_the_metrics_without_points_inside_vertical_drops():
+def test_a_curve_has_no_points_inside_vertical_drops():
     hit = np.array([1, 0, 0, 0, 1, 1, 0], bool)
     recall, precision = cases.curve(np.arange(7.0)[::-1], hit, np.zeros(7, bool))
     assert recall == pytest.approx([1 / 3, 1 / 3, 2 / 3, 1, 1])
     assert precision == pytest.approx([1, 1 / 4, 2 / 5, 1 / 2, 3 / 7])
 
 
-def test_a_thinned_curve_is_the_same_line():
+def test_a_curve_is_the_same_line_as_that_of_the_metrics():
     rng = np.random.default_rng(3)
     scores, positive, ignore = rng.normal(size=500), rng.random(500) < 0.2, rng.random(500) < 0.1
     recall, precision = cases.curve(scores, positive, ignore)
@@ -147,7 +147,7 @@ def test_a_thinned_curve_is_the_same_line():
     corners = set(zip(recall, precision, strict=True))
     assert corners <= set(full)
     assert np.trapezoid(precision, recall) == pytest.approx(np.trapezoid(all_precision, all_recall))
-    for point in set(full) - corners:  # on a drop between two corners of the same recall
+    for point in set(full) - corners:  # on the drop between two corners of the same recall
         drop = precision[recall == point[0]]
         assert drop.min() <= point[1] <= drop.max()
 
@@ -162,8 +162,8 @@ def test_the_numbers_of_the_page_are_those_of_the_result():
         assert f"{name} {value:.1f}" in text
     for row, value in result.paper.items():
         assert f"paper: {row} {value:.1f}" in text
-    for said in ("9.8.7", "ab12" * 16, "oxford-E", "a note on the data", "256, 384, 512", "36 decisions over 2 splits"):
-        assert said in text
+    for part in ("9.8.7", "ab12" * 16, "oxford-E", "a note on the data", "256, 384, 512", "36 decisions over 2 splits"):
+        assert part in text
 
 
 def test_the_page_shows_the_right_cases():
@@ -176,7 +176,7 @@ def test_the_page_shows_the_right_cases():
     assert "00001.jpg" not in right
 
 
-def test_what_differs_from_the_paper_is_said():
+def test_differences_from_the_paper_are_noted():
     same = Parsed(page.page(deciding(("ant", "bee"))).html()).text
     assert "Not like with like" not in same
     result = deciding(("ant", "bee"))
@@ -185,11 +185,13 @@ def test_what_differs_from_the_paper_is_said():
     assert "Not like with like: layer pool5 (paper: fc7); scales Q 256 (paper: 256, 384, 512)." in text
     other = result.config | {"background": False, "train_per_class": 5}
     table = deciding(("ant", "bee"), config=other).table()
-    assert table.endswith("not like with like: background class no (paper: yes); training images per class 5 (paper: 30)")
+    assert table.endswith(
+        "not like with like: background class no (paper: yes); training images per class 5 (paper: 30)"
+    )
     assert "not like with like" not in result.table()
 
 
-def test_the_figures_of_the_server_and_partial_data_are_no_likes():
+def test_partial_data_and_figures_of_the_server_are_noted():
     result = ranking(("ant", "bee", "cat"))
     images = replace(result.evidence.images, notes=("found 3 of 20 classes",))
     text = Parsed(page.page(replace(result, evidence=replace(result.evidence, images=images))).html()).text
@@ -212,7 +214,7 @@ def test_average_precisions_and_curves():
     assert sum("Precision over recall of" in alt for alt in parsed.attributes("aria-label")) == 2
 
 
-def test_a_class_without_a_value_is_shown_as_such():
+def test_a_class_without_a_value_is_named():
     result = ranking(("ant", "bee", "cat"))
     assert result.per_class["cat"] is None
     text = Parsed(page.page(result).html()).text
@@ -220,13 +222,13 @@ def test_a_class_without_a_value_is_shown_as_such():
     assert "No value: cat." in text
 
 
-def test_without_evidence_there_is_still_a_page():
+def test_a_page_without_evidence():
     text = Parsed(page.page(deciding(("ant", "bee"), evidence=None)).html()).text
     assert "Per class" in text
     assert "Confusions" not in text
 
 
-def test_an_image_that_has_gone_leaves_a_placeholder(tmp_path):
+def test_a_missing_image_has_a_placeholder(tmp_path):
     there = tmp_path / "there.png"
     Image.new("RGB", (40, 30), "red").save(there)
     broken = tmp_path / "broken.jpg"
@@ -234,11 +236,11 @@ def test_an_image_that_has_gone_leaves_a_placeholder(tmp_path):
     images = image_set(LABELS[:3], ("a", "b", "c"), images=[there, tmp_path / "gone.jpg", broken])
     file = page.write_report(result_of("folder", images, {0: VALUES[:3]}), tmp_path / "report.html")
     parsed = Parsed(file.read_text())
-    assert parsed.text.count("the image can't be read now") == 2
+    assert parsed.text.count("the image cannot be read") == 2
     assert len([1 for tag, _ in parsed.elements if tag == "img"]) == 1
 
 
-def test_hostile_names_do_nothing(hostile):
+def test_hostile_names_do_no_harm(hostile):
     tags = {tag for tag, _ in hostile.elements}
     assert not tags & {"script", "iframe", "object", "embed", "link", "form", "base", "b"}
     assert not [name for _, attrs in hostile.elements for name in attrs if name.startswith("on")]
@@ -248,14 +250,14 @@ def test_hostile_names_do_nothing(hostile):
     assert "<b>x</b>" in hostile.text
 
 
-def test_nothing_is_loaded_from_elsewhere(hostile):
+def test_nothing_external_is_loaded(hostile):
     sources = hostile.attributes("src", "href", "xlink:href", "srcset", "data", "action", "poster", "background")
     assert len(sources) > 10
     assert not [source for source in sources if not source.startswith(("#", "data:image/"))]
 
 
 @pytest.mark.parametrize("make", [deciding, ranking])
-def test_no_address_in_any_style(make):
+def test_no_address_in_style_sheets(make):
     html = page.page(make(("ant", "bee"))).html()
     assert not re.findall(r"@import|url\((?!#)", html)
     assert "http" not in re.sub(r"http-equiv", "", html)
@@ -289,13 +291,13 @@ def confusion_pixels(counts):
 
 
 def test_the_confusion_matrix_shows_shares():
-    pixels = confusion_pixels([[3, 1], [0, 4]])  # 3/4 right; 1/4 wrong is raised to its root, 1/2
+    pixels = confusion_pixels([[3, 1], [0, 4]])  # 3/4 is right; 1/4, wrong, is drawn as its square root 1/2
     assert pixels[..., 3] == pytest.approx(np.array([[191, 128], [0, 255]]), abs=1)
     assert pixels[0, 0, 2] > 150 > pixels[0, 0, 0]  # right is blue
     assert pixels[0, 1, 0] > 150 > pixels[0, 1, 2]  # wrong is vermilion
 
 
-def test_a_class_that_was_not_tested_has_an_empty_row():
+def test_a_class_without_test_samples_has_an_empty_row():
     assert confusion_pixels([[0, 0], [0, 4]])[0, :, 3].tolist() == [0, 0]
 
 
@@ -310,12 +312,12 @@ def test_drawings_leave_the_settings_of_matplotlib_alone():
         assert dict(matplotlib.rcParams) == before
 
 
-def test_a_name_that_no_font_has_draws_without_a_warning():
+def test_letters_that_no_font_has_give_no_warning():
     svg = plots.dots([("鳥 $a_b$ <i>", 50.0, None), ("y", 60.0, 1.0)], alt="<&\"'>", xlabel="x")
     words = ["".join(text.itertext()) for text in ElementTree.fromstring(svg).iter("text")]
     assert "鳥 $a_b$ <i>" in words
     assert "var(--ink)" in svg
-    assert "<style" not in svg  # it would rule the whole page
+    assert "<style" not in svg  # it would apply to the whole page
 
 
 def decoded(uri):
@@ -340,20 +342,20 @@ def test_a_thumbnail_keeps_its_shape(shape, expected):
 
 def test_the_box_is_framed_and_the_rest_dimmed():
     pixels = np.zeros((160, 160, 3), np.uint8)
-    shown = decoded(report.thumbnail(pixels, box=(40, 20, 120, 400)))  # it leads out of the image below
-    assert shown[80, 80].max() < 30  # inside: as it was
-    assert shown[80, 10].min() > 100  # outside: towards white
+    shown = decoded(report.thumbnail(pixels, box=(40, 20, 120, 400)))  # it ends below the image
+    assert shown[80, 80].max() < 30  # inside: unchanged
+    assert shown[80, 10].min() > 100  # outside: dimmed
     assert shown[80, 40, 0] > 150 > shown[80, 40, 2]  # the frame
     assert decoded(report.thumbnail(pixels, box=(500, 500, 600, 600))).shape == (160, 160, 3)
 
 
-def test_unwritable_targets_are_one_line(tmp_path):
+def test_invalid_targets_are_refused(tmp_path):
     made = report.Page("x", [])
-    with pytest.raises(UsageError, match="no such folder for report"):
+    with pytest.raises(UsageError, match=r"nowhere: no such folder for report\.html; create it"):
         made.write(tmp_path / "nowhere" / "report.html")
-    with pytest.raises(UsageError, match="no regular file"):
+    with pytest.raises(UsageError, match="not a regular file; name a file"):
         made.write(tmp_path)
-    with pytest.raises(UsageError, match="no regular file"):
+    with pytest.raises(UsageError, match="not a regular file; name a file"):
         report.check_target("/dev/null")
 
 
@@ -371,7 +373,7 @@ def test_a_full_disk_leaves_the_old_page_whole(tmp_path, monkeypatch):
     assert [(f.name, f.read_text()) for f in tmp_path.iterdir()] == [("report.html", "old")]
 
 
-def test_who_reads_the_old_page_keeps_it(tmp_path):
+def test_an_open_old_page_stays_readable(tmp_path):
     file = tmp_path / "report.html"
     file.write_text("old")
     with file.open() as reading:
@@ -388,7 +390,7 @@ def test_a_link_is_kept_and_its_file_replaced(tmp_path):
     assert "<h1>Ünï</h1>" in (tmp_path / "real.html").read_text()
 
 
-def test_words():
+def test_numbers_and_doctests():
     assert doctest.testmod(vggfeat.report.text).failed == 0
     assert doctest.testmod(report).failed == 0
     assert printable("a\x00b\u2066c") == "a�b�c"
@@ -397,7 +399,8 @@ def test_words():
 
 
 def test_light_and_torch_free():
-    code = "import sys, vggfeat.report as r; print({'torch', 'matplotlib', 'jinja2'} & set(sys.modules));"
+    code = "import sys, vggfeat.report as r, vggfeat.report.plots;"
+    code += "print({'torch', 'matplotlib', 'jinja2'} & set(sys.modules));"
     code += "drawn = r.Figure(r.plots.lines([], alt='x')); r.Page('x', [r.Section('y', [drawn])]).html();"
     code += "print({'torch', 'matplotlib.pyplot'} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -3,7 +3,7 @@
 import fsspec
 import pytest
 
-from tests.kit.source_files import content, names, png, put, tar
+from tests.kit.image_files import content, names, png, put, tar
 from vggfeat import sources
 from vggfeat.descriptors import Describer
 from vggfeat.errors import DataError, ImageError

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from fsspec.implementations.http import HTTPFileSystem
 
-from tests.kit.source_files import content, listed, names, png, put, tar
+from tests.kit.image_files import content, listed, names, png, put, tar
 from vggfeat import sources
 from vggfeat.descriptors import Describer
 from vggfeat.errors import DataError, ImageError

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import webdataset
 
-from tests.kit.source_files import tar
+from tests.kit.image_files import tar
 from tests.kit.training_photos import TINY, photo_set
 from vggfeat.errors import DataError, ImageError
 from vggfeat.train import train

@@ -1,4 +1,4 @@
-"""Conversion from Caffe: the scores are Caffe's, and nothing in a file is taken on trust."""
+"""Conversion from Caffe: the scores are Caffe's, and everything in a file is checked."""
 
 import struct
 import tracemalloc
@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.kit.foreign_caffe import CAFFE_STYLES, caffe_messages, caffe_net, write_caffe
-from tests.kit.foreign_files import WIDTH, Layers, caffe_forward, image, named_layers
-from test_convert import close, cut, refused
 
+from tests.kit.foreign_caffe import CAFFE_STYLES, caffe_messages, caffe_net, write_caffe
+from tests.kit.foreign_files import WIDTH, Layers, caffe_forward, close, cut, image, named_layers, refused
 from vggfeat.weights import OXFORD, convert, load
 
 
@@ -85,12 +84,12 @@ def renamed(name: str, other: str) -> Callable[[Any], None]:
 WRONG: dict[str, tuple[Callable[[Any], Any], str]] = {
     "a NaN": (valued("fc8", 1, np.nan), "fc8.bias holds values that are not finite"),
     "an infinity": (valued("conv1_1", 0, np.inf), "conv1_1.weight holds values that are not finite"),
-    "a shape without its values": (blob_of("fc7", 0, width=1 << 30), "'fc7' has not as many values"),
-    "a negative shape": (blob_of("fc7", 0, width=-256, height=-256), "has not as many values"),
+    "a shape without its values": (blob_of("fc7", 0, width=1 << 30), "'fc7' does not have as many values"),
+    "a negative shape": (blob_of("fc7", 0, width=-256, height=-256), "does not have as many values"),
     "a turned kernel": (blob_of("conv2_1", 0, num=4, channels=8), "conv2_1.weight has the shape (4, 8, 3, 3)"),
     "a path for a name": (renamed("fc7", "../../etc/passwd"), "'../../etc/passwd', which no VGG has"),
     "lines for a name": (renamed("fc7", "a\nb" * 1000), r"a\nb"),
-    "a layer twice": (renamed("fc7", "fc6"), "'fc6' is there twice"),
+    "a layer twice": (renamed("fc7", "fc6"), "'fc6' occurs twice"),
     "no bias": (lambda net: layer_of(net, "fc6").blobs.pop(), "one weight and one bias"),
     "a missing layer": (lambda net: net.layers.remove(layer_of(net, "conv3_2")), "12 conv"),
     "a crowd of layers": (lambda net: [net.layers.add() for _ in range(1000)], "more than 1000"),
@@ -120,7 +119,7 @@ def test_truncated(share: float, layers: Layers, tmp_path: Path) -> None:
         b"\xff" * 100,  # a number without an end
         b"\x12\x80",
         b"\x10\x01",  # a number for a layer
-        b"\x13",  # a kind of field that Caffe has not
+        b"\x13",  # an unknown kind of field
         b"a model, but in words",
         b"\x12\x04\x32\x02\x08\x01" * 3,
     ],
@@ -141,16 +140,29 @@ def test_memory_is_bounded(tmp_path: Path) -> None:
         tracemalloc.stop()
 
 
-def test_the_wire_format_is_protobufs(tmp_path: Path) -> None:
-    """A blob packed in two pieces, and one not packed at all, are what the format allows as well."""
-    blob = caffe_messages()("BlobProto")(data=[1.0, 2.0], num=1, channels=1, height=1, width=4)
-    half = blob.SerializeToString()
-    loose = b"".join(b"\x2d" + struct.pack("<f", value) for value in (3.0, 4.0))
-    from vggfeat.weights import caffe
+def field(number: int, content: bytes) -> bytes:
+    """A field of bytes in protobuf's wire format."""
+    length, size = b"", len(content)
+    while size > 127:
+        length, size = length + bytes([size & 127 | 128]), size >> 7
+    return bytes([number << 3 | 2]) + length + bytes([size]) + content
 
-    part = caffe._part("fc6", caffe._fields(memoryview(half + loose)), 1)
-    assert part.shape == (4,)
-    assert part.read().tolist() == [1.0, 2.0, 3.0, 4.0]
+
+def test_a_blob_may_be_packed_in_pieces_or_not_at_all(layers: Layers, tmp_path: Path) -> None:
+    """protobuf allows both; Caffe writes one packed piece."""
+    bias = layers["fc8"][1]
+    blob = caffe_messages()("BlobProto")
+    packed = blob(data=bias[:4], num=1, channels=1, height=1, width=len(bias)).SerializeToString()
+    loose = b"".join(b"\x2d" + struct.pack("<f", value) for value in bias[4:7])
+    again = blob(data=bias[7:]).SerializeToString()
+    net = caffe_net(layers)
+    fc8 = layer_of(net, "fc8")
+    fc8.blobs.pop()
+    content = fc8.SerializeToString() + field(6, packed + loose + again)  # V1LayerParameter.blobs
+    net.layers.remove(fc8)
+    (tmp_path / "x.caffemodel").write_bytes(net.SerializeToString() + field(2, content))  # NetParameter.layers
+    weights = convert(tmp_path / "x.caffemodel", tmp_path / "x.safetensors")
+    assert np.array_equal(load(weights).get_parameter("fc8.bias"), bias)
 
 
 @pytest.mark.slow

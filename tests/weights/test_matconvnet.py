@@ -1,4 +1,4 @@
-"""Conversion from MatConvNet: the scores, the mean and the names are the file's, and nothing is taken on trust."""
+"""Conversion from MatConvNet: the scores, the mean and the names are the file's, and everything in it is checked."""
 
 import struct
 import subprocess
@@ -12,10 +12,9 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from tests.kit.foreign_files import CLASSES, WIDTH, Layers, caffe_forward, image, named_layers
-from tests.kit.foreign_matconvnet import MATCONVNET_STYLES, RGB_MEAN, cell, matconvnet_net, write_matconvnet
-from test_convert import close, cut, refused
 
+from tests.kit.foreign_files import CLASSES, WIDTH, Layers, caffe_forward, close, cut, image, named_layers, refused
+from tests.kit.foreign_matconvnet import MATCONVNET_STYLES, RGB_MEAN, cell, matconvnet_net, write_matconvnet
 from vggfeat.weights import convert, load
 from vggfeat.weights.header import Preprocessing
 
@@ -99,10 +98,10 @@ WRONG: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "a NaN": (weights_of("fc7", np.full((1, 1, 256, 256), np.nan, "f4"), BIAS), "fc7.weight holds values"),
     "a wrong shape": (weights_of("fc7", np.ones((1, 1, 16, 256), "f4"), BIAS), "fc7.weight has the shape (256, 16)"),
     "an axis too many": (weights_of("fc7", np.ones((1, 1, 256, 256, 2), "f4"), BIAS), "invalid for input"),
-    "words for filters": (weights_of("fc7", "words", BIAS), "'fc7' is there twice, or"),
-    "no biases": (weights_of("fc7", np.ones((1, 1, 256, 256), "f4")), "'fc7' is there twice, or"),
+    "words for filters": (weights_of("fc7", "words", BIAS), "'fc7' occurs twice, or"),
+    "no biases": (weights_of("fc7", np.ones((1, 1, 256, 256), "f4")), "'fc7' occurs twice, or"),
     "a path for a name": (lambda net: layer_of(net, "fc7").update(name="../x"), "'../x', which no VGG has"),
-    "a layer twice": (lambda net: layer_of(net, "fc7").update(name="fc6"), "'fc6' is there twice"),
+    "a layer twice": (lambda net: layer_of(net, "fc7").update(name="fc6"), "'fc6' occurs twice"),
     "too few classes": (
         lambda net: net["meta"]["classes"].update(description=cell("cat", "dog")),
         f"2 class names for {CLASSES} outputs",
@@ -230,10 +229,10 @@ def huge_mean(file: Any) -> None:
 LINKS: dict[str, tuple[Callable[[Any], None], str]] = {
     "an external link": (external_link, "meta is a link"),
     "a soft link": (soft_link, "normalization is a link"),
-    "data in another file": (elsewhere, "lies in another file"),
+    "data in another file": (elsewhere, "is in another file"),
     "cells in a circle": (circle, "deep"),
     "a huge cell": (huge_cell, f"has {1 << 40} cells"),
-    "a huge text": (huge_text, "no text of at most"),
+    "a huge text": (huge_text, "not a text of at most"),
     "a huge mean": (huge_mean, "averageImage"),
 }
 

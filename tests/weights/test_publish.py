@@ -47,33 +47,33 @@ def test_the_file_holds_the_best_weights_under_the_licence(run, tmp_path):
     assert weights.verify(half.path).dtypes == ("float16",)
 
 
-def test_the_card_tells_data_recipe_and_scores(run, tmp_path):
+def test_the_card_has_data_recipe_and_scores(run, tmp_path):
     published = publish(run, tmp_path / "mine.safetensors", licence="CC-BY-4.0", name="Ten things")
     card = published.card.read_text()
     assert published.card == tmp_path / "mine.md" and card.startswith("# Ten things\n")
     assert published.weights.sha256 in card and "CC-BY-4.0" in card
     assert "1,000 training and 100 validation images" in card and "ab12" in card
     assert "class 0, class 1" in card and "3 images could not be read" in card
-    assert "| lr | 0.01 |" in card and "Begun with random weights; 3 epochs." in card
+    assert "| lr | 0.01 |" in card and "Started from random weights; 3 epochs." in card
     # the best epoch is the second; 20 % of 100 images: 100 * sqrt(0.2 * 0.8 / 100) = 4
-    assert "Of epoch 1 " in card and "| one centre crop an image | 20.00 ± 4.00 | 10.00 ± 3.00 |" in card
-    assert "| applied densely, mirrored | 10.00 ± 3.00 | 0.00 ± 0.00 |" in card
+    assert "Of epoch 1 " in card and "| one centre crop per image | 20.00 ± 4.00 | 10.00 ± 3.00 |" in card
+    assert "| dense, with mirror images | 10.00 ± 3.00 | 0.00 ± 0.00 |" in card
     assert "BGR, 0..255, minus 103.939, 116.779, 123.68, over 1, 1, 1" in card
     assert f"{weights.verify(published.weights.path).values:,} parameters, float32" in card
 
 
-def test_what_a_run_came_to_before_it_went_on_is_not_told(run, tmp_path):
-    """Its dense errors may be of another net than the best one of now."""
+def test_the_result_of_a_run_that_went_on_is_left_out(run, tmp_path):
+    """Its dense errors may be of a different net than the best one now."""
     with (run / "log.csv").open("a") as log:
         log.write("3,0.01,1,70,30,2,15,5,9,9\n")
     card = publish(run, tmp_path / "mine.safetensors", licence="CC-BY-4.0").card.read_text()
-    assert "4 epochs, and not at its end yet." in card and "applied densely" not in card and "Of epoch 3 " in card
+    assert "4 epochs, not finished yet." in card and "dense, with" not in card and "Of epoch 3 " in card
 
 
 @pytest.mark.parametrize("text", ['{"epochs": 3, "dense"', "[1]", '{"epochs": 3, "dense": {"top1": "low"}}'])
 def test_a_damaged_result_is_named(run, tmp_path, text):
     (run / "result.json").write_text(text)
-    with pytest.raises(WeightsError, match=r"result\.json: is not that of a run of vggfeat train"):
+    with pytest.raises(WeightsError, match=r"result\.json: is not the result of a run of vggfeat train"):
         publish(run, tmp_path / "mine.safetensors", licence="CC-BY-4.0")
 
 
@@ -83,7 +83,15 @@ def test_a_run_that_goes_on_says_so(run, tmp_path):
     config["start"] |= {"source": "a.safetensors", "sha256": "cd34"}
     (run / "config.json").write_text(json.dumps(config))
     card = publish(run, tmp_path / "mine.safetensors", licence="CC-BY-4.0").card.read_text()
-    assert "Begun with the weights a.safetensors (sha256 cd34); 3 epochs, and not at its end yet." in card
+    assert "Started from the weights a.safetensors (sha256 cd34); 3 epochs, not finished yet." in card
+
+
+def test_the_card_is_whole_or_not_there(run, tmp_path):
+    publish(run, tmp_path / "mine.safetensors", licence="MIT")
+    assert {file.name for file in tmp_path.iterdir()} == {"run", "mine.safetensors", "mine.md"}
+    (tmp_path / "x.md").mkdir()
+    with pytest.raises(WeightsError, match=r"x\.md: cannot be written \(Is a directory\)"):
+        publish(run, tmp_path / "x.safetensors", licence="MIT")
 
 
 def test_the_command_publishes(run, tmp_path):
@@ -94,7 +102,7 @@ def test_the_command_publishes(run, tmp_path):
     assert done.exit_code == 0 and "mine.md" in done.output and out.exists()
 
 
-def test_what_is_no_run_is_refused_in_one_line(run, tmp_path):
+def test_a_folder_that_is_not_a_run_is_refused_in_one_line(run, tmp_path):
     def refused(match, error=WeightsError, **options):
         with pytest.raises(error, match=match) as raised:
             publish(run, options.pop("out", tmp_path / "x.safetensors"), **{"licence": "MIT", **options})
@@ -111,6 +119,8 @@ def test_what_is_no_run_is_refused_in_one_line(run, tmp_path):
     refused("log.csv: is not the log")
     (run / "log.csv").write_text(log)
     (run / "config.json").write_text("[]")
-    refused("config.json: is not that of a run")
+    refused("config.json: is not the configuration of a run")
+    (run / "config.json").write_text('{"recipe": {}, "data": {"sha256": ""}, "start": {}}')
+    refused("config.json: is not the configuration of a run")
     (run / "config.json").unlink()
-    refused("config.json: can't be read .*; name the folder of a run")
+    refused("config.json: cannot be read .*; name the folder of a run")

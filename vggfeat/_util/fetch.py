@@ -1,10 +1,8 @@
-"""Files from the network: with resume and checksum, whole or not at all, for several processes at once."""
+"""Downloads: resumed and checked, whole or not at all, by one of several processes at once."""
 
-import fcntl
 import hashlib
 import os
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -14,11 +12,12 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
+from vggfeat._util.files import lock
 from vggfeat._util.progress import progress as progress_bar
 from vggfeat.errors import FetchError
 
-ATTEMPTS = 4  # for one address, as long as each brings some bytes
-CHUNK = 1 << 16
+ATTEMPTS = 4  # for each address, as long as each attempt receives some bytes
+CHUNK = 1 << 16  # bytes
 
 
 class _Failed(Exception):
@@ -26,17 +25,17 @@ class _Failed(Exception):
 
 
 class _Interrupted(_Failed):
-    """... where another attempt at the same address may go on."""
+    """Another attempt at the same address may succeed."""
 
 
 def cache_dir() -> Path:
-    """The folder for what is fetched: $VGGFEAT_CACHE, or vggfeat in $XDG_CACHE_HOME or ~/.cache."""
+    """The folder for downloads: $VGGFEAT_CACHE, or vggfeat in $XDG_CACHE_HOME or ~/.cache. Raises FetchError."""
     if named := os.environ.get("VGGFEAT_CACHE"):
         return Path(named)
     try:
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vggfeat"
     except RuntimeError:
-        raise FetchError("there is no home folder for a cache: name a folder in $VGGFEAT_CACHE") from None
+        raise FetchError("no home folder for the cache; name a folder in $VGGFEAT_CACHE") from None
 
 
 def download(
@@ -49,20 +48,21 @@ def download(
     progress: bool = True,
     timeout: float = 30.0,
 ) -> Path:
-    """Fetch a file to `path`, unless it is there already; returns `path`.
+    """Download a file to `path`, unless it exists; return `path`.
 
-    Several addresses are tried in order, those that $VGGFEAT_MIRROR gives (comma-separated; the file's
-    published name is appended) before them. What arrives is kept in `path` + ".part" until it is whole; a
-    later call goes on from there where the server can, provided that a checksum will tell whether the two
-    pieces fit. With a wrong checksum the file is put aside as `path` + ".bad". A second process waits for
-    the first. `timeout` is in seconds without a byte.
+    urls : addresses of the same file, tried in order; the mirrors in $VGGFEAT_MIRROR are tried first.
+    sha256, md5, sha256_prefix : checksums, hexadecimal. A file with another checksum is kept as `path` + ".bad".
+    timeout : seconds without a byte after which an attempt ends.
 
-    Raises FetchError: no address served (each is listed with its reason), or `path` can't be written.
+    The bytes are kept in `path` + ".part" until the file is whole. If a checksum is given, a later call resumes from
+    there; without one it could not tell whether the two pieces belong together. A second process waits for the first.
+
+    Raises FetchError if no address gives the file (it lists each with its reason) or `path` cannot be written.
     """
     path, sums = Path(path), _sums(sha256, md5, sha256_prefix)
     if not path.exists():
         with locked(path):
-            if not path.exists():  # another process may have been quicker
+            if not path.exists():  # another process may have been faster
                 addresses = [urls] if isinstance(urls, str) else list(urls)
                 _from_any([*_mirrors(addresses), *addresses], path, sums, progress, timeout)
     return path
@@ -71,25 +71,23 @@ def download(
 def mismatch(
     path: Path, *, sha256: str | None = None, md5: str | None = None, sha256_prefix: str | None = None
 ) -> str | None:
-    """What is wrong with a file's checksum, both values named; None if it is right."""
+    """How the checksum of a file differs, with both values; None if it is right."""
     return _mismatch(path, _sums(sha256, md5, sha256_prefix))
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold `path` + ".lock", waiting for any process that does; an error of the disk becomes FetchError."""
+    """Hold the lock `path` + ".lock"; wait for another process that holds it.
+
+    Makes the folder. Raises FetchError for an OSError of the lock or of the block.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _beside(path, ".lock").open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                print(f"waiting for another process that fetches {path.name}", file=sys.stderr)
-                fcntl.flock(lock, fcntl.LOCK_EX)
+        with lock(_beside(path, ".lock"), wait=f"waiting for another process that fetches {path.name}"):
             yield
     except OSError as error:
         raise FetchError(
-            f"can't write {path}: {error.strerror or error}; mend that, "
+            f"{path}: cannot be written ({error.strerror or error}); make it writable, "
             "or name another folder (for weights: $VGGFEAT_CACHE)"
         ) from None
 
@@ -128,7 +126,7 @@ def _from_any(addresses: list[str], path: Path, sums: list[tuple[str, str]], sho
             return
         except _Failed as failure:
             reasons.append(f"{url}: {failure}")
-    raise FetchError(f"can't fetch {path.name} ({'; '.join(reasons)}): get it by hand and put it at {path}")
+    raise FetchError(f"{path.name}: cannot be fetched ({'; '.join(reasons)}); download it by hand and put it at {path}")
 
 
 def _persist(url: str, part: Path, shown: bool, timeout: float) -> None:
@@ -139,7 +137,7 @@ def _persist(url: str, part: Path, shown: bool, timeout: float) -> None:
 
 
 def _receive(url: str, part: Path, shown: bool, timeout: float) -> None:
-    """Bring `part` to its full length, from where it stands if the server can do so."""
+    """Bring `part` to its full length; resume it if the server can."""
     have = part.stat().st_size if part.exists() else 0
     response = _request(url, have, timeout)
     if response is None:
@@ -161,16 +159,16 @@ def _receive(url: str, part: Path, shown: bool, timeout: float) -> None:
 
 
 def _request(url: str, have: int, timeout: float) -> HTTPResponse | None:
-    """The server's answer; None where it says that the `have` bytes are all there are."""
+    """The server's answer; None if it says that the file has no more than the `have` bytes."""
     headers = {"User-Agent": "vggfeat"} | ({"Range": f"bytes={have}-"} if have else {})
     try:
         if urlsplit(url).scheme not in ("http", "https"):
-            raise _Failed("is no http address")
+            raise _Failed("not an http address")
         response: HTTPResponse = urlopen(Request(url, headers=headers), timeout=timeout)
         return response
     except HTTPError as error:
         with error:
-            if error.code != 416:
+            if error.code != 416 or not have:
                 raise _Failed(f"the server answers {error.code} {error.reason}") from None
             if error.headers.get("Content-Range") == f"bytes */{have}":
                 return None
@@ -182,7 +180,7 @@ def _request(url: str, have: int, timeout: float) -> HTTPResponse | None:
 
 
 def _extent(response: HTTPResponse) -> tuple[int, int | None]:
-    """Where the answer's bytes begin in the file, and how long the file is, where the server tells."""
+    """The place in the file of the answer's first byte (-1: unknown), and the file's length if the server gives it."""
     if response.status == 206:
         found = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
         return (int(found[1]), int(found[2])) if found else (-1, None)
@@ -195,7 +193,7 @@ def _read(response: HTTPResponse, begun: bool) -> bytes:
     try:
         return response.read(CHUNK)
     except (OSError, HTTPException) as error:
-        # Not an OSError: that would pass for one of the disk.
+        # Not an OSError, which `locked` takes for an error of the disk.
         raise (_Interrupted if begun else _Failed)(str(error) or type(error).__name__) from None
 
 

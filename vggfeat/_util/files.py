@@ -2,14 +2,16 @@
 
 import errno
 import fcntl
+import glob
 import os
+import secrets
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-# A file system that can't sync a folder, or has no locks, answers with one of these.
+# The errors of a file system that cannot sync a folder, or that has no locks.
 NOT_SUPPORTED = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 NO_LOCKS = NOT_SUPPORTED | {errno.ENOLCK}
 
@@ -30,7 +32,7 @@ def signature(file: Path | IO[Any]) -> Signature | None:
     """The signature of a path or an open file; None if the file cannot be inspected."""
     try:
         found = file.stat() if isinstance(file, Path) else os.fstat(file.fileno())
-    except (OSError, ValueError):  # ValueError: a NUL in the name
+    except (OSError, ValueError):  # ValueError: a NUL in the name, or a closed file
         return None
     return Signature(found.st_ino, found.st_size, found.st_mtime_ns)
 
@@ -39,29 +41,35 @@ def signature(file: Path | IO[Any]) -> Signature | None:
 def replacing(file: Path, owner: str = "") -> Iterator[Path]:
     """A temporary path to write to; at the end of the block it is synced and renamed to `file`.
 
-    If the block fails, the temporary file is removed and `file` stays as it was. A symbolic link stays a link.
+    If the block fails, the temporary file is removed and `file` stays as it was. The mode is what the umask says.
+    A symbolic link stays a link. A device or a pipe is written directly.
 
-    owner : ends the temporary name, so that its process can find what it left behind; this process by default.
+    owner : ends the temporary name instead of a random ending, so that a later process can find the file. Two
+        writers at the same time must not have the same owner.
 
     Raises OSError, with `file` as its filename.
     """
-    target = file.resolve() if file.is_symlink() else file
-    temporary = target.with_name(f".{target.name}{owner or f'.{os.getpid()}'}.tmp")
-    try:
-        temporary.open("wb").close()
-        mode = temporary.stat().st_mode  # as the umask says; some libraries make files that only their owner can read
-        yield temporary
-        temporary.chmod(mode)
-        with temporary.open("rb+") as written:
-            os.fsync(written.fileno())
-        temporary.replace(target)
-        _sync_folder(target.parent)
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)  # Arrow's and HDF5's own text is longer
-        raise OSError(error.errno or errno.EIO, reason.splitlines()[0], str(file)) from error
-    finally:
-        with suppress(OSError):
+    with _naming(file):
+        if file.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "")
+        if file.exists() and not file.is_file():  # renaming would put a plain file in the place of /dev/null
+            yield file
+            return
+        target = _target(file)
+        temporary = target.with_name(f".{target.name}{owner or f'.{os.getpid()}-{secrets.token_hex(4)}'}.tmp")
+        try:
             temporary.unlink(missing_ok=True)
+            temporary.open("xb").close()
+            mode = temporary.stat().st_mode
+            yield temporary
+            if temporary.stat().st_mode != mode:  # some libraries make files that only their owner can read
+                temporary.chmod(mode)
+            _sync(temporary)
+            temporary.replace(target)
+            _sync(target.parent)
+        finally:  # also after KeyboardInterrupt
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
 
 
 def write_text(file: Path, text: str) -> None:
@@ -71,13 +79,34 @@ def write_text(file: Path, text: str) -> None:
 
 
 def remove_leftovers(file: Path) -> None:
-    """Remove the temporary files that killed processes left beside `file`."""
-    for left in file.parent.glob(f".{file.name}.*.tmp"):
-        left.unlink(missing_ok=True)
+    """Remove the temporary files that killed processes left beside `file`; no other process may be writing `file`."""
+    target = _target(file)
+    prefix = f".{target.name}."
+    for left in target.parent.glob(f"{glob.escape(prefix)}*.tmp"):
+        if "." not in left.name[len(prefix) : -len(".tmp")]:  # else it belongs to a file with a longer name
+            left.unlink(missing_ok=True)
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def _target(file: Path) -> Path:
+    return Path(os.path.realpath(file)) if file.is_symlink() else file
+
+
+@contextmanager
+def _naming(file: Path) -> Iterator[None]:
+    """Raise each OSError again with `file` as its filename and one line as its reason."""
+    try:
+        yield
+    except OSError as error:
+        # The texts of Arrow and HDF5 are longer than the system's.
+        reason = os.strerror(error.errno) if error.errno else str(error).partition("\n")[0] or type(error).__name__
+        raise OSError(error.errno or errno.EIO, reason, str(file)) from error
+
+
+def _sync(path: Path) -> None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except PermissionError:  # a folder may be writable without being readable
+        return
     try:
         os.fsync(descriptor)
     except OSError as error:
@@ -93,22 +122,26 @@ def lock(file: Path, *, shared: bool = False, wait: str = "", per_process: bool 
 
     shared : together with others that share it; else alone.
     wait : wait for the lock, and print this line once if another process holds it. Without it the lock is tried once.
-    per_process : a lock that child processes don't inherit. It excludes other processes only, not other threads.
+    per_process : a lock that child processes do not inherit: it is free as soon as this process ends. It excludes
+        other processes only, not other threads, and is lost when this process closes the file a second time.
 
     On a file system without locks the block runs unlocked. Raises Locked, or OSError if `file` cannot be created.
     """
-    with ExitStack() as stack:
-        opened = stack.enter_context(file.open("ab"))
-        acquire: Callable[[Any, int], None] = fcntl.lockf if per_process else fcntl.flock
-        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    acquire: Callable[[Any, int], None] = fcntl.lockf if per_process else fcntl.flock
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    with file.open("a+b") as opened:  # lockf and NFS share only files that are open for reading
         try:
             acquire(opened, kind | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):  # which of the two is the system's choice
+        except (BlockingIOError, PermissionError):  # the system decides which of the two
             if not wait:
                 raise Locked(str(file)) from None
-            print(wait, file=sys.stderr)
+            print(wait, file=sys.stderr, flush=True)
             acquire(opened, kind)
         except OSError as error:
             if error.errno not in NO_LOCKS:
                 raise
-        yield opened
+        try:
+            yield opened
+        finally:  # child processes may still have the file open, and would keep the lock
+            with suppress(OSError):
+                acquire(opened, fcntl.LOCK_UN)

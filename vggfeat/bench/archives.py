@@ -9,8 +9,8 @@ from zlib import error as ZlibError
 
 from vggfeat._util import fetch
 from vggfeat._util.progress import progress
-from vggfeat.data import ORIGINS, Archive, Origin
-from vggfeat.data import root as root_of
+from vggfeat.data.base import Archive, Origin, data_folder
+from vggfeat.data.readers import ORIGINS
 from vggfeat.errors import DataError, UsageError
 
 MEMBERS = 200_000  # of an archive, at most
@@ -51,7 +51,7 @@ def download(name: str, root: str | Path | None = None, *, origins: Mapping[str,
     if name not in origins:
         raise UsageError(f"{name} has nothing to download")
     origin = origins[name]
-    top = root_of(origin.name, root)
+    top = data_folder(origin.name, root)
     with fetch.locked(top / ".download"):
         for archive in origin.archives:
             _get(archive, origin, top)

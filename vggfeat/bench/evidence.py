@@ -72,7 +72,9 @@ def _confusions(evidence: ProbeResult, splits: list[cases.Scored]) -> list[Block
     )
     blocks: list[Block] = [Figure(plots.confusion(counts, names, alt=alt), caption, wide=len(names) > 12)]
     if worst:
-        rows: list[list[Cell]] = [[names[c.true], names[c.said], c.images, c.of, 100 * c.images / c.of] for c in worst]
+        rows: list[list[Cell]] = [
+            [names[c.true], names[c.predicted], c.images, c.of, 100 * c.images / c.of] for c in worst
+        ]
         header = ["True class", "Taken for", "Images", "of", "Per cent"]
         blocks.append(Table("Taken for one another most often", header, rows, decimals=1, bar=4))
     return blocks
@@ -94,7 +96,7 @@ def _gallery(evidence: ProbeResult, chosen: list[cases.Case], ranked: bool, mood
 
 def _picture(evidence: ProbeResult, case: cases.Case, ranked: bool, right: bool) -> Picture:
     images = evidence.images
-    said = images.classes[case.said]
+    said = images.classes[case.predicted]
     truth = ", ".join(images.classes[k] for k in np.flatnonzero(images.labels[case.row])) or "none of the classes"
     title = said if right else f"{'ranked high for' if ranked else 'taken for'} {said}"
     lines = [] if right and not ranked else [f"{'shows' if ranked else 'is'} {truth}"]

@@ -10,7 +10,8 @@ from vggfeat._util.progress import progress
 from vggfeat.bench.protocol import Fold, PerClass, Protocol, Splits
 from vggfeat.data import ImageSet
 from vggfeat.errors import DataError
-from vggfeat.svm import CS, LinearSVM, Progress, choose_C
+from vggfeat.svm import CS, LinearSVM, choose_C
+from vggfeat.svm.settings import Progress
 
 DEFAULT_SOLVER: str = LinearSVM().solver
 

@@ -6,7 +6,8 @@ Names, types, defaults and help texts are those of the dataclass and its numpydo
 
 becomes ``vggfeat extract [SOURCE] --net --scales ... --on-error ...``, and the body gets the two objects.
 `Annotated[DescriptorSpec, Without("normalize")]` leaves fields out, which keep their defaults. The first paragraph of
-the text of a parameter is the help.
+the text of a parameter is the help. In the metadata of a field, `flags` are the names of a switch, and `parse` reads
+numbers from text.
 """
 
 import functools
@@ -22,6 +23,7 @@ import typer
 from docstring_parser import DocstringStyle, parse
 
 from vggfeat._util.options import default_of
+from vggfeat.errors import UsageError
 
 
 class Without(tuple[str, ...]):
@@ -68,7 +70,10 @@ def option_of(field: Field[Any], settings: Any) -> inspect.Parameter:
     default, flags = default_of(field), _flags(field, kind)
     about: dict[str, Any] = {"help": help_of(settings, field.name)}
     if kind is Sequence:
-        about |= {"parser": whole_numbers, "metavar": "Q,..."}
+        about |= {
+            "parser": _parser(field.metadata.get("parse", whole_numbers)),
+            "metavar": field.metadata.get("metavar", "Q,..."),
+        }
         default = ",".join(map(str, default)) if isinstance(default, tuple) else default
         kind = Any
     annotation = getitem(Annotated, (kind, typer.Option(*flags, **about)))
@@ -113,8 +118,20 @@ def help_of(settings: type, name: str) -> str:
     return next((text for cls in settings.__mro__ if (text := _documented(cls).get(name))), "")
 
 
+def _parser(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """A parser whose own words reach the user; click would replace them."""
+
+    def parser(text: str) -> Any:
+        try:
+            return parse(text)
+        except UsageError as error:
+            raise typer.BadParameter(str(error)) from error
+
+    return parser
+
+
 def whole_numbers(text: str) -> tuple[int, ...]:
-    """Parse "256,384,512"."""
+    """Parse "256,384,512". Raises typer.BadParameter."""
     try:
         return tuple(int(word) for word in text.split(","))
     except ValueError as error:

@@ -1,21 +1,20 @@
 """vggfeat weights: list, fetch, convert, verify, publish."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from vggfeat.cli.options import Device, Net
+from vggfeat.cli.derive import help_of
 from vggfeat.errors import UsageError
-
-OneNet = Annotated[str | None, typer.Option(help="A-LRN, which a file can't tell from A; else what the file holds.")]
+from vggfeat.spec import NetSpec
 
 app = typer.Typer(help="List, fetch, convert, verify and publish weights.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("list")
 def list_weights() -> None:
-    """The weights that are known by name, and which of them are on this machine."""
+    """List the weights that have a name, and which of them are on this machine."""
     from vggfeat.weights import available
 
     rows = [("NAME", "NET", "LINEAGE", "LAYERS", "SIZE", "TOP-1", "TOP-5", "LICENCE", "CACHED", "FILE")]
@@ -28,16 +27,22 @@ def list_weights() -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for line in rows:
         typer.echo("  ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)).rstrip())
-    typer.echo("TOP-1 and TOP-5: per cent right on ILSVRC-2012's validation set, one centre crop, as published.")
+    typer.echo("TOP-1 and TOP-5: published accuracy in per cent on the validation set of ILSVRC-2012, one centre crop.")
 
 
 @app.command("fetch")
-def fetch_weights(name: Annotated[str, typer.Argument(help="oxford or torchvision.")], net: Net = None) -> None:
-    """Download weights into the cache, whole and verified."""
-    from vggfeat.weights import NAMES, resolve
+def fetch_weights(
+    name: Annotated[str, typer.Argument(help="oxford or torchvision.")],
+    net: Annotated[
+        str | None, typer.Option(help='A, B, D or E; several with commas, such as "D,E". Default: D.')
+    ] = None,
+) -> None:
+    """Download weights into the cache and verify them."""
+    from vggfeat.weights import resolve
+    from vggfeat.weights.registry import REGISTRY
 
-    if name not in NAMES:
-        raise UsageError(f"no weights {name!r} to fetch; take one of {', '.join(NAMES)}")
+    if name not in REGISTRY.names:
+        raise UsageError(f"no weights {name!r} to fetch; take one of {', '.join(REGISTRY.names)}")
     for one in net.split(",") if net else [None]:
         typer.echo(resolve(name, one, "fc8").path)
 
@@ -46,16 +51,20 @@ def fetch_weights(name: Annotated[str, typer.Argument(help="oxford or torchvisio
 def convert_weights(
     file: Annotated[Path, typer.Argument(help="PyTorch .pth, timm .safetensors, Keras .h5, .caffemodel, .mat.")],
     out: Annotated[Path, typer.Argument(help="The native file, .safetensors.")],
-    net: OneNet = None,
+    net: Annotated[
+        str | None, typer.Option(help="A-LRN, which has the same tensors as A. Default: the net of the file.")
+    ] = None,
     lineage: Annotated[
-        str | None,
-        typer.Option(help="oxford (BGR, 0..255) or torchvision (RGB, 0..1), where the file doesn't say; by its form."),
+        Literal["oxford", "torchvision"] | None,
+        typer.Option(
+            help="Whose preprocessing: oxford (BGR, 0..255), torchvision (RGB, 0..1). Default: by the format."
+        ),
     ] = None,
 ) -> None:
     """Convert a file of another framework to the native format."""
     from vggfeat.weights import convert
 
-    weights = convert(file, out, net=net, lineage=lineage)  # type: ignore[arg-type]
+    weights = convert(file, out, net=net, lineage=lineage)
     prep = weights.preprocessing
     typer.echo(f"{weights.path}: net {weights.net} up to {weights.top}, for {prep.colour} in 0..{prep.range:g}")
 
@@ -64,21 +73,21 @@ def convert_weights(
 def verify_weights(
     file: Annotated[Path, typer.Argument(help="A native file, or one that can be converted.")],
     golden: Annotated[
-        bool, typer.Option("--golden", help="Print a descriptor's numbers, compare with the record.")
+        bool, typer.Option("--golden", help="Compute a descriptor and compare it with the recorded one.")
     ] = False,
-    device: Device = "auto",
+    device: Annotated[str, typer.Option(help=help_of(NetSpec, "device"))] = NetSpec.device,
 ) -> None:
-    """Read a file from end to end, and say what it is and what can be done with it."""
+    """Read a whole file and print what it is and what it can be used for."""
     from vggfeat.weights import verify
 
     typer.echo(verify(file))
     if golden:
-        from vggfeat.golden import measure, require
+        from vggfeat.golden import measure, require_proof
 
         measured = measure(file, device)
         for one in measured:
             typer.echo(f"{one.layer:<10} {' '.join(f'{value:.5f}' for value in one.values)}")
-        proof = require(file, measured)
+        proof = require_proof(file, measured)
         typer.echo(f"golden     {proof.layer} is {proof.distance:.1g} from the recorded descriptor: the same numbers")
         if measured[-1] is not proof:
             typer.echo(f"           {measured[-1].layer} has no record: compare its numbers with another machine's")
@@ -88,12 +97,12 @@ def verify_weights(
 def publish_weights(
     run: Annotated[Path, typer.Argument(help="The folder of a run of `vggfeat train`.")],
     out: Annotated[Path, typer.Argument(help="The native file, .safetensors; its card gets the suffix .md.")],
-    licence: Annotated[str, typer.Option(help="Of the weights, such as CC-BY-4.0.")],
-    dtype: Annotated[str, typer.Option(help="float32, float16 or bfloat16.")] = "float32",
-    name: Annotated[str, typer.Option(help="Title of the card. Default: the file's name.")] = "",
+    licence: Annotated[str, typer.Option(help="Licence of the weights, such as CC-BY-4.0.")],
+    dtype: Annotated[Literal["float32", "float16", "bfloat16"], typer.Option(help="Type of the tensors.")] = "float32",
+    name: Annotated[str, typer.Option(help="Title of the card. Default: the name of the file.")] = "",
 ) -> None:
-    """Make the best weights of a training run a file for others, with a model card: data, recipe, scores."""
+    """Write the best weights of a training run to a file, with a model card: data, recipe, scores."""
     from vggfeat.weights.publish import publish
 
-    published = publish(run, out, licence=licence, dtype=dtype, name=name)  # type: ignore[arg-type]
+    published = publish(run, out, licence=licence, dtype=dtype, name=name)
     typer.echo(f"{published.weights.path}: sha256 {published.weights.sha256}; its card is {published.card}")

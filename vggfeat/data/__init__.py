@@ -1,35 +1,26 @@
-"""Readers of image data sets. One small file a family, each with its facts at the top; none imports torch.
+"""Image data sets: readers, which return an ImageSet, and random splits. Free of torch.
+
+    readers    READERS: the reader of each data set by its name, such as "voc2007"; and what can be downloaded
+    base       ImageSet; finding a data set and listing its images
+    voc        PASCAL VOC 2007 and 2012, classification
+    actions    PASCAL VOC 2012, actions
+    caltech    Caltech-101 and Caltech-256
+    folder     your own images, one folder per class
+    digits     the handwritten digits of scikit-learn
+    splits     random splits into training and test images
+    imagenet   ILSVRC-2012 and data sets with its layout
+    kit        the development kit of ILSVRC
+
+Each reader takes the data set's folder, `root`, and options of its own. Without `root` it looks in
+$VGGFEAT_DATA/<name>; the actions are in the archive of voc2012 and so in its folder.
 
 >>> images = READERS["digits"]()
 >>> len(images), len(images.classes)
 (1797, 10)
 """
 
-from collections.abc import Callable
-
-from vggfeat.data import actions, caltech, digits, folder, voc
-from vggfeat.data.base import Archive, ImageSet, Origin, root
+from vggfeat.data.base import ImageSet
+from vggfeat.data.readers import READERS
 from vggfeat.data.splits import Split, random_split
 
-# By the names of the benchmarks. Each takes the root and its own options. Without a root, each looks in
-# $VGGFEAT_DATA/<name>; the actions look in that of voc2012, for they are in its archive.
-READERS: dict[str, Callable[..., ImageSet]] = {
-    "voc2007": voc.read2007,
-    "voc2012": voc.read2012,
-    "voc2012-actions": actions.read,
-    "caltech101": caltech.read101,
-    "caltech256": caltech.read256,
-    "folder": folder.read,
-    "digits": digits.read,
-}
-
-# Of those that can be fetched.
-ORIGINS: dict[str, Origin] = {
-    "voc2007": voc.ORIGIN2007,
-    "voc2012": voc.ORIGIN2012,
-    "voc2012-actions": voc.ORIGIN2012,
-    "caltech101": caltech.CALTECH101.origin,
-    "caltech256": caltech.CALTECH256.origin,
-}
-
-__all__ = ["ORIGINS", "READERS", "Archive", "ImageSet", "Origin", "Split", "random_split", "root"]
+__all__ = ["READERS", "ImageSet", "Split", "random_split"]

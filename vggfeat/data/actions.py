@@ -1,4 +1,4 @@
-"""VOC-2012 action classification: a sample is a person, given by the box of an object in an image."""
+"""VOC-2012 action classification: a sample is a person, given as a box in an image."""
 
 import math
 import os
@@ -16,23 +16,38 @@ ACTIONS = (
     *("jumping", "phoning", "playinginstrument", "reading", "ridingbike"),
     *("ridinghorse", "running", "takingphoto", "usingcomputer", "walking"),
 )
-CLASSES = (*ACTIONS, "other")  # `other` is none of the ten: negatives, never scored
+CLASSES = (*ACTIONS, "other")  # `other`: none of the ten; negatives that are never scored
 IMAGES = {"train": 2296, "val": 2292}
 XML_BYTES = 2**20
-MAX_SIDE = 2**16  # of an image in pixels
+MAX_SIDE = 2**16  # of an image, in pixels
 
-Person = tuple[str, int]  # image id, place among the objects of its annotation, from 1
+Person = tuple[str, int]  # image id, number of the object in its annotation, from 1
 
 
 def read(root: str | os.PathLike[str] | None = None, *, check_images: bool = True) -> ImageSet:
-    """The people of VOC-2012's action lists from `root` (default $VGGFEAT_DATA/voc2012), with their boxes.
+    """Read the people of VOC-2012's action lists: ten actions and `other`; subsets train, val, and test if unpacked.
 
-    Subsets train, val, and test where it is there; paths are `JPEGImages/<id>.jpg#<object-index>`.
-    A person may do several actions. Where a class's list says 0, leaves the person out (as jumping's does the
-    people of 2010) or gives no label (test), the person is ignored for that class. `listed` tells who is in
-    the list: a submission must name these and no others. check_images : as in `voc.read2007`.
+    A person may do several actions. A person is ignored for an action if its list says 0 or does not name the person
+    (the list of jumping does not name the people of 2010), and in test, whose labels are not public. Paths are
+    `JPEGImages/<id>.jpg#<object number>`. `listed` says who is in each list: a submission must give scores for exactly
+    these people.
 
-    Raises DataError where the kit, a list, an annotation or all photos are missing, or contradict each other.
+    Parameters
+    ----------
+    root : path, optional
+        Folder of the data set. Default: $VGGFEAT_DATA/voc2012.
+    check_images : bool
+        Check that the photos exist; False reads the labels of a copy without photos.
+
+    Returns
+    -------
+    ImageSet
+        It has `boxes` and `listed`.
+
+    Raises
+    ------
+    DataError
+        If the data set, a list, an annotation or all photos are missing, or files contradict each other.
     """
     kit = voc.find_kit(voc.ORIGIN2012, root, "Action")
     lists = {
@@ -75,7 +90,7 @@ def _subsets(kit: Path, lists: dict[tuple[str, int], dict[Person, int]]) -> dict
                     "unpack the data set again"
                 )
     if not subset_of:
-        raise DataError(f"{kit / 'ImageSets' / 'Action'}: the lists name no one; unpack the data set again")
+        raise DataError(f"{kit / 'ImageSets' / 'Action'}: the lists name nobody; unpack the data set again")
     return subset_of
 
 
@@ -84,23 +99,23 @@ def _path(person: Person) -> str:
 
 
 def _labels(file: Path, kit: Path, subset: str) -> dict[Person, int]:
-    if subset == "test" and not file.exists():  # it comes in an archive of its own
+    if subset == "test" and not file.exists():  # it is in a separate archive
         return {}
     labels: dict[Person, int] = {}
     for image_id, index, *label in voc.read_list(file, kit, (2, 3) if subset == "test" else (3,)):
         if not re.fullmatch("[1-9][0-9]{0,5}", index):
-            raise DataError(f"{file}: {image_id} has an object index that is no number from 1; unpack again")
+            raise DataError(f"{file}: {image_id} {index} is not a number from 1; unpack the data set again")
         person = (image_id, int(index))
         if person in labels:
-            raise DataError(f"{file}: {image_id} {index} twice; unpack the data set again")
+            raise DataError(f"{file}: lists {image_id} {index} twice; unpack the data set again")
         labels[person] = voc.code(label[0], file) if label else 0
     return labels
 
 
 def _other(codes: np.ndarray) -> np.ndarray:
-    """The codes of `other`, int8 (N,), from those of the ten actions, (N, 10).
+    """The codes of `other`, int8 (N,), from those of the ten actions, (N, 10): the data set has no list of it.
 
-    The kit has no list of it: it means none of the ten. Who is ignored for one may do that one.
+    A person who is ignored for an action may do it, and so is ignored for `other` too.
     """
     does_one = (codes > 0).any(axis=1)
     unknown = (codes == 0).any(axis=1)
@@ -108,7 +123,7 @@ def _other(codes: np.ndarray) -> np.ndarray:
 
 
 def _boxes(kit: Path, people: list[Person]) -> np.ndarray:
-    """int (N, 4): x0, y0, x1, y1 of each person, counted from 0."""
+    """int (N, 4): x0, y0, x1, y1 of each person, in pixels from 0."""
     by_image: dict[str, list[tuple[int, ...] | None]] = {}
     boxes = []
     for image_id, index in people:
@@ -118,16 +133,16 @@ def _boxes(kit: Path, people: list[Person]) -> np.ndarray:
         objects = by_image[image_id]
         box = objects[index - 1] if index <= len(objects) else None
         if box is None:
-            raise DataError(f"{file}: object {index} is no person with a box; unpack the data set again")
+            raise DataError(f"{file}: object {index} is not a person with a box; unpack the data set again")
         boxes.append(box)
     return np.array(boxes, dtype=np.int64)
 
 
 def _person_boxes(file: Path, kit: Path) -> list[tuple[int, ...] | None]:
-    """The boxes of an annotation's objects, None for one that is no person or has no box."""
+    """The box of each object of an annotation; None for one that is not a person or has no valid box."""
     text = read_text(file, kit, XML_BYTES)
-    if "<!DOCTYPE" in text:  # entities are declared there, and could unfold without bound
-        raise DataError(f"{file}: a document type has no place in an annotation; unpack the data set again")
+    if "<!DOCTYPE" in text:  # it may declare entities that expand to gigabytes
+        raise DataError(f"{file}: has a document type, which no annotation has; unpack the data set again")
     try:
         annotation = ElementTree.fromstring(text)
     except ElementTree.ParseError as error:
@@ -139,7 +154,7 @@ def _box(element: ElementTree.Element) -> tuple[int, ...] | None:
     corners = [_number(element, f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax")]
     if element.findtext("name") != "person" or not all(0 <= corner <= MAX_SIDE for corner in corners):
         return None
-    # VOC counts pixels from 1, and the last one belongs to the box; some corners are fractions.
+    # VOC counts pixels from 1 and includes the last one; some corners are fractions
     x0, y0, x1, y1 = (math.floor(corner + 0.5) for corner in corners)
     x0, y0 = max(0, x0 - 1), max(0, y0 - 1)
     return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None

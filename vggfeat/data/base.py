@@ -1,4 +1,4 @@
-"""What every reader returns, and what the readers share: finding a data set and listing its images."""
+"""ImageSet, which every reader returns, and what the readers share: finding a data set and listing its images."""
 
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -11,7 +11,7 @@ import numpy as np
 
 from vggfeat.errors import DataError, UsageError
 
-# A file with another ending is no image of a data set (Thumbs.db, Caltech-256's RENAME2).
+# Files with other suffixes are ignored (Thumbs.db, RENAME2 in Caltech-256).
 SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".mpo")
 
 
@@ -19,18 +19,37 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", "
 class ImageSet:
     """A data set of N samples and K classes.
 
-    classes : names, in the order that the data set defines.
-    paths : the samples' names, relative to the data set's own folder, POSIX, unique and sorted, so that a
-        seed draws the same split everywhere. Where several samples share an image, `#1`, `#2`, ... follow.
-    images : what to read, one a sample: absolute paths, or arrays uint8 (H, W, 3) RGB.
-    labels : bool (N, K); one True a row where an image has one class.
-    ignore : bool (N, K); True where the sample counts neither for nor against the class, in training and in
-        evaluation; labels are False there.
-    subset : (N,) of "train", "val" or "test" where the data set defines them, else None.
-    boxes : int (N, 4) where a sample is a part of its image: x0, y0, x1, y1 in pixels counted from 0, the
-        part being image[y0:y1, x0:x1]; else None. Not checked against the image, which may end earlier.
-    listed : bool (N, K) where the data set asks scores of some samples only, class by class; else None.
-    notes : what differs from the published data set, a line each, for whoever runs a benchmark.
+    A sample is an image or, in the action sets, a part of one.
+
+    Parameters
+    ----------
+    name : str
+        Name of the data set, as in `READERS`.
+    classes : tuple of str
+        K class names, in the order of the data set.
+    paths : tuple of str
+        N unique sample names, sorted: the POSIX paths of the images, relative to the data set's folder. If several
+        samples share an image, `#1`, `#2`, ... follow.
+    images : sequence of Path or ndarray
+        N images to read: absolute paths, or arrays, uint8, shape (H, W, 3), RGB.
+    labels : ndarray, bool, shape (N, K)
+        Which classes a sample has.
+    ignore : ndarray, bool, shape (N, K)
+        Which classes a sample is ignored for, in training and in evaluation; its labels are False there.
+    subset : ndarray of str, shape (N,), optional
+        "train", "val" or "test", if the data set defines subsets.
+    boxes : ndarray, int, shape (N, 4), optional
+        x0, y0, x1, y1 in pixels from 0, if a sample is the part image[y0:y1, x0:x1] of its image. A box may lie
+        partly or wholly outside its image.
+    listed : ndarray, bool, shape (N, K), optional
+        Which samples need a score for a class, if the data set lists them for each class.
+    notes : tuple of str
+        Differences from the published data set, one line each.
+
+    Raises
+    ------
+    UsageError
+        If the paths are not sorted and unique, or the lengths differ.
     """
 
     name: str
@@ -45,25 +64,36 @@ class ImageSet:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if any(a >= b for a, b in pairwise(self.paths)):
+        if any(a >= b for a, b in pairwise(self.paths)):  # a seed must give the same split everywhere
             raise UsageError(f"{self.name}: paths must be sorted and unique")
         shape = (len(self.paths), len(self.classes))
         if len(self.images) != shape[0] or self.labels.shape != shape or self.ignore.shape != shape:
-            raise UsageError(f"{self.name}: images, labels and ignore must be for {shape} samples and classes")
+            raise UsageError(f"{self.name}: images, labels and ignore must match {shape[0]} paths, {shape[1]} classes")
 
     def __len__(self) -> int:
         return len(self.paths)
 
     @property
     def label_index(self) -> np.ndarray:
-        """The class of each sample, int (N,); raises UsageError where a sample hasn't exactly one."""
+        """The class of each sample.
+
+        Returns
+        -------
+        ndarray, int, shape (N,)
+            Positions in `classes`.
+
+        Raises
+        ------
+        UsageError
+            If a sample does not have exactly one class.
+        """
         if not (self.labels.sum(axis=1) == 1).all():
             raise UsageError(f"{self.name}: an image may have several classes or none; use labels")
         return self.labels.argmax(axis=1)
 
 
 class Sample(NamedTuple):
-    """One image with one class; `label` is the class's place."""
+    """One image with one class; `label` is the position of the class."""
 
     path: str
     image: Path | np.ndarray
@@ -72,7 +102,7 @@ class Sample(NamedTuple):
 
 
 def single_label(name: str, classes: Sequence[str], samples: Iterable[Sample], notes: Iterable[str] = ()) -> ImageSet:
-    """The ImageSet of samples that have one class each, in any order."""
+    """The ImageSet of samples with one class each, in any order."""
     rows = sorted(samples, key=lambda sample: sample.path)
     labels = np.zeros((len(rows), len(classes)), dtype=bool)
     labels[np.arange(len(rows)), [row.label for row in rows]] = True
@@ -90,8 +120,10 @@ def single_label(name: str, classes: Sequence[str], samples: Iterable[Sample], n
 
 @dataclass(frozen=True)
 class Archive:
-    """An official archive. sign : what lies in the data set's own folder once it is unpacked. inner : the tar in it
-    that holds the data, where it is a zip.
+    """A public archive of a data set, a tar or a zip.
+
+    sign : a file or folder of the data set's own folder; if it exists, the archive is unpacked.
+    inner : for a zip, the path of the tar in it that holds the data.
     """
 
     url: str
@@ -102,11 +134,11 @@ class Archive:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a data set comes from and where it may lie.
+    """Where a data set comes from, and where it is looked for.
 
-    name : as the command knows it. title : as people do. places : folders, relative to the root, to look in
-    (the root itself comes first). get : how to obtain it. archives : those that anyone may fetch, to be unpacked
-    in the root.
+    name : on the command line. title : in messages.
+    places : folders to look in, relative to the root; the root itself is tried first.
+    get : how to get the data, for messages. archives : those that can be downloaded; they are unpacked in the root.
     """
 
     name: str
@@ -116,46 +148,48 @@ class Origin:
     archives: tuple[Archive, ...] = ()
 
 
-def root(name: str, given: str | os.PathLike[str] | None = None, get: str = "") -> Path:
-    """The folder to look for data set `name` in, absolute: `given`, else $VGGFEAT_DATA/<name>.
+def data_folder(name: str, given: str | os.PathLike[str] | None = None, get: str = "") -> Path:
+    """The folder in which to look for a data set, absolute: `given`, or $VGGFEAT_DATA/<name>.
 
-    Raises DataError where neither is there; its line ends with `get`, how to obtain the data.
+    get : ends the error line: how to get the data. Raises DataError if neither is set.
     """
     if given is not None:
         return Path(given).resolve()
     if os.environ.get("VGGFEAT_DATA"):
         return Path(os.environ["VGGFEAT_DATA"], name).resolve()
-    raise DataError(f"{name}: which folder? Pass it as --root, or set $VGGFEAT_DATA to the one above it{get}")
+    raise DataError(f"{name}: no folder given; pass it as --root, or set $VGGFEAT_DATA to the folder above it{get}")
 
 
-def locate(origin: Origin, given: str | os.PathLike[str] | None, fits: Callable[[Path], bool], sign: str = "") -> Path:
-    """The data set's own folder, absolute and without links: the first place under the root that `fits`.
+def locate(
+    origin: Origin, given: str | os.PathLike[str] | None, fits: Callable[[Path], bool], content: str = ""
+) -> Path:
+    """The data set's own folder, absolute and without links: the first place that `fits`.
 
-    Raises DataError, one line that says what was looked for (`sign` in each place), where, and how to get it.
+    content : what is looked for in each place, for the message. Raises DataError if no place fits.
     """
-    top = root(origin.name, given, f"; {origin.get}")
+    top = data_folder(origin.name, given, f"; {origin.get}")
     for place in (".", *origin.places):
         if fits(top / place):
             return (top / place).resolve()
-    lacking = f"isn't in {top}" if top.is_dir() else f"can't be found, as there is no folder {top}"
-    places = " or ".join(place + sign for place in origin.places)
-    fetch = "; or let --download fetch it there" if origin.archives else ""
+    reason = "" if top.is_dir() else ", no such folder"
+    places = " or ".join(place + content for place in origin.places)
+    fetch = "; or download it with --download" if origin.archives else ""
     raise DataError(
-        f"{origin.title} {lacking}: looked for {places}; {origin.get}, "
+        f"{top}: {origin.title} not found{reason}; looked for {places}; {origin.get}, "
         f"and pass its folder as --root or put it in $VGGFEAT_DATA/{origin.name}{fetch}"
     )
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """The folders right below `folder`, sorted by name; hidden ones and links left out."""
+    """The folders directly in `folder`, sorted by name, without hidden ones and links."""
     return sorted(Path(entry.path) for entry in _entries(folder) if entry.is_dir(follow_symlinks=False))
 
 
 def image_files(folder: Path, inside: Path, *, nested: bool = False) -> tuple[list[Path], int]:
-    """The image files in `folder`, and how many links weren't followed.
+    """The image files in `folder`, and the number of links that were not followed.
 
-    With `nested`, those in the folders below it as well. A link is followed to a file inside the folder
-    `inside` only. Raises DataError for a folder that can't be listed.
+    A link is followed only to a file inside the folder `inside`. nested : list the folders below as well.
+    Raises DataError if a folder cannot be listed.
     """
     files, links, folders = [], 0, [folder]
     while folders:
@@ -172,49 +206,49 @@ def image_files(folder: Path, inside: Path, *, nested: bool = False) -> tuple[li
 def class_samples(
     folder: Path, inside: Path, label: int, subset: str = "", *, nested: bool = False
 ) -> tuple[list[Sample], int]:
-    """The samples of one class folder, with paths relative to `inside`, and how many links weren't followed.
+    """The samples of a class folder, with paths relative to `inside`, and the number of links that were not followed.
 
-    Raises DataError where the folder holds no image.
+    Raises DataError if the folder has no image.
     """
     files, links = image_files(folder, inside, nested=nested)
     if not files:
-        hint = f" ({links} links that lead out of {inside} aren't followed)" if links else ""
+        hint = f" ({links} links out of {inside} are not followed)" if links else ""
         raise DataError(f"{folder}: no image in this class folder{hint}; fill it or remove it")
     return [Sample(posix(file, inside), file, label, subset) for file in files], links
 
 
 def posix(file: Path, folder: Path) -> str:
-    """`file` relative to `folder`, with slashes; raises DataError where a name isn't UTF-8."""
+    """`file` relative to `folder`, with slashes. Raises DataError if a name is not UTF-8."""
     name = file.relative_to(folder).as_posix()
     if not name.isascii():
         try:
             name.encode()
         except UnicodeEncodeError:
-            raise DataError(f"{str(file)!a}: the name isn't UTF-8; rename it") from None
+            raise DataError(f"{str(file)!a}: the name is not UTF-8; rename it") from None
     return name
 
 
 def read_text(file: Path, inside: Path, limit: int) -> str:
-    """A text file of `limit` bytes at most; raises DataError where it is missing, larger, or no text."""
+    """The text of a file in `inside`. Raises DataError if it is missing, has more than `limit` bytes or is no UTF-8."""
     try:
         if not _file_inside(file, inside):
             raise DataError(f"{file}: missing, or a link out of {inside}; unpack the data set again")
         with file.open("rb") as opened:
             data = opened.read(limit + 1)
         if len(data) > limit:
-            raise DataError(f"{file}: larger than {limit:,} bytes; it can't be the file it should be")
+            raise DataError(f"{file}: larger than {limit:,} bytes, so not the expected file; unpack the data set again")
         return data.decode()
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{file}: can't be read ({error}); unpack the data set again") from error
+        raise DataError(f"{file}: cannot be read ({error}); unpack the data set again") from error
 
 
 def shortfall(what: str, found: int, expected: int) -> list[str]:
-    """A note where there isn't what there should be."""
+    """A note if the number found is not the expected one."""
     return [] if found == expected else [f"found {found:,} of {expected:,} {what}"]
 
 
 def unfollowed(links: int) -> list[str]:
-    """A note on links that weren't followed."""
+    """A note if links were not followed."""
     return [f"links not followed, to folders or out of the data set: {links:,}"] if links else []
 
 
@@ -223,7 +257,7 @@ def _entries(folder: Path) -> list["os.DirEntry[str]"]:
         with os.scandir(folder) as entries:
             return [entry for entry in entries if not entry.name.startswith((".", "__MACOSX"))]
     except OSError as error:
-        raise DataError(f"{folder}: can't be listed ({error.strerror})") from error
+        raise DataError(f"{folder}: cannot be listed ({error.strerror}); check its permissions") from error
 
 
 def _file_inside(file: Path, inside: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Caltech-101 (Fei-Fei Li et al., 2004) and Caltech-256 (Griffin et al., 2007): a folder a class."""
+"""Caltech-101 (Fei-Fei Li et al., 2004) and Caltech-256 (Griffin et al., 2007): one folder per class."""
 
 import os
 from dataclasses import dataclass
@@ -19,18 +19,22 @@ from vggfeat.errors import DataError
 
 
 @dataclass(frozen=True)
-class Facts:
-    """`folder`: the archive's own name. `background`: the class of images that show no object."""
+class Edition:
+    """A published data set.
+
+    folder : the folder in the archive. known : a class folder, by which a renamed folder is recognised.
+    background : the class of images that show no object. classes, images : how many there are.
+    """
 
     origin: Origin
     folder: str
     background: str
-    known: str  # a class that tells the folder where it bears another name
+    known: str
     classes: int
     images: int
 
 
-CALTECH101 = Facts(
+CALTECH101 = Edition(
     Origin(
         "caltech101",
         "Caltech-101",
@@ -56,7 +60,7 @@ CALTECH101 = Facts(
     classes=102,
     images=9_144,
 )
-CALTECH256 = Facts(
+CALTECH256 = Edition(
     Origin(
         "caltech256",
         "Caltech-256",
@@ -79,43 +83,59 @@ CALTECH256 = Facts(
 
 
 def read101(root: str | os.PathLike[str] | None = None, *, background: bool = True) -> ImageSet:
-    """Caltech-101 from `root` (default $VGGFEAT_DATA/caltech101); one class an image, no official split.
+    """Read Caltech-101: 102 classes with the background class, one class per image, no subsets.
 
-    background : keep BACKGROUND_Google as a class, as the published counts do.
+    An incomplete copy is read too; `notes` says what is missing.
 
-    A copy that isn't whole is read, and `notes` says so. Raises DataError where there is none, or where a
-    class folder holds no image.
+    Parameters
+    ----------
+    root : path, optional
+        Folder of the data set. Default: $VGGFEAT_DATA/caltech101.
+    background : bool
+        Keep the background class, BACKGROUND_Google, as the published counts do.
+
+    Returns
+    -------
+    ImageSet
+
+    Raises
+    ------
+    DataError
+        If the data set is not found, or a class folder has no image.
     """
     return _read(CALTECH101, root, background)
 
 
 def read256(root: str | os.PathLike[str] | None = None, *, background: bool = True) -> ImageSet:
-    """Caltech-256 from `root` (default $VGGFEAT_DATA/caltech256), as `read101`; background: 257.clutter."""
+    """Read Caltech-256: 257 classes with the background class, 257.clutter.
+
+    Parameters, result and errors are those of `read101`; `root` defaults to $VGGFEAT_DATA/caltech256.
+    """
     return _read(CALTECH256, root, background)
 
 
-def _read(facts: Facts, root: str | os.PathLike[str] | None, background: bool) -> ImageSet:
+def _read(edition: Edition, root: str | os.PathLike[str] | None, background: bool) -> ImageSet:
     def fits(folder: Path) -> bool:
-        return folder.is_dir() and (folder.name == facts.folder or (folder / facts.known).is_dir())
+        return folder.is_dir() and (folder.name == edition.folder or (folder / edition.known).is_dir())
 
-    top = locate(facts.origin, root, fits)
+    top = locate(edition.origin, root, fits)
     folders = subfolders(top)
     if not folders:
-        raise DataError(f"{top}: no class folders in it; {facts.origin.get}")
-    # Images lie right in the class folders; what is deeper is litter of the archive (056.dog/greg).
+        raise DataError(f"{top}: no class folders in it; {edition.origin.get}")
+    # not nested: the archive of Caltech-256 has a stray folder in a class folder (056.dog/greg)
     listings = [class_samples(folder, top, label=0) for folder in folders]
     notes = [
-        *shortfall("classes", len(folders), facts.classes),
-        *shortfall("images", sum(len(samples) for samples, _ in listings), facts.images),
+        *shortfall("classes", len(folders), edition.classes),
+        *shortfall("images", sum(len(samples) for samples, _ in listings), edition.images),
         *unfollowed(sum(links for _, links in listings)),
     ]
     kept = [
         (folder.name, samples)
         for folder, (samples, _) in zip(folders, listings, strict=True)
-        if background or folder.name != facts.background
+        if background or folder.name != edition.background
     ]
     return single_label(
-        facts.origin.name,
+        edition.origin.name,
         [name for name, _ in kept],
         [sample._replace(label=k) for k, (_, samples) in enumerate(kept) for sample in samples],
         notes,

@@ -1,4 +1,4 @@
-"""scikit-learn's handwritten digits (UCI optdigits, the test set) as images: real data without a download."""
+"""The handwritten digits of scikit-learn (the test set of UCI optdigits): real data without a download."""
 
 import os
 
@@ -7,12 +7,22 @@ import numpy as np
 from vggfeat.data.base import ImageSet, Sample, single_label
 
 
-def read(root: str | os.PathLike[str] | None = None) -> ImageSet:
-    """1,797 digits of ten classes, uint8 (8, 8, 3), grey 0..255; `root` isn't needed and isn't read.
+def read(root: str | os.PathLike[str] | None = None) -> ImageSet:  # noqa: ARG001  (all readers take it)
+    """Read the 1,797 digits of ten classes.
 
-    Their 0..16 are scaled to 0..255; they keep their 8x8 pixels, for the descriptor rescales every image.
+    The grey levels 0..16 are scaled to 0..255. Images stay 8x8 pixels; each descriptor scale enlarges them.
+
+    Parameters
+    ----------
+    root : path, optional
+        Ignored: the digits are part of scikit-learn.
+
+    Returns
+    -------
+    ImageSet
+        Its images are arrays, uint8, shape (8, 8, 3), grey.
     """
-    from sklearn.datasets import load_digits  # a second to import; only this reader needs it
+    from sklearn.datasets import load_digits  # takes a second, and only this reader needs it
 
     digits = load_digits()
     grey = np.rint(digits.images * (255 / 16)).astype(np.uint8)

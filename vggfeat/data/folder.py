@@ -1,26 +1,47 @@
-"""A user's own images: ROOT/<class>/*.jpg, or ROOT/train/<class>/*.jpg beside ROOT/test (and ROOT/val)."""
+"""A user's own images: ROOT/<class>/*.jpg, or ROOT/train/<class>/*.jpg with ROOT/val or ROOT/test or both."""
 
 import os
 from pathlib import Path
 
-from vggfeat.data import base
-from vggfeat.data.base import ImageSet, Sample, class_samples, image_files, single_label, subfolders
+from vggfeat.data.base import (
+    ImageSet,
+    Sample,
+    class_samples,
+    data_folder,
+    image_files,
+    single_label,
+    subfolders,
+    unfollowed,
+)
 from vggfeat.errors import DataError
 
 SUBSETS = ("train", "val", "test")
 
 
 def read(root: str | os.PathLike[str] | None = None) -> ImageSet:
-    """The images below the class folders of `root` (default $VGGFEAT_DATA/folder), at any depth.
+    """Read images in class folders, at any depth.
 
-    A class is a folder right below the root. Where the root holds `train` and `val` or `test` (or nothing but
-    `train`), these are subsets and the classes are the folders below them.
+    A class is a folder directly in the root. If the root has a folder `train`, and also `val` or `test` or no other
+    folder, these are subsets, and the classes are the folders in them.
 
-    Raises DataError for fewer than two classes, a class folder without images, or a class that train lacks.
+    Parameters
+    ----------
+    root : path, optional
+        Folder of the data set. Default: $VGGFEAT_DATA/folder.
+
+    Returns
+    -------
+    ImageSet
+
+    Raises
+    ------
+    DataError
+        If there are fewer than two classes, a class folder has no image, or `val` or `test` has a class that `train`
+        does not have.
     """
-    top = base.root("folder", root)
+    top = data_folder("folder", root)
     if not top.is_dir():
-        raise DataError(f"{top}: no such folder; it should hold a folder of images for each class")
+        raise DataError(f"{top}: no such folder; name a folder that has a folder of images for each class")
     found = {folder.name for folder in subfolders(top)}
     split = "train" in found and (found == {"train"} or bool(found & {"val", "test"}))
     subsets = [subset for subset in SUBSETS if subset in found] if split else [""]
@@ -35,23 +56,24 @@ def read(root: str | os.PathLike[str] | None = None) -> ImageSet:
             images, skipped = class_samples(folder, top, classes.index(folder.name), subset, nested=True)
             samples += images
             links += skipped
-    return single_label("folder", classes, samples, [*_strays(top, subsets, found), *base.unfollowed(links)])
+    return single_label("folder", classes, samples, [*_left_out(top, subsets, found), *unfollowed(links)])
 
 
 def _check(top: Path, subsets: list[str], folders: dict[str, list[Path]], classes: list[str]) -> None:
     if len(classes) < 2:
         where = top / subsets[0]
-        raise DataError(f"{where}: it takes two class folders, <class>/*.jpg, and there are {len(classes)}")
+        raise DataError(f"{where}: has {len(classes)} class folders; at least two are needed, <class>/*.jpg")
     for subset in subsets:
         if not folders[subset]:
             raise DataError(f"{top / subset}: no class folders in it; fill it or remove it")
         for folder in folders[subset]:
             if folder.name not in classes:
-                raise DataError(f"{folder}: a class that {top / 'train'} lacks; add it there or remove it here")
+                raise DataError(f"{folder}: this class is not in {top / 'train'}; add it there or remove it here")
 
 
-def _strays(top: Path, subsets: list[str], found: set[str]) -> list[str]:
+def _left_out(top: Path, subsets: list[str], found: set[str]) -> list[str]:
+    """Notes on images outside class folders, and on folders that are no subsets."""
     loose = sum(len(image_files(top / subset, top)[0]) for subset in {"", *subsets})
-    notes = [f"images left out, as they lie in no class folder: {loose:,}"] if loose else []
+    notes = [f"images left out, not in a class folder: {loose:,}"] if loose else []
     others = sorted(found - set(subsets)) if subsets != [""] else []
-    return notes + ([f"folders left out, beside train: {', '.join(others)}"] if others else [])
+    return notes + ([f"folders left out, not train, val or test: {', '.join(others)}"] if others else [])

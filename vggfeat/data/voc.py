@@ -1,4 +1,4 @@
-"""PASCAL VOC image classification, 2007 and 2012 (Everingham et al.): twenty classes, several an image."""
+"""PASCAL VOC image classification, 2007 and 2012 (Everingham et al.): twenty classes, one or more per image."""
 
 import os
 import re
@@ -12,18 +12,7 @@ from vggfeat.errors import DataError
 
 CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
-    *(
-        "diningtable",
-        "dog",
-        "horse",
-        "motorbike",
-        "person",
-        "pottedplant",
-        "sheep",
-        "sofa",
-        "train",
-        "tvmonitor",
-    ),
+    *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
 )
 SUBSETS = ("train", "val", "test")
 IMAGES = {2007: {"train": 2501, "val": 2510, "test": 4952}, 2012: {"train": 5717, "val": 5823}}
@@ -63,31 +52,45 @@ ORIGIN2012 = Origin(
 )
 
 LIST_BYTES = 16 * 2**20
-ID = re.compile(r"[0-9A-Za-z_-]{1,64}")  # an id becomes a file name, and must not lead elsewhere
+ID = re.compile(r"[0-9A-Za-z_-]{1,64}")  # an id becomes a file name and must not be a path to another folder
 
 
 def read2007(root: str | os.PathLike[str] | None = None, *, check_images: bool = True) -> ImageSet:
-    """VOC-2007 from `root` (default $VGGFEAT_DATA/voc2007): subsets train, val and test.
+    """Read VOC-2007: 20 classes, several per image; subsets train, val and test.
 
-    An image that holds only difficult objects of a class is ignored for that class.
-    check_images : look for the photos; False gives the labels of a kit that has none.
+    An image that shows only difficult objects of a class is ignored for that class. Images whose photo is missing
+    stay in the set; `notes` gives their number.
 
-    Photos that are missing are told in `notes` and stay in the set. Raises DataError where the kit, a list or
-    all photos are missing, or where lists contradict each other.
+    Parameters
+    ----------
+    root : path, optional
+        Folder of the data set. Default: $VGGFEAT_DATA/voc2007.
+    check_images : bool
+        Check that the photos exist; False reads the labels of a copy without photos.
+
+    Returns
+    -------
+    ImageSet
+
+    Raises
+    ------
+    DataError
+        If the data set, a list or all photos are missing, or lists contradict each other.
     """
     return _read(2007, ORIGIN2007, root, check_images)
 
 
 def read2012(root: str | os.PathLike[str] | None = None, *, check_images: bool = True) -> ImageSet:
-    """VOC-2012 from `root` (default $VGGFEAT_DATA/voc2012): subsets train, val, and test where it is there.
+    """Read VOC-2012: 20 classes, several per image; subsets train, val, and test if it is unpacked too.
 
-    The labels of test aren't public: its images are ignored for every class. Otherwise as `read2007`.
+    The labels of test are not public: its images are ignored for every class. Parameters, result and errors are those
+    of `read2007`; `root` defaults to $VGGFEAT_DATA/voc2012.
     """
     return _read(2012, ORIGIN2012, root, check_images)
 
 
 def submission_id(path: str) -> str:
-    """A sample as the evaluation server names it.
+    """The name of a sample on the evaluation server.
 
     >>> submission_id("JPEGImages/2008_000007.jpg"), submission_id("JPEGImages/2010_006215.jpg#2")
     ('2008_000007', '2010_006215 2')
@@ -97,7 +100,7 @@ def submission_id(path: str) -> str:
 
 
 def find_kit(origin: Origin, root: str | os.PathLike[str] | None, lists: str) -> Path:
-    """The folder VOC2007 or VOC2012 that holds ImageSets/<lists>; raises DataError where there is none."""
+    """The folder VOC2007 or VOC2012 that has ImageSets/<lists>. Raises DataError if there is none."""
     own = PurePosixPath(origin.places[0]).name
 
     def fits(folder: Path) -> bool:
@@ -108,9 +111,9 @@ def find_kit(origin: Origin, root: str | os.PathLike[str] | None, lists: str) ->
 
 
 def read_list(file: Path, kit: Path, columns: Iterable[int]) -> list[list[str]]:
-    """The lines of a list of the kit, split into words, without empty ones.
+    """The words of each line of a list, without empty lines.
 
-    Raises DataError for a list that is missing, another number of `columns`, or an id that is no plain name.
+    columns : the numbers of words that a line may have. Raises DataError if the list is missing or a line is invalid.
     """
     rows = []
     for number, line in enumerate(read_text(file, kit, LIST_BYTES).splitlines(), start=1):
@@ -126,22 +129,22 @@ def code(word: str, file: Path) -> int:
     try:
         return int(np.sign(int(word)))
     except ValueError:
-        raise DataError(f"{file}: a label that is no whole number; unpack the data set again") from None
+        raise DataError(f"{file}: a label is not a whole number; unpack the data set again") from None
 
 
 def check_photos(kit: Path, ids: Iterable[str]) -> list[str]:
-    """Notes on photos that are missing; raises DataError where all of them are."""
+    """Notes on missing photos. Raises DataError if all are missing."""
     wanted = set(ids)
     folder = kit / "JPEGImages"
     files, links = image_files(folder, kit) if folder.resolve() == folder and folder.is_dir() else ([], 0)
     found = wanted & {file.stem for file in files if file.suffix == ".jpg"}
     if not found:
-        raise DataError(f"{folder}: none of the {len(wanted):,} photos is in it; unpack the data set again")
+        raise DataError(f"{folder}: has none of the {len(wanted):,} photos; unpack the data set again")
     return [*shortfall("photos", len(found), len(wanted)), *unfollowed(links)]
 
 
 def photo(kit: Path, image_id: str) -> Path:
-    """Where the photo of an id lies."""
+    """The file of an image id."""
     return kit / "JPEGImages" / f"{image_id}.jpg"
 
 
@@ -152,7 +155,7 @@ def _read(year: int, origin: Origin, root: str | os.PathLike[str] | None, check_
     for subset in SUBSETS:
         ids = _ids(kit, subset)
         if twice := set(ids) & set(subset_of):
-            raise DataError(f"{kit}: image {min(twice)} is in two of train, val and test; unpack the data set again")
+            raise DataError(f"{kit}: image {min(twice)} is in two of train, val, test; unpack the data set again")
         subset_of |= dict.fromkeys(ids, subset)
         codes |= _codes(kit, subset, ids)
 
@@ -178,11 +181,11 @@ def _read(year: int, origin: Origin, root: str | os.PathLike[str] | None, check_
 
 def _ids(kit: Path, subset: str) -> list[str]:
     file = kit / "ImageSets" / "Main" / f"{subset}.txt"
-    if subset == "test" and not file.exists():  # it comes in an archive of its own
+    if subset == "test" and not file.exists():  # it is in a separate archive
         return []
     ids = [row[0] for row in read_list(file, kit, (1,))]
     if not ids or len(set(ids)) < len(ids):
-        raise DataError(f"{file}: empty, or an image twice; unpack the data set again")
+        raise DataError(f"{file}: empty, or lists an image twice; unpack the data set again")
     return ids
 
 
@@ -193,10 +196,10 @@ def _codes(kit: Path, subset: str, ids: list[str]) -> Mapping[str, np.ndarray]:
         file = kit / "ImageSets" / "Main" / f"{name}_{subset}.txt"
         if subset == "test" and not file.exists():
             continue
-        # A test list without labels (2012) leaves every image ignored.
+        # the test lists of 2012 have no labels: every image is ignored
         rows = read_list(file, kit, (1, 2) if subset == "test" else (2,))
         if len(rows) != len(ids) or {row[0] for row in rows} != codes.keys():
-            raise DataError(f"{file}: its images aren't those of {subset}.txt; unpack the data set again")
+            raise DataError(f"{file}: its images are not those of {subset}.txt; unpack the data set again")
         for image_id, *label in rows:
             codes[image_id][k] = code(label[0], file) if label else 0
     return codes

@@ -180,6 +180,7 @@ def judged(choices: Sequence[Choice]) -> JudgedPosteriors:
 
 
 def commas(scales: Sequence[int]) -> str:
+    """The scales with commas between them."""
     return ",".join(map(str, scales))
 
 

@@ -16,6 +16,22 @@ Subset = Literal["train", "val", "test"]  # that of data.imagenet, which needs n
 METHODS: tuple[Method, ...] = get_args(Method)
 
 
+def parse_train_scale(text: str) -> tuple[int, ...]:
+    """256 -> (256,), 256-512 -> (256, 512). Raises UsageError."""
+    words = text.split("-")
+    return _checked_train_scale(map(int, words) if all(word.isdecimal() for word in words) else (), text)
+
+
+def _checked_train_scale(sides: Iterable[int], given: object) -> tuple[int, ...]:
+    try:
+        found = tuple(index(side) for side in sides)
+    except TypeError:
+        found = ()
+    if len(found) not in (1, 2) or found[0] > found[-1]:
+        raise UsageError(f"training scale {given!r}: give one side, 256, or a range, 256-512")
+    return found
+
+
 @dataclass(frozen=True)
 class EvaluationSettings:
     """Settings of an evaluation.
@@ -78,7 +94,7 @@ class EvaluationSettings:
     subset: Subset = "val"
     classes: str | Path | Mapping[str, str] | None = None
     partial: bool = False
-    train_scale: tuple[int, ...] | None = None
+    train_scale: tuple[int, ...] | None = field(default=None, metadata={"parse": parse_train_scale, "metavar": "S"})
     grid: int = 5
     mirror: bool | None = None
     device: str = PosteriorSpec.device
@@ -116,19 +132,3 @@ class EvaluationSettings:
     def extraction(self) -> ExtractionSettings:
         """The settings of the extraction that fills the stores."""
         return ExtractionSettings(on_error=self.on_error, workers=self.workers)
-
-
-def parse_train_scale(text: str) -> tuple[int, ...]:
-    """256 -> (256,), 256-512 -> (256, 512). Raises UsageError."""
-    words = text.split("-")
-    return _checked_train_scale(map(int, words) if all(word.isdecimal() for word in words) else (), text)
-
-
-def _checked_train_scale(sides: Iterable[int], given: object) -> tuple[int, ...]:
-    try:
-        found = tuple(index(side) for side in sides)
-    except TypeError:
-        found = ()
-    if len(found) not in (1, 2) or found[0] > found[-1]:
-        raise UsageError(f"training scale {given!r}: give one side, 256, or a range, 256-512")
-    return found

@@ -1,16 +1,17 @@
-"""Results that people look at: one HTML file with its plots and thumbnails inside, free of torch.
+"""HTML reports: one file with its plots and thumbnails inside. Free of torch.
 
-    page     Page and the blocks it is made of: Text, Notes, Facts, Table, Bars, Figure, Figures, Gallery
-    plots    lines, skyline, dots, confusion: matplotlib drawings as inline SVG in the colours of the page
-    cases    which hits, mistakes and confusions are worth showing
-    thumbs   pixels -> a small JPEG inside the page
+    page     Page and its blocks: Text, Notes, Facts, Table, Bars, Figure, Figures, Gallery
+    plots    drawings as SVG: lines, skyline, dots, confusion
+    svg      matplotlib figures as SVG in the colours of the page
+    cases    which hits, mistakes and confusions to show
+    thumbs   thumbnails inside the page
+    text     numbers and names for display
 
 >>> page = Page("Digits", sections=[Section("Per class", [Bars([("one", 97.5), ("two", None)])])])
 >>> "97.5" in page.html()
 True
 """
 
-from vggfeat.report import cases, plots
 from vggfeat.report.page import (
     Bars,
     Block,
@@ -43,8 +44,6 @@ __all__ = [
     "Section",
     "Table",
     "Text",
-    "cases",
     "check_target",
-    "plots",
     "thumbnail",
 ]

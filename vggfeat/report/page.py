@@ -1,24 +1,28 @@
-"""A page and its blocks; written whole, as one HTML file that loads nothing.
+"""Page and its blocks: one HTML file that loads nothing from elsewhere, written whole or not at all.
 
-What comes in is plain text and numbers: names of classes and files are escaped, control characters become U+FFFD.
-Only `Figure.svg` is taken as it is; it comes from `plots`.
+All text is plain text: names of classes and files are escaped, and control characters become U+FFFD. The exceptions are
+`Figure.svg` and `Figures`: their SVG, from `plots`, is taken as it is.
 """
 
 import os
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, TypeAlias
-from uuid import uuid4
 
+from vggfeat._util.files import write_text
 from vggfeat.errors import UsageError
 from vggfeat.report.text import Cell, known, number, printable, share
 
 
 @dataclass(frozen=True)
 class Text:
-    """A paragraph."""
+    """A paragraph.
+
+    Parameters
+    ----------
+    text : str
+    """
 
     kind: ClassVar[str] = "text"
     text: str
@@ -26,7 +30,12 @@ class Text:
 
 @dataclass(frozen=True)
 class Notes:
-    """A list of remarks."""
+    """A list of remarks.
+
+    Parameters
+    ----------
+    items : sequence of str
+    """
 
     kind: ClassVar[str] = "notes"
     items: Sequence[str]
@@ -34,7 +43,13 @@ class Notes:
 
 @dataclass(frozen=True)
 class Facts:
-    """Names and what they are: settings, provenance."""
+    """Names with their values, such as settings.
+
+    Parameters
+    ----------
+    items : sequence of (str, str)
+        Name and value.
+    """
 
     kind: ClassVar[str] = "facts"
     items: Sequence[tuple[str, str]]
@@ -42,9 +57,19 @@ class Facts:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text and numbers. Floats get `decimals`; None and NaN are shown as –.
+    """A table of text and numbers.
 
-    bar : the column, of per cent, that gets a bar as well. strong : the row to stress.
+    Parameters
+    ----------
+    caption : str
+    header : sequence of str
+        Names of the columns.
+    rows : sequence of sequences of str, int, float or None
+        Cells; None and NaN are shown as –.
+    decimals : int
+        Decimals of floats.
+    bar, strong : int, optional
+        A column of percentages to draw with bars, and a row to highlight; counted from 0.
     """
 
     kind: ClassVar[str] = "table"
@@ -58,7 +83,17 @@ class Table:
 
 @dataclass(frozen=True)
 class Bars:
-    """A bar a name, on 0..100, in the order given; None or NaN: no value. mean : marked on each of them."""
+    """One bar per name, on a scale of 0 to 100, in the given order.
+
+    Parameters
+    ----------
+    items : sequence of (str, float or None)
+        Name and percentage; None and NaN are shown as "no value".
+    mean : float, optional
+        A percentage that is marked on each bar.
+    decimals : int
+        Decimals of the percentages.
+    """
 
     kind: ClassVar[str] = "bars"
     items: Sequence[tuple[str, float | None]]
@@ -68,7 +103,15 @@ class Bars:
 
 @dataclass(frozen=True)
 class Figure:
-    """A drawing of `plots`. wide : it keeps its size on a narrow screen, and is moved sideways there."""
+    """A drawing.
+
+    Parameters
+    ----------
+    svg, caption : str
+        The drawing, from a function of `plots`, and the text below it.
+    wide : bool
+        On a narrow screen, keep the size and scroll sideways.
+    """
 
     kind: ClassVar[str] = "figure"
     svg: str
@@ -78,16 +121,36 @@ class Figure:
 
 @dataclass(frozen=True)
 class Figures:
-    """Small drawings side by side, each with a name and a value."""
+    """Small drawings side by side.
+
+    Parameters
+    ----------
+    items : sequence of (str, float, str)
+        Name, value and SVG of each drawing, from a function of `plots`.
+    decimals : int
+        Decimals of the values.
+    """
 
     kind: ClassVar[str] = "figures"
-    items: Sequence[tuple[str, float, str]]  # name, value, svg
+    items: Sequence[tuple[str, float, str]]
     decimals: int = 1
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A thumbnail and what is said of it. uri : from `thumbs.thumbnail`; None: a placeholder is shown."""
+    """A thumbnail with its description.
+
+    Parameters
+    ----------
+    uri : str or None
+        From `thumbnail`; None shows a placeholder.
+    alt : str
+        Description for screen readers.
+    title, name : str
+        Title and name of the image.
+    lines : sequence of str
+        Lines below the title.
+    """
 
     uri: str | None
     alt: str
@@ -98,7 +161,14 @@ class Picture:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Thumbnails. mood : "right" or "wrong", which colours the titles."""
+    """Thumbnails side by side.
+
+    Parameters
+    ----------
+    pictures : sequence of Picture
+    mood : {"", "right", "wrong"}
+        Gives the titles their colour.
+    """
 
     kind: ClassVar[str] = "gallery"
     pictures: Sequence[Picture]
@@ -110,7 +180,13 @@ Block: TypeAlias = Text | Notes | Facts | Table | Bars | Figure | Figures | Gall
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what stands below it."""
+    """A heading and the blocks below it.
+
+    Parameters
+    ----------
+    title : str
+    blocks : sequence of Block
+    """
 
     title: str
     blocks: Sequence[Block]
@@ -118,7 +194,19 @@ class Section:
 
 @dataclass(frozen=True)
 class Headline:
-    """The number that matters. spread : its standard deviation, None where there is none."""
+    """The main number of a page.
+
+    Parameters
+    ----------
+    value : float
+    label : str
+        What the number is, with its unit.
+    spread : float, optional
+        Standard deviation.
+    remark : str
+    decimals : int
+        Decimals of value and spread.
+    """
 
     value: float
     label: str
@@ -129,17 +217,29 @@ class Headline:
 
 @dataclass(frozen=True)
 class Page:
-    """kicker : a line above the title. lead : beside the headline. foot : provenance."""
+    """A report: one HTML page.
+
+    Parameters
+    ----------
+    title, kicker : str
+        Title, and the line above it.
+    sections : sequence of Section
+    headline : Headline, optional
+    lead : sequence of Block
+        Blocks next to the headline.
+    foot : sequence of (str, str)
+        Names and values of the provenance.
+    """
 
     title: str
     sections: Sequence[Section]
     kicker: str = "vggfeat"
     headline: Headline | None = None
     lead: Sequence[Block] = ()
-    foot: Sequence[tuple[str, str]] = field(default_factory=tuple)
+    foot: Sequence[tuple[str, str]] = ()
 
     def html(self) -> str:
-        """The page: no script, no address that is loaded; light and dark, for screens of any width and paper."""
+        """Render the page, without scripts and external files, for light and dark screens of any width and paper."""
         from jinja2 import Environment, PackageLoader, StrictUndefined
 
         environment = Environment(
@@ -155,34 +255,45 @@ class Page:
         return environment.get_template("page.html").render(page=self)
 
     def write(self, file: str | Path) -> Path:
-        """Write the page to `file`, whole or not at all, and return it.
+        """Write the page, whole or not at all. If `file` is a symbolic link, the file it leads to is replaced.
 
-        Raises UsageError as `check_target` does, OSError that names `file` where the disk fails.
+        Parameters
+        ----------
+        file : str or path
+
+        Returns
+        -------
+        Path
+            `file`.
+
+        Raises
+        ------
+        UsageError
+            If a page cannot be written to `file`; see `check_target`.
+        OSError
+            If writing fails; it names `file`.
         """
-        file = Path(file)
         check_target(file)
-        data = self.html().encode()
-        target = file.resolve()  # a link stays, what it leads to is replaced
-        temporary = target.with_name(f".{uuid4().hex}.tmp")
-        try:
-            with temporary.open("xb") as opened:
-                opened.write(data)
-                opened.flush()
-                os.fsync(opened.fileno())
-            temporary.replace(target)
-        except OSError as error:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
-            raise OSError(error.errno, error.strerror, str(file)) from error
-        return file
+        write_text(Path(file), self.html())
+        return Path(file)
 
 
 def check_target(file: str | Path) -> None:
-    """Raise UsageError, one line, where a page can't be written to `file`: ask before the long work begins."""
+    """Check that a page can be written to a file, before the long work begins.
+
+    Parameters
+    ----------
+    file : str or path
+
+    Raises
+    ------
+    UsageError
+        If the folder does not exist or is not writable, or `file` is not a regular file.
+    """
     target = Path(file).resolve()
     if target.exists() and not target.is_file():
-        raise UsageError(f"{file}: is no regular file; name one for the report")
+        raise UsageError(f"{file}: not a regular file; name a file for the report")
     if not target.parent.is_dir():
-        raise UsageError(f"{target.parent}: no such folder for {target.name}")
+        raise UsageError(f"{target.parent}: no such folder for {target.name}; create it or name another file")
     if not os.access(target.parent, os.W_OK | os.X_OK):
-        raise UsageError(f"{file}: the folder can't be written to; name another one for the report")
+        raise UsageError(f"{file}: its folder is not writable; name another file")

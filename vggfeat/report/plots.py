@@ -1,4 +1,7 @@
-"""Drawings for a page: each returns an <svg> that takes its colours from it. Values are numpy arrays or lists."""
+"""Drawings for a page, each an <svg> in the colours of the page.
+
+Sizes are in CSS pixels; `alt` is a description for screen readers.
+"""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -9,14 +12,14 @@ from numpy.typing import ArrayLike
 from vggfeat.report.svg import ACCENT, INK, LINE, MUTED, draw
 from vggfeat.report.text import number, shortened
 
-# Okabe and Ito's blue and vermilion: far apart for every kind of colour vision, seen on light and on dark.
+# Okabe and Ito's blue and vermilion: distinct for all kinds of colour vision, visible on light and dark.
 _BLUE, _VERMILION = (0.0, 0.447, 0.698), (0.835, 0.369, 0.0)
-_NAMES = 30  # on an axis, legibly
-_NUMBERS = 12  # of classes whose cells have room for a number
+_NAMES = 30  # the most names on an axis
+_NUMBERS = 12  # the most classes whose cells have room for a number
 
 
 class Line(NamedTuple):
-    """A curve; soft ones stand back. filled : the area below it."""
+    """A curve. soft : a thin dotted line in grey. filled : with a coloured area below it."""
 
     x: ArrayLike
     y: ArrayLike
@@ -32,7 +35,7 @@ def lines(
     ylabel: str = "",
     size: tuple[int, int] = (200, 170),
 ) -> str:
-    """Curves in the unit square: precision over recall, accuracy over confidence (with a soft diagonal)."""
+    """Curves in the unit square, such as precision over recall."""
 
     def paint(axes: Any) -> None:
         for curve in curves:
@@ -49,7 +52,7 @@ def lines(
 
 
 def skyline(values: Sequence[float], *, mean: float, alt: str, unit: str, size: tuple[int, int] = (460, 140)) -> str:
-    """Values in per cent as they are ordered, side by side without names, and their mean as a line."""
+    """Percentages, highest first, side by side without names, and their mean as a line. unit : what they are."""
 
     def paint(axes: Any) -> None:
         axes.bar(np.arange(len(values)) + 0.5, values, width=0.8 if len(values) < 150 else 1, color=ACCENT, lw=0)
@@ -70,19 +73,19 @@ def dots(
     strong: int | None = None,
     width: int = 430,
 ) -> str:
-    """A dot a row, on an axis as long as the values need, with its deviation as a whisker; from top to bottom.
+    """One dot per row, from top to bottom, with its standard deviation as a whisker.
 
-    rows : name, value, deviation or None. strong : the row to stress.
+    rows : name, value, deviation or None. strong : the row to highlight.
     """
     places = np.arange(len(rows))[::-1]
 
     def paint(axes: Any) -> None:
         axes.grid(axis="x")
         for place, (_, value, deviation) in zip(places, rows, strict=True):
-            stressed = strong is None or place == places[strong]
+            filled = strong is None or place == places[strong]
             axes.errorbar(
-                value, place, xerr=deviation or None, fmt="o", ms=7 if stressed else 6, lw=1.5, capsize=3,
-                color=ACCENT, mfc=ACCENT if stressed else "none", mew=1.5,
+                value, place, xerr=deviation or None, fmt="o", ms=7 if filled else 6, lw=1.5, capsize=3,
+                color=ACCENT, mfc=ACCENT if filled else "none", mew=1.5,
             )  # fmt: skip
             axes.annotate(
                 number(value, 2), (value, place), (0, 8), ha="center", textcoords="offset points", fontsize=10
@@ -97,11 +100,10 @@ def dots(
 
 
 def confusion(counts: np.ndarray, names: Sequence[str], *, alt: str) -> str:
-    """A heat map of int (K, K): rows are the true classes, columns those that were given; each row by its share.
+    """A confusion matrix, int (K, K), as a heat map: rows are the true classes, each as shares of its sum.
 
-    The diagonal, which is right, is blue; the rest, which is wrong, vermilion and raised (by the square root), so
-    that one in a hundred is seen. Up to 30 classes all names stand beside it, else every so many-th; up to 12
-    classes the cells hold their per cent.
+    The diagonal (right) is blue, the rest (wrong) vermilion; wrong shares are drawn as their square roots, so that 1 %
+    is visible. Of more than 30 classes only some are named; of up to 12 the cells show percentages.
     """
     total = counts.sum(axis=1, keepdims=True)
     share = np.divide(counts, total, out=np.zeros(counts.shape), where=total > 0)
@@ -118,7 +120,7 @@ def confusion(counts: np.ndarray, names: Sequence[str], *, alt: str) -> str:
         axes.set_xticks(labelled, labels, rotation=90 if max(map(len, labels)) > 3 else 0)
         axes.set_yticks(labelled, labels)
         axes.tick_params(labelsize=10, length=2 if every > 1 else 0)
-        axes.set(xlabel="given class", ylabel="true class")
+        axes.set(xlabel="predicted class", ylabel="true class")
         for spine in axes.spines.values():
             spine.set(visible=True, color=LINE)
         if len(names) <= _NUMBERS:

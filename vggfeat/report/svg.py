@@ -1,4 +1,4 @@
-"""matplotlib figures as inline SVG that takes its colours and its type from the page, in light and in dark."""
+"""matplotlib figures as inline SVG, which takes its colours and fonts from the page, light or dark."""
 
 import io
 import re
@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from typing import Any
 from xml.etree import ElementTree
 
-# Colours that a drawing uses, and the page's own that stand in their place in the end.
+# Colours to draw with; each is replaced by a colour of the page in the end.
 INK, MUTED, LINE, ACCENT = "#0a0b01", "#0a0b02", "#0a0b03", "#0a0b04"
 _THEME = {INK: "--ink", MUTED: "--muted", LINE: "--line", ACCENT: "--accent"}
 _SETTINGS: dict[Any, Any] = {
-    "svg.fonttype": "none",  # text stays text: small, searchable, in the font of the page
-    "text.parse_math": False,  # a class may be called $x$
+    "svg.fonttype": "none",  # text stays text: small, searchable, in the fonts of the page
+    "text.parse_math": False,  # a class may be named $x$
     "axes.unicode_minus": True,
     "font.size": 11,
     "text.color": INK,
@@ -35,9 +35,9 @@ _SETTINGS: dict[Any, Any] = {
 
 
 def draw(paint: Callable[[Any], None], width: int, height: int, alt: str) -> str:
-    """An <svg> of `width` by `height` CSS pixels, with one matplotlib Axes that `paint` fills; scales with the page.
+    """An <svg> of `width` by `height` CSS pixels with one matplotlib Axes, drawn by `paint`; it scales with the page.
 
-    alt : what is read out in its stead. The user's own matplotlib settings have no say in it, nor are they changed.
+    alt : text for screen readers. The user's matplotlib settings are neither used nor changed.
     """
     from matplotlib.figure import Figure
 
@@ -54,15 +54,15 @@ def _settings(salt: str) -> Iterator[None]:
     import matplotlib
 
     with matplotlib.rc_context(), warnings.catch_warnings():
-        # The text is set in the fonts of the reader; that one of ours lacks a letter only misplaces it a little.
+        # the browser draws the text with its own fonts; a letter that ours lack is only placed less exactly
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(_SETTINGS | {"svg.hashsalt": salt})  # ids differ between the drawings of a page
+        matplotlib.rcParams.update(_SETTINGS | {"svg.hashsalt": salt})  # different ids for the drawings of a page
         yield
 
 
 def _inline(svg: bytes, alt: str) -> str:
-    """Without namespaces, metadata and style sheet (which would rule the whole page), in the page's colours."""
+    """The SVG in the page's colours, without namespaces, metadata and style sheet (it would style the page)."""
     root = ElementTree.fromstring(svg)
     for parent in list(root.iter()):
         for child in list(parent):
@@ -73,7 +73,7 @@ def _inline(svg: bytes, alt: str) -> str:
         element.attrib = {_local(name): value for name, value in element.attrib.items()}
         if "style" in element.attrib:
             element.attrib["style"] = _styled(element.attrib["style"], element.tag)
-        if re.search(r"_\d+$", element.attrib.get("id", "")):  # patch_1: nothing refers to it
+        if re.search(r"_\d+$", element.attrib.get("id", "")):  # such as patch_1: nothing refers to it
             del element.attrib["id"]
     root.attrib = {"viewBox": root.attrib["viewBox"], "role": "img", "aria-label": alt}
     body = ElementTree.tostring(root, encoding="unicode", short_empty_elements=True)

@@ -1,4 +1,4 @@
-"""Numbers and names as people read them, whatever they are made of."""
+"""Numbers and names for display."""
 
 import math
 import re
@@ -6,17 +6,17 @@ from typing import TypeAlias
 
 Cell: TypeAlias = str | float | int | None
 
-# No text shows these; some turn round what follows them, and others can't be encoded.
+# invisible characters: control characters, marks that change the direction of text, and code points without an encoding
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 
 
 def printable(text: str) -> str:
-    """Text with U+FFFD for each character that no one can see; markup is returned as it is."""
+    """The text with U+FFFD for each invisible character; markup is returned unchanged."""
     return text if hasattr(text, "__html__") else _UNPRINTABLE.sub("\ufffd", text)
 
 
 def shortened(text: str, most: int) -> str:
-    """Printable text of at most so many characters, with … in the middle where it was longer.
+    """Printable text of at most `most` characters, with … in the middle if it is shortened.
 
     >>> shortened("wheelbarrow", 7)
     'whe…row'
@@ -32,7 +32,7 @@ def known(value: object) -> bool:
 
 
 def number(value: Cell, decimals: int) -> str:
-    """A cell of a table: thousands apart, a true minus, – for nothing; text as it is.
+    """A table cell as text: numbers with thousands separators and a true minus sign, – for None and NaN.
 
     >>> number(1234, 2), number(-0.5, 2), number(None, 2), number("D", 2)
     ('1,234', '−0.50', '–', 'D')
@@ -46,5 +46,5 @@ def number(value: Cell, decimals: int) -> str:
 
 
 def share(value: float) -> str:
-    """Per cent as a length in CSS, within its track."""
+    """A percentage as a length in CSS, from 0 to 100 %."""
     return f"{min(max(value, 0.0), 100.0):.2f}%"

@@ -1,4 +1,4 @@
-"""Pixels -> a small JPEG inside the page."""
+"""Thumbnails as small JPEGs inside the page."""
 
 import base64
 import io
@@ -7,15 +7,26 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-SIDE = 160  # of the longer side, in pixels
+SIDE = 160  # the longer side, in pixels
 _QUALITY = 80
-_FRAME = (230, 110, 20)  # of the box: seen on light and dark photos alike
+_FRAME = (230, 110, 20)  # visible on light and dark photos
 
 
 def thumbnail(pixels: np.ndarray, side: int = SIDE, box: Sequence[int] | None = None) -> str:
-    """A data URI of uint8 (H, W, 3) RGB pixels, the longer side brought to `side` (small images get whole pixels).
+    """Make a thumbnail as a data URI.
 
-    box : x0, y0, x1, y1 as in `data.ImageSet`: framed, the rest dimmed. Files are the caller's to read.
+    Parameters
+    ----------
+    pixels : ndarray, uint8, shape (H, W, 3), RGB
+    side : int
+        Longer side of the thumbnail in pixels. An image of at most half that size is enlarged by a whole number.
+    box : sequence of int, optional
+        x0, y0, x1, y1 as in `vggfeat.data.ImageSet`; the box gets a frame, and the rest of the image is dimmed.
+
+    Returns
+    -------
+    str
+        A JPEG as "data:image/jpeg;base64,...".
     """
     image = Image.fromarray(np.ascontiguousarray(pixels))
     scale = side / max(image.size)

@@ -4,26 +4,30 @@ Each class minimises, over its samples i that are not ignored, y_i = +1 or -1,
 
     (|w|^2 + b^2) / 2  +  C * sum_i max(0, 1 - y_i (w . x_i + b))^2
 
-The bias is regularised, as liblinear does it: a constant feature of 1 beside a descriptor of norm 1. At a
-small C it holds b near 0; choosing C on held-out samples makes up for it.
+The bias is regularised, as in liblinear: it is the weight of a constant feature of 1, beside a descriptor of norm 1.
+A small C keeps b near 0; choosing C on held-out samples compensates for it.
 
-Two solvers reach the same minimum: `newton` (the default) does all classes together, `liblinear` is
-scikit-learn's LinearSVC, one fit after the other, by which `newton` is checked.
+    settings   settings of the solvers, and the values of C; free of torch and numpy
+    model      LinearSVM, choose_C
+    holdout    the training samples that choose C
+    problem    the input and the output of a solver; checks of the input
+    liblinear  the solver "liblinear": scikit-learn's LinearSVC, one fit after the other; newton is tested against it
+    path       the solver "newton" (the default): all classes together, from a small C to a large one
+    newton     ... its steps at one C
+    systems    ... the linear system of each step
+    kernel     ... products with the kernel matrix
 """
 
-from vggfeat.svm.holdout import stratified_holdout
-from vggfeat.svm.model import CS, SOLVERS, CSearch, LinearSVM, choose_C
-from vggfeat.svm.problem import Problem, Progress, Settings, Solution
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "CS",
-    "SOLVERS",
-    "CSearch",
-    "LinearSVM",
-    "Problem",
-    "Progress",
-    "Settings",
-    "Solution",
-    "choose_C",
-    "stratified_holdout",
-]
+from vggfeat._util.lazy import attach
+from vggfeat.svm.settings import CS
+
+if TYPE_CHECKING:
+    from vggfeat.svm.holdout import stratified_holdout
+    from vggfeat.svm.model import SOLVERS, CSearch, LinearSVM, choose_C
+
+_MODEL = dict.fromkeys(["SOLVERS", "CSearch", "LinearSVM", "choose_C"], "vggfeat.svm.model")
+__getattr__ = attach(__name__, {**_MODEL, "stratified_holdout": "vggfeat.svm.holdout"})[0]
+
+__all__ = ["CS", "SOLVERS", "CSearch", "LinearSVM", "choose_C", "stratified_holdout"]

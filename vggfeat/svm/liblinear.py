@@ -12,20 +12,21 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.svm import LinearSVC
 
 from vggfeat.errors import VggfeatError
-from vggfeat.svm.problem import Bools, Problem, Settings, Solution
+from vggfeat.svm.problem import Bools, Problem, Solution
+from vggfeat.svm.settings import SolverSettings
 
 
-def solve_liblinear(problem: Problem, Cs: Sequence[float], settings: Settings) -> Solution:
-    """scikit-learn's LinearSVC, one fit for each C and class, in parallel processes.
+def solve_liblinear(problem: Problem, Cs: Sequence[float], settings: SolverSettings) -> Solution:
+    """One fit for each C and class, in parallel processes. Raises VggfeatError if a process is killed.
 
     Memory: X once in float64, 8 N D bytes, which the processes share through a file in /dev/shm or
-    $JOBLIB_TEMP_FOLDER, and liblinear's sparse copy in each process, up to 16 N (D + 1) bytes: for
-    15,420 x 24,576 that is 3 GB and 6 GB a process. Classes with ignored samples also copy their rows.
+    $JOBLIB_TEMP_FOLDER, and liblinear's sparse copy in each process, up to 16 N (D + 1) bytes. For
+    15,420 x 24,576 that is 3 GB, and 6 GB per process. Classes with ignored samples also copy their rows.
     """
-    X = np.ascontiguousarray(problem.X, np.float64)  # here, or LinearSVC would do it in every fit
+    X = np.ascontiguousarray(problem.X, np.float64)  # LinearSVC would do it again in every fit
     columns = list(zip(problem.positive.T, ~problem.ignore.T, strict=True))
     tasks = [delayed(_fit_one)(X, *column, C, settings.seed) for C in Cs for column in columns]
-    # processes, since liblinear has one random generator: threads would change each other's results
+    # processes, because liblinear has one random generator: threads would change each other's results
     parallel = Parallel(n_jobs=settings.jobs, backend="loky", return_as="generator")
     fits = []
     try:
@@ -45,8 +46,8 @@ def _fit_one(X: NDArray[np.float64], positive: Bools, kept: Bools, C: float, see
     """Weights (D,), bias and convergence of one binary problem."""
     if not kept.all():
         X, positive = X[kept], positive[kept]
-    # Classes that can be separated (N below D, or near it) are far faster in the dual at a large C; others
-    # stall there and are fast in the primal. With these tolerances both reach the optimum to 1e-6 in CS.
+    # If the classes can be separated (N below D, or near it), the dual is far faster at a large C. If not, the dual
+    # stalls and the primal is fast. With these tolerances both reach the optimum to 1e-6 at every C of CS.
     attempts = [(True, 1e-4), (False, 1e-6)]
     for dual, tolerance in attempts if len(X) <= 10 * X.shape[1] else reversed(attempts):
         model = LinearSVC(C=C, dual=dual, tol=tolerance, max_iter=1000, random_state=seed)
@@ -60,7 +61,7 @@ def _fit_one(X: NDArray[np.float64], positive: Bools, kept: Bools, C: float, see
 
 
 def _is_optimal(model: LinearSVC, X: NDArray[np.float64], positive: Bools) -> bool:
-    """Whether the objective P is within 1e-4 P of its minimum; the primal also stops where it makes no way.
+    """Whether the objective P is within 1e-4 P of its minimum: the primal solver may stop early without a warning.
 
     |w|^2 / 2 makes P strongly convex, so P - min P <= |gradient|^2 / 2.
     """

@@ -10,14 +10,12 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 
+from vggfeat._util.options import takes
 from vggfeat.errors import UsageError
 from vggfeat.svm.liblinear import solve_liblinear
 from vggfeat.svm.problem import (
     Bools,
-    Floats,
     Problem,
-    Progress,
-    Settings,
     Solution,
     Solver,
     bools_of,
@@ -26,18 +24,15 @@ from vggfeat.svm.problem import (
     problem_of,
     refuse_one_sided,
 )
+from vggfeat.svm.settings import CS, Progress, SolverName, SolverSettings
 
-# Steps of 4 around the best C of L2-normalised descriptors: 1 to 16 for tens of samples a class, less for
-# more samples; above, once all samples are separated, the scores hardly change.
-CS = (1 / 16, 1 / 4, 1.0, 4.0, 16.0, 64.0, 256.0)
-# The same recalls summed in another order differ in the last digits.
-TIE = 1e-9
+TIE = 1e-9  # the same recalls, added up in a different order, differ in the last digits
 
-Metric = Callable[[Floats, NDArray[Any], Bools], float]
+Metric = Callable[[NDArray[np.float32], NDArray[Any], Bools], float]
 
 
-def solve_newton(problem: Problem, Cs: Sequence[float], settings: Settings) -> Solution:
-    """vggfeat.svm.path.solve, which brings in torch."""
+def solve_newton(problem: Problem, Cs: Sequence[float], settings: SolverSettings) -> Solution:
+    """`vggfeat.svm.path.solve`; imported here because it imports torch."""
     from vggfeat.svm.path import solve
 
     return solve(problem, Cs, settings)
@@ -48,33 +43,69 @@ SOLVERS: dict[str, Solver] = {"newton": solve_newton, "liblinear": solve_libline
 
 @dataclass(eq=False, repr=False)
 class LinearSVM(BaseEstimator):
-    """One-vs-rest linear SVM with the interface of scikit-learn: one column a class, for two classes too.
+    """One-vs-rest linear SVM with the interface of scikit-learn.
 
-    C: weight of the loss, > 0. solver: a key of SOLVERS. jobs: cores, -1 for all (the result does not
-    depend on it, but for rounding). progress: called as progress(fits done, fits in all), in this process.
-    device: of newton: "cpu", "cuda", "cuda:1", ...; "auto" is the GPU if there is one with the memory.
-    seed: of liblinear's random order.
+    Two classes also have one column each.
 
-    After `fit`: coef_ float32 (K, D), intercept_ float32 (K,), converged_ bool (K,).
+    Parameters
+    ----------
+    C : float
+        Weight of the loss, > 0.
+    jobs, seed, device, progress
+        See `vggfeat.svm.settings.SolverSettings`.
+    solver : {"newton", "liblinear"}
+        newton trains all classes together; liblinear is scikit-learn's LinearSVC for one class after the other.
+
+    Attributes
+    ----------
+    coef_ : ndarray, float32, shape (K, D)
+        Weights of each class, after `fit`.
+    intercept_ : ndarray, float32, shape (K,)
+        Bias of each class.
+    converged_ : ndarray of bool, shape (K,)
+        Whether the solver reached the minimum for the class.
+
+    Examples
+    --------
+    >>> model = LinearSVM(C=16.0, jobs=1, device="cpu").fit([[1.0, 0.0], [0.0, 1.0]], [0, 1])
+    >>> model.predict([[0.9, 0.1]]).tolist()
+    [0]
     """
 
     C: float = 1.0
     _: KW_ONLY
     jobs: int = -1
     seed: int = 0
-    solver: str = "newton"
+    solver: SolverName = "newton"
     device: str = "auto"
     progress: Progress | None = None
 
     def fit(self, X: ArrayLike, Y: ArrayLike, ignore: ArrayLike | None = None) -> "LinearSVM":
-        """Train on X (N, D) floats, with Y either integer labels (N,) in 0..K-1 or a bool matrix (N, K).
+        """Train the SVMs. Warns once (ConvergenceWarning) if some classes did not converge.
 
-        ignore: (N, K) bool; such a sample is left out of that class's problem and of no other.
-        Warns once (ConvergenceWarning) if some classes did not converge; converged_ says which.
-        Raises UsageError for values that aren't finite, wrong shapes, a class without positive or negative
-        samples; VggfeatError when a worker process is killed.
+        Parameters
+        ----------
+        X : array_like of float, shape (N, D)
+            The descriptors.
+        Y : array_like of int, shape (N,), or of bool, shape (N, K)
+            Class numbers in 0..K-1, or which samples are positive for each class.
+        ignore : array_like of bool, shape (N, K), optional
+            Samples to leave out of a class's problem; they stay in the problems of the other classes.
+
+        Returns
+        -------
+        LinearSVM
+            This object.
+
+        Raises
+        ------
+        UsageError
+            If a shape, type or value is invalid, or a class has no positive or no negative samples.
+        VggfeatError
+            If the memory is too small, or a worker process was killed.
         """
-        solve, settings = _solver(self.solver), _settings(self.jobs, self.seed, self.device, self.progress)
+        solve = _find(self.solver)
+        settings = SolverSettings(self.jobs, self.seed, self.device, self.progress)
         grid = grid_of([self.C])
         problem = problem_of(X, np.asarray(Y), ignore)
         refuse_one_sided(problem)
@@ -85,8 +116,24 @@ class LinearSVM(BaseEstimator):
             warnings.warn(f"{failed} at C={self.C:g}: try a smaller C", ConvergenceWarning, stacklevel=2)
         return self
 
-    def decision_function(self, X: ArrayLike) -> Floats:
-        """Scores float32 (N, K), signed: above 0 means the class. X: (N, D)."""
+    def decision_function(self, X: ArrayLike) -> NDArray[np.float32]:
+        """Score descriptors.
+
+        Parameters
+        ----------
+        X : array_like of float, shape (N, D)
+            The descriptors.
+
+        Returns
+        -------
+        ndarray, float32, shape (N, K)
+            The scores; above 0 means the class.
+
+        Raises
+        ------
+        UsageError
+            If the SVM is not trained, or was trained on descriptors of a different dimension.
+        """
         if not hasattr(self, "coef_"):
             raise UsageError("this LinearSVM is not trained yet: call fit first")
         matrix = matrix_of(X)
@@ -95,21 +142,52 @@ class LinearSVM(BaseEstimator):
         return _scores(matrix, self.coef_, self.intercept_)
 
     def predict(self, X: ArrayLike) -> NDArray[np.intp]:
-        """The class of the highest score, integers (N,); among equals the first."""
+        """Predict the class with the highest score.
+
+        Parameters
+        ----------
+        X : array_like of float, shape (N, D)
+            The descriptors.
+
+        Returns
+        -------
+        ndarray of int, shape (N,)
+            Class numbers; the smallest of those with equal scores.
+
+        Raises
+        ------
+        UsageError
+            As `decision_function`.
+        """
         return self.decision_function(X).argmax(axis=1)
 
 
 @dataclass(frozen=True)
 class CSearch:
-    """The outcome of `choose_C`; Cs ascend, `scores` and `converged` go with them."""
+    """The outcome of `choose_C`.
+
+    Parameters
+    ----------
+    C : float
+        The best value.
+    Cs : tuple of float
+        All values, ascending.
+    scores : tuple of float
+        The metric at each value.
+    converged : tuple of bool
+        Whether all classes converged, at each value.
+    at_edge : {"low", "high"} or None
+        The end of the grid that the best value is. A wider grid may then do better.
+    """
 
     C: float
     Cs: tuple[float, ...]
     scores: tuple[float, ...]
-    converged: tuple[bool, ...]  # all classes, at this C
-    at_edge: Literal["low", "high"] | None  # the best C is an end of the grid: a wider one may do better
+    converged: tuple[bool, ...]
+    at_edge: Literal["low", "high"] | None
 
 
+@takes(settings=SolverSettings)
 def choose_C(
     X: ArrayLike,
     Y: ArrayLike,
@@ -118,22 +196,38 @@ def choose_C(
     metric: Metric,
     validation: ArrayLike,
     ignore: ArrayLike | None = None,
-    jobs: int = -1,
-    seed: int = 0,
-    solver: str = "newton",
-    device: str = "auto",
-    progress: Progress | None = None,
+    solver: SolverName = "newton",
+    settings: SolverSettings,
 ) -> CSearch:
-    """Train at each C without the validation samples, and choose the C that does best on them.
+    """Choose C: train at each value without the validation samples, and take the best on them.
 
-    X, Y, ignore, jobs, seed, solver, device, progress: as for `LinearSVM`.
-    validation: (N,) bool, the held-out samples (`stratified_holdout`, or VOC's val within trainval).
-    metric: called as metric(scores float32 (M, K), Y, ignore) with the M validation rows, Y as given, ignore
-    bool (M, K) also where none was given; higher is better. Of values equal to 1e-9 the smaller C wins.
-    Fits that don't converge are scored as they are, and reported in the result.
-    Raises UsageError as `LinearSVM.fit` does, and if the metric is NaN at some C.
+    Parameters
+    ----------
+    X, Y, ignore
+        As for `LinearSVM.fit`.
+    Cs : sequence of float
+        The values to try.
+    metric : callable
+        Called as metric(scores, Y, ignore) with the M validation rows: scores float32 (M, K), Y as given, ignore bool
+        (M, K) even if none was given. Higher is better. If values are equal to 1e-9, the smallest C wins.
+    validation : array_like of bool, shape (N,)
+        The held-out samples, such as those of `stratified_holdout`, or VOC's val within trainval.
+    solver, jobs, seed, device, progress
+        As for `LinearSVM`.
+
+    Returns
+    -------
+    CSearch
+        Fits that did not converge are scored as they are, and reported.
+
+    Raises
+    ------
+    UsageError
+        As `LinearSVM.fit`, and if the metric is NaN at some C.
+    VggfeatError
+        As `LinearSVM.fit`.
     """
-    solve, settings, grid = _solver(solver), _settings(jobs, seed, device, progress), grid_of(Cs)
+    solve, grid = _find(solver), grid_of(Cs)
     targets = np.asarray(Y)
     problem = problem_of(X, targets, ignore)
     held = bools_of(validation, (len(targets),), "validation")
@@ -148,23 +242,17 @@ def choose_C(
     )
     if np.isnan(scores).any():
         raise UsageError("the metric is NaN on the validation samples: hold out samples of every class")
-    best = int(np.argmax(np.array(scores) >= max(scores) - TIE))  # the first: the smallest C
+    best = int(np.argmax(np.array(scores) >= max(scores) - TIE))  # the first, which is the smallest C
     ends: dict[int, Literal["low", "high"]] = {0: "low", len(grid) - 1: "high"}
     converged = tuple(bool(classes.all()) for classes in solution.converged)
     return CSearch(grid[best], grid, scores, converged, ends.get(best) if len(grid) > 1 else None)
 
 
-def _solver(name: str) -> Solver:
-    if name not in SOLVERS:
-        raise UsageError(f"unknown SVM solver {name!r}: choose from {', '.join(SOLVERS)}")
-    return SOLVERS[name]
+def _find(solver: str) -> Solver:
+    if solver not in SOLVERS:
+        raise UsageError(f"unknown SVM solver {solver!r}: choose from {', '.join(SOLVERS)}")
+    return SOLVERS[solver]
 
 
-def _settings(jobs: int, seed: int, device: str, progress: Progress | None) -> Settings:
-    if jobs == 0:
-        raise UsageError("jobs must be a number of cores, or -1 for all, not 0")
-    return Settings(jobs, seed, device, progress)
-
-
-def _scores(X: NDArray[Any], coef: Floats, intercept: Floats) -> Floats:
+def _scores(X: NDArray[Any], coef: NDArray[np.float32], intercept: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(X, np.float32) @ coef.T + intercept

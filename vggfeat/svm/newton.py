@@ -1,32 +1,34 @@
-"""Newton's method for the squared hinge, for all classes at once, in terms of the N samples.
+"""Newton's method for the squared hinge loss, for all classes at once, in terms of the N samples.
 
-With the bias among the weights, w = X' b for some b (N,), and f = G b are the scores, G = X X' + 1. A class's
-objective is P = b' G b / 2 + C sum_i max(0, 1 - y_i f_i)^2, quadratic where the support S = {i: y_i f_i < 1} stays
-the same. Newton's step goes to the minimum of that quadratic, b_S = (G_SS + I / 2C)^-1 y_S and 0 elsewhere
-(Chapelle, Neural Computation 19(5), 2007), halved where P would grow. After some five steps S stays the same,
-and that is the minimum.
+With the bias among the weights, w = X' b for some b (N,), and the scores are f = G b, where G = X X' + 1. The objective
+of a class is P = b' G b / 2 + C sum_i max(0, 1 - y_i f_i)^2. It is quadratic while the support S = {i: y_i f_i < 1}
+does not change. A Newton step goes to the minimum of that quadratic, b_S = (G_SS + I / 2C)^-1 y_S and 0 outside S
+(Chapelle, Neural Computation 19(5), 2007). If P would grow, the step is halved. After about five steps S does not
+change any more, and the minimum is reached.
 
-How near it is, is known: any a >= 0 is worth D(a) = sum a - |X' (y a)|^2 / 2 - |a|^2 / 4C <= min P in the dual. At
-a point with a = y b >= 0 the products with G cancel in the gap P - D(a), a sum of terms that are never negative:
+The distance to the minimum is known: by duality, every a >= 0 gives a lower bound
+D(a) = sum a - |X' (y a)|^2 / 2 - |a|^2 / 4C <= min P. At a point with a = y b >= 0 the products with G cancel in the
+gap P - D(a), and what remains is a sum of terms that are never negative:
 
-    C (l_i - a_i / 2C)^2  where l_i = 1 - y_i f_i > 0,    a_i (y_i f_i - 1) + a_i^2 / 4C  elsewhere.
+    C (l_i - a_i / 2C)^2              if l_i = 1 - y_i f_i > 0,
+    a_i (y_i f_i - 1) + a_i^2 / 4C    otherwise.
 
-In the first, l_i - a_i / 2C is the residual of the Newton system (times y_i): it is solved until C |residual|^2
-is a small part of P. Ignored samples have y_i = 0, which keeps them out of S.
+In the first, l_i - a_i / 2C is the residual of the Newton system (times y_i). The system is solved until
+C |residual|^2 is a small part of P. Ignored samples have y_i = 0, which keeps them out of S.
 """
 
 import torch
 from torch import Tensor
 
 from vggfeat.svm.kernel import Kernel
-from vggfeat.svm.systems import Point, dot, solve
+from vggfeat.svm.systems import Point, dot, solve_systems
 
 HALVINGS = 30
-PATIENCE = 10  # steps after which ten times the tolerance will do
+PATIENCE = 10  # after so many steps, ten times the tolerance is enough
 
 
 def minimise(kernel: Kernel, y: Tensor, C: float, point: Point, tolerance: float, steps: int) -> Tensor:
-    """Bring the point, in place, to each class's minimum; returns the gaps, in P, float64 (m,). y: (m, N)."""
+    """Move the point, in place, to each class's minimum. y: (m, N). Returns the gaps relative to P, float64 (m,)."""
     gap = torch.full((len(y),), torch.inf, dtype=torch.float64, device=y.device)
     active = torch.arange(len(y), device=y.device)
     for step in range(steps):
@@ -42,9 +44,9 @@ def minimise(kernel: Kernel, y: Tensor, C: float, point: Point, tolerance: float
         if not len(active):
             break
         here, start = here.of(left), start.of(left)
-        # each step's system more exactly than the last one's
+        # the system of each step is solved more exactly than that of the step before
         target = max(10.0 ** -(3 + step), 1e-8) * objective(here, signs, C)
-        end = solve(kernel, support, signs, C, start, target)
+        end = solve_systems(kernel, support, signs, C, start, target)
         point.put(active, _shortened(here, end, signs, C))
     return gap
 
@@ -68,7 +70,7 @@ def relative_gap(point: Point, y: Tensor, C: float) -> Tensor:
 
 
 def _shortened(here: Point, end: Point, y: Tensor, C: float) -> Point:
-    """The end of the step, or as far towards it as P does not grow (but for rounding)."""
+    """The end of the step, halved for the classes whose P would grow there (by more than rounding)."""
     limit = objective(here, y, C) * (1 + 1e-6)
     far = torch.arange(len(y), device=y.device)
     for _ in range(HALVINGS):

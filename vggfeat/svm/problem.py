@@ -1,4 +1,4 @@
-"""What a solver is given and what it returns, and the checks on the way in."""
+"""The input and the output of a solver, and the checks of the input."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -7,10 +7,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vggfeat.errors import UsageError
+from vggfeat.svm.settings import SolverSettings
 
-Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
-Progress = Callable[[int, int], None]
 
 
 class Problem(NamedTuple):
@@ -18,37 +17,29 @@ class Problem(NamedTuple):
 
     X: NDArray[Any]  # (N, D), finite
     positive: Bools  # (N, K)
-    ignore: Bools  # (N, K), left out of one class's problem and of no other
+    ignore: Bools  # (N, K), left out of this class's problem only
 
     def rows(self, mask: Bools) -> "Problem":
+        """The same problems on some of the samples, mask (N,)."""
         return Problem(*(array[mask] for array in self))
 
 
 class Solution(NamedTuple):
-    """What a solver returns for each C and each class: the weights, the bias, and whether it converged."""
+    """For each C and each class: the weights, the bias, and whether the solver converged."""
 
-    coef: Floats  # (len(Cs), K, D)
-    intercept: Floats  # (len(Cs), K)
+    coef: NDArray[np.float32]  # (len(Cs), K, D)
+    intercept: NDArray[np.float32]  # (len(Cs), K)
     converged: Bools  # (len(Cs), K)
 
 
-class Settings(NamedTuple):
-    """How to solve: LinearSVM describes them."""
-
-    jobs: int = -1
-    seed: int = 0
-    device: str = "auto"
-    progress: Progress | None = None
-
-
-Solver = Callable[[Problem, Sequence[float], Settings], Solution]
+Solver = Callable[[Problem, Sequence[float], SolverSettings], Solution]
 
 
 def grid_of(Cs: Sequence[float]) -> tuple[float, ...]:
-    """The values of C, ascending, each once. Raises UsageError."""
+    """The different values of C, ascending. Raises UsageError."""
     grid = tuple(sorted({float(C) for C in Cs}))
     if not grid or not all(0 < C < np.inf for C in grid):
-        raise UsageError(f"C must be a positive number, and there must be one: {list(Cs)}")
+        raise UsageError(f"C must be one or more positive numbers, not {list(Cs)}")
     return grid
 
 
@@ -58,12 +49,12 @@ def matrix_of(X: ArrayLike) -> NDArray[Any]:
     if matrix.ndim != 2 or matrix.dtype.kind not in "fiu":
         raise UsageError(f"descriptors must be numbers (samples, D), not {matrix.dtype} {matrix.shape}")
     if not np.isfinite(matrix).all():
-        raise UsageError("some descriptors are NaN or infinite")
+        raise UsageError("some descriptors are NaN or infinite: leave them out")
     return matrix
 
 
 def bools_of(mask: ArrayLike, shape: tuple[int, ...], name: str) -> Bools:
-    """The mask, if it is bool and of that shape. Raises UsageError."""
+    """The mask, if it is bool and has that shape. Raises UsageError."""
     array = np.asarray(mask)
     if array.dtype != np.bool_ or array.shape != shape:
         raise UsageError(f"{name!r} must be bool {shape}, not {array.dtype} {array.shape}")
@@ -77,7 +68,7 @@ def problem_of(X: ArrayLike, Y: NDArray[Any], ignore: ArrayLike | None) -> Probl
     if not is_labels and not (Y.ndim == 2 and Y.dtype == np.bool_):
         raise UsageError(f"Y must be integers (N,) or bool (N, K), not {Y.dtype} {Y.shape}")
     if len(Y) != len(matrix) or not len(Y):
-        raise UsageError(f"{len(matrix)} descriptors with {len(Y)} labels: one each, and at least one")
+        raise UsageError(f"{len(matrix)} descriptors with {len(Y)} labels: give one label per descriptor")
     if is_labels and not 0 <= Y.min() <= Y.max() < len(Y):
         raise UsageError(f"labels go from {Y.min()} to {Y.max()}: they must count the classes from 0")
     positive = Y[:, None] == np.arange(Y.max() + 1) if is_labels else Y
@@ -86,7 +77,7 @@ def problem_of(X: ArrayLike, Y: NDArray[Any], ignore: ArrayLike | None) -> Probl
 
 
 def refuse_one_sided(problem: Problem) -> None:
-    """Raises UsageError where a class lacks positive or negative samples."""
+    """Raise UsageError if a class has no positive or no negative samples."""
     for sign, members in (("positive", problem.positive), ("negative", ~problem.positive)):
         empty = np.flatnonzero(~(members & ~problem.ignore).any(axis=0))
         if empty.size:

@@ -1,8 +1,8 @@
 """The Newton systems of all classes, (G_SS + I / 2C) b_S = y_S on each class's support S, solved together.
 
-Conjugate gradients, in which the products with G of all classes are one matrix product. What makes few of them
-enough is an approximate inverse of each class's matrix: the exact one where the support is small, else that of
-its leading part U_S diag(values) U_S' + shift I, by Woodbury's identity.
+The method is conjugate gradients, in which the products with G of all classes are one matrix product. A preconditioner
+keeps the number of products small: an approximate inverse of each class's matrix. It is exact if the support is small;
+if not, it is the inverse of the leading part U_S diag(values) U_S' + shift I, by Woodbury's identity.
 """
 
 from collections.abc import Iterator
@@ -13,12 +13,9 @@ from torch import Tensor
 
 from vggfeat.svm.kernel import Kernel
 
-EXACT = 1024  # support up to which a class's own matrix is factorised, at most (4 MB a class)
-MOST = 100  # products
-
 
 class Point(NamedTuple):
-    """Where the classes are: w = X' b and the bias the sum of b, with the scores f = G b."""
+    """Where the classes are: w = X' b, the bias is the sum of b, and the scores are f = G b."""
 
     b: Tensor  # (m, N)
     f: Tensor  # (m, N)
@@ -33,7 +30,7 @@ class Point(NamedTuple):
 class Inverse(Protocol):
     """The approximate inverses of some classes' matrices."""
 
-    def __call__(self, r: Tensor) -> Tensor: ...  # (m, N), zero off the support, to the same
+    def __call__(self, r: Tensor) -> Tensor: ...  # (m, N) -> (m, N), both zero outside the support
 
     def keep(self, classes: Tensor) -> None: ...  # only these, int (l,)
 
@@ -43,7 +40,7 @@ def dot(left: Tensor, right: Tensor) -> Tensor:
     return (left * right).sum(1, dtype=torch.float64)
 
 
-def solve(kernel: Kernel, support: Tensor, y: Tensor, C: float, start: Point, target: Tensor) -> Point:
+def solve_systems(kernel: Kernel, support: Tensor, y: Tensor, C: float, start: Point, target: Tensor) -> Point:
     """Solve from a start, until C |residual|^2 <= target. support: bool (m, N); y: (m, N); target: (m,)."""
     b, f = start.b.clone(), start.f.clone()
     for classes, inverse in _inverses(kernel, support, C):
@@ -51,7 +48,7 @@ def solve(kernel: Kernel, support: Tensor, y: Tensor, C: float, start: Point, ta
         r = (y[classes] - f[classes] - b[classes] / (2 * C)) * inside
         p, slope = torch.zeros_like(r), torch.ones(len(r), dtype=torch.float64, device=r.device)
         live = C * dot(r, r) > target[classes]
-        for _ in range(MOST):
+        for _ in range(kernel.tuning.max_products):
             if not live.all():
                 kept = live.nonzero()[:, 0]
                 inverse.keep(kept)
@@ -77,9 +74,10 @@ def _column(values: Tensor, like: Tensor) -> Tensor:
 
 
 def _inverses(kernel: Kernel, support: Tensor, C: float) -> Iterator[tuple[Tensor, Inverse]]:
-    """The classes, int (m,), by the kind of their inverses."""
-    # up to there a factorisation, m^3 / 3, takes no more than three products with G, 2 N^2
-    small = support.sum(1) <= min(EXACT, max(512, int(2.6 * support.shape[1] ** (2 / 3))))
+    """The classes, int (m,), grouped by the kind of their inverses."""
+    # up to this size a factorisation, m^3 / 3, costs no more than three products with G, 2 N^2
+    cheap = max(512, int(2.6 * support.shape[1] ** (2 / 3)))
+    small = support.sum(1) <= min(kernel.tuning.exact_support, cheap)
     for kind, members in ((Exact, small), (LowRank, ~small)):
         classes = members.nonzero()[:, 0]
         if len(classes):
@@ -87,15 +85,15 @@ def _inverses(kernel: Kernel, support: Tensor, C: float) -> Iterator[tuple[Tenso
 
 
 def _factor(matrices: Tensor) -> Tensor:
-    """Cholesky's factors (..., m, m), of diagonals grown by as much as rounding could have taken."""
+    """Cholesky's factors (..., m, m), with diagonals enlarged by as much as rounding may have taken."""
     diagonals = matrices.diagonal(dim1=-2, dim2=-1)
     diagonals *= 1 + 4 * torch.finfo(matrices.dtype).eps * matrices.shape[-1]
-    # where that fails all the same the step is a bad one, which the line search refuses
+    # if this still fails, the step is a bad one, and the line search refuses it
     return torch.linalg.cholesky_ex(matrices).L
 
 
 class Exact:
-    """Of the matrices themselves."""
+    """The inverses of the matrices themselves."""
 
     def __init__(self, kernel: Kernel, support: Tensor, C: float) -> None:
         self.rows = [inside.nonzero()[:, 0] for inside in support]
@@ -117,11 +115,11 @@ class Exact:
 
 
 class LowRank:
-    """(U_S V U_S' + s I)^-1 = (I - U_S (s V^-1 + U_S' U_S)^-1 U_S') / s, of which 1/s does not matter."""
+    """(U_S V U_S' + s I)^-1 = (I - U_S (s V^-1 + U_S' U_S)^-1 U_S') / s, without 1/s, which has no effect."""
 
     def __init__(self, kernel: Kernel, support: Tensor, C: float) -> None:
         values, self.vectors = kernel.leading
-        shift = 1 / (2 * C) + values[-1]  # what is beyond the leading part counts as its last value
+        shift = 1 / (2 * C) + values[-1]  # all that is not in the leading part counts as its last value
         parts = (self.vectors[inside] for inside in support)
         inner = torch.stack([part.T @ part for part in parts])
         self.factors = _factor(inner + torch.diag(shift / values))

@@ -21,7 +21,7 @@ LOCK = ".lock"
 # Unfinished files of a killed run; earlier versions wrote .part.
 LEFTOVER = re.compile(
     r"\.((config|statistics|result)\.json|(log|steps|failures)\.csv|curves\.png"
-    r"|(checkpoint|best|last)\.safetensors)(\.\d+)?\.(tmp|part)"
+    r"|(checkpoint|best|last)\.safetensors)(\.\d+(-[0-9a-f]+)?)?\.(tmp|part)"
 )
 
 

@@ -24,7 +24,7 @@ from vggfeat.train.state import TrainState
 from vggfeat.weights.header import Preprocessing, Weights
 from vggfeat.weights.names import class_names
 from vggfeat.weights.native import load
-from vggfeat.weights.registry import resolve
+from vggfeat.weights.resolve import resolve
 
 FIRST = 4  # convolutional layers that another net copies, beside the fully connected ones (Sect. 3.1)
 STATISTICS = "statistics.json"

@@ -1,21 +1,32 @@
-"""Weights: the native format, the registry and its cache, conversion from other frameworks' files."""
+"""VGG weights: the native file format, published files, and files of other frameworks.
+
+header      what a native file says of itself; no tensors
+native      the native format: read, load, save
+names       the names of a net's classes
+registry    the published files that are known by name
+resolve     from a name, a file or a folder to a native file on this machine
+foreign     PyTorch's and Keras' files
+caffe       Caffe's files
+matconvnet  MatConvNet's files
+matfile     MATLAB's v7 files, for matconvnet
+convert     from another framework's file to a native file
+verify      what a file is, whether it is whole, what it can be used for
+publish     from a training run to a native file with a model card
+"""
 
 from vggfeat.weights.convert import convert
+from vggfeat.weights.header import OXFORD, TORCHVISION, Preprocessing, Weights
 from vggfeat.weights.names import class_names
-from vggfeat.weights.native import OXFORD, TORCHVISION, Preprocessing, Weights, load, read, save
-from vggfeat.weights.published import REGISTRY, Entry
-from vggfeat.weights.registry import NAMES, Available, available, resolve
-from vggfeat.weights.verify import Report, verify
+from vggfeat.weights.native import load, read, save
+from vggfeat.weights.resolve import Available, available, resolve
+from vggfeat.weights.verify import VerifiedFile, verify
 
 __all__ = [
-    "NAMES",
     "OXFORD",
-    "REGISTRY",
     "TORCHVISION",
     "Available",
-    "Entry",
     "Preprocessing",
-    "Report",
+    "VerifiedFile",
     "Weights",
     "available",
     "class_names",

@@ -1,4 +1,4 @@
-"""Other frameworks' VGG weights, brought into the native format."""
+"""Weights of other frameworks, converted to the native format."""
 
 import math
 from collections.abc import Iterator
@@ -13,32 +13,37 @@ from vggfeat._util.fetch import mismatch
 from vggfeat.errors import UsageError, WeightsError
 from vggfeat.nets import CONFIGS, MAX_WIDTH, Top, layers, tensor_shapes
 from vggfeat.weights.caffe import open_caffe
-from vggfeat.weights.foreign import Parts, is_safetensors, open_keras, open_torch
-from vggfeat.weights.header import Weights, check_tensors
+from vggfeat.weights.foreign import ForeignTensors, is_safetensors, open_keras, open_torch
+from vggfeat.weights.header import Weights, check_classes, check_tensors
 from vggfeat.weights.matconvnet import open_matconvnet
-from vggfeat.weights.native import check_finite, opened, save
-from vggfeat.weights.published import LINEAGES, PREPROCESSING, Form, Lineage, by_file
+from vggfeat.weights.native import check_finite, opened, save_as
+from vggfeat.weights.registry import LINEAGES, PREPROCESSING, REGISTRY, Form, Lineage, Registry
 
 _READERS = {"torchvision": open_torch, "keras": open_keras, "caffe": open_caffe, "matconvnet": open_matconvnet}
-SLACK = 8 << 20  # values that may be packed to nothing
+SLACK = 8 << 20  # values that may be compressed to nothing
 _HDF5, _ZIP, _PICKLE, _MATLAB = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04", b"\x80", b"MATLAB "
 
 
 class Recognised(NamedTuple):
-    """A VGG in another framework's file: `parts` bear their native names, `weights` is what the native file would say
-    (but for its path and sha256). assumed: the file says nothing of its preprocessing, nobody else did, and it is
-    taken for one of the published files of its form.
+    """A VGG in a file of another framework.
+
+    tensors : under their native names. weights : what the native file will say, with this file's path and no sha256.
+    assumed : neither the file nor the caller gave the preprocessing; it is that of the published files of this form.
     """
 
-    parts: Parts
+    tensors: ForeignTensors
     weights: Weights
     assumed: bool
 
-    def read(self, name: str) -> Tensor:
-        """A tensor in a precision of the native format. Raises WeightsError where its values are not finite."""
-        tensor = _ready(self.weights.path, name, self.parts[name].read())
+    def tensor(self, name: str) -> Tensor:
+        """A tensor in a precision of the native format. Raises WeightsError if its values are not finite."""
+        tensor = self.tensors[name].read()
+        if not tensor.is_floating_point():
+            raise WeightsError(f"{self.weights.path}: {name} holds {tensor.dtype}, not floating-point numbers")
+        if tensor.dtype not in (torch.float16, torch.bfloat16, torch.float32):
+            tensor = tensor.float()
         check_finite(self.weights.path, {name: tensor})
-        return tensor
+        return tensor.contiguous()
 
 
 def convert(
@@ -48,71 +53,93 @@ def convert(
     net: str | None = None,
     form: Form | None = None,
     lineage: Lineage | None = None,
+    registry: Registry = REGISTRY,
 ) -> Weights:
-    """Convert a VGG file of another framework to the native format at `out`.
+    """Convert a VGG of another framework to a native file.
 
-    Read are the state dicts of torchvision and timm (`.pth`, safetensors; form "torchvision"), Keras' VGG16
-    and VGG19 (`.h5`, `.weights.h5`, full or without the top; form "keras"), Caffe's `.caffemodel` (form
-    "caffe") and MatConvNet's `.mat` (form "matconvnet"); None: what the file looks like. The net is
-    recognised by its shapes, narrow ones too; `net` only tells A-LRN from A, and must fit. MatConvNet's files
-    say what the preprocessing is and what the classes are called; for the others `lineage` does, whose training it
-    is: "oxford" (BGR, 0..255) or "torchvision" (RGB, 0..1); None: that of the form's published files.
+    The net and its width are recognised by the shapes of the tensors. No code in the file is run.
 
-    Raises WeightsError for a file that is damaged, no such net, or other than its published checksum, and for an
-    `out` that is `src`; UsageError for an unknown lineage.
+    Parameters
+    ----------
+    src : str or Path
+        A state dict of torchvision or timm (`.pth` or safetensors), Keras' VGG16 or VGG19 (`.h5` or `.weights.h5`,
+        with or without the top), Caffe's `.caffemodel` or MatConvNet's `.mat`.
+    out : str or Path
+        The native file.
+    net : str, optional
+        The net. It must fit; it is needed only for A-LRN, whose shapes are those of A.
+    form : {"torchvision", "keras", "caffe", "matconvnet"}, optional
+        The framework. By default it is recognised by the file's first bytes or its name.
+    lineage : {"oxford", "torchvision"}, optional
+        Whose training it is: "oxford" (input BGR, 0..255) or "torchvision" (RGB, 0..1). By default that of the
+        published files of the same form. MatConvNet's files contain their own preprocessing.
+    registry : Registry
+        The published files that are known, see `vggfeat.weights.registry`: a file with the name of one must have its
+        checksum.
+
+    Returns
+    -------
+    Weights
+        What `read` returns for the native file.
+
+    Raises
+    ------
+    WeightsError
+        If `src` is damaged, not a net of the paper, or does not have its published checksum; if `out` is `src`.
+    UsageError
+        If the lineage is unknown.
     """
     src, out = Path(src), Path(out)
     if out.exists() and out.samefile(src):
-        raise WeightsError(f"{out} is the file to convert: name another one for the native file")
-    with recognised(src, net, form, lineage) as found:
-        tensors = {name: found.read(name) for name in found.parts}
-    said = found.weights
-    return save(
-        out,
-        tensors,
-        net=said.net,
-        preprocessing=said.preprocessing,
-        width=said.width,
-        lineage=said.lineage,
-        source=said.source,
-        licence=said.licence,
-        classes=said.classes,
-    )
+        raise WeightsError(f"{out}: is the file to convert; name another one for the native file")
+    with recognised(src, net, form, lineage, registry) as found:
+        tensors = {name: found.tensor(name) for name in found.tensors}
+    return save_as(out, tensors, found.weights)
 
 
 @contextmanager
 def recognised(
-    src: Path, net: str | None = None, form: Form | None = None, lineage: Lineage | None = None
+    src: Path,
+    net: str | None = None,
+    form: Form | None = None,
+    lineage: Lineage | None = None,
+    registry: Registry = REGISTRY,
 ) -> Iterator[Recognised]:
-    """Another framework's file, its checksum and its shapes looked at, its tensors not yet read; see `convert`."""
+    """A file of another framework, its checksum and its shapes checked, its tensors not yet read; see `convert`."""
     if lineage is not None and lineage not in PREPROCESSING:
         raise UsageError(f"no lineage {lineage!r}; take one of {', '.join(PREPROCESSING)}")
     looks = sniff(src)
     if looks == "native":
-        raise WeightsError(f"{src} is in vggfeat's format already")
+        raise WeightsError(f"{src}: is in vggfeat's format already")
     kind = form or looks
-    entry = by_file(src.name)
-    if entry and not entry.editions and (complaint := mismatch(src, **entry.check)):
-        raise WeightsError(f"{src} is damaged: {complaint}; remove it and fetch it again")
+    known = registry.by_file(src.name)
+    if known and not known.editions and (complaint := mismatch(src, **known.check)):
+        raise WeightsError(f"{src}: is damaged ({complaint}); remove it and fetch it again")
     training = lineage or LINEAGES[kind]
     with _READERS[kind](src) as foreign:
-        preprocessing = foreign.preprocessing or PREPROCESSING[training]
-        assumed = not (foreign.preprocessing or lineage or entry)
-        net, width, parts, top = _recognise(src, foreign.parts, net)
-        _refuse_unpacking(src, parts)
-        outputs = parts["fc8.bias"].shape[0] if top == "fc8" else 0
-        if foreign.classes is not None and len(foreign.classes) != outputs:
-            raise WeightsError(f"{src}: {len(foreign.classes)} class names for {outputs} outputs of fc8")
-        about = (entry.urls[0], entry.licence) if entry else (src.name, "unknown")
+        net, width, tensors, top = _recognise(src, foreign.tensors, net)
+        _refuse_unpacking(src, tensors)
+        outputs = tensors["fc8.bias"].shape[0] if top == "fc8" else 0
+        check_classes(src, foreign.classes, outputs)
         weights = Weights(
-            src, net, width, training, preprocessing, *about, foreign.classes, sha256="", name=src.name, top=top,
+            path=src,
+            net=net,
+            width=width,
+            lineage=training,
+            preprocessing=foreign.preprocessing or PREPROCESSING[training],
+            source=known.urls[0] if known else src.name,
+            licence=known.licence if known else "unknown",
+            classes=foreign.classes,
+            sha256="",
+            name=src.name,
+            top=top,
             outputs=outputs,
-        )  # fmt: skip
-        yield Recognised(parts, weights, assumed)
+        )
+        yield Recognised(tensors, weights, assumed=not (foreign.preprocessing or lineage or known))
 
 
 def sniff(path: Path) -> Form | Literal["native"]:
-    """What a weights file is by its first bytes (Caffe's: by its name). Raises WeightsError for none of these."""
+    """The form of a weights file, by its first bytes or its name. Raises WeightsError if it has none."""
     try:
         with path.open("rb") as file:
             head = file.read(8)
@@ -120,55 +147,56 @@ def sniff(path: Path) -> Form | Literal["native"]:
             with opened(path) as tensors:
                 written_as = (tensors.metadata() or {}).get("format", "")
             if written_as.startswith("vggfeat-train/"):
-                raise WeightsError(f"{path} is a training run's checkpoint: take best.safetensors, or last, beside it")
+                raise WeightsError(
+                    f"{path}: is the checkpoint of a training run; take best.safetensors or last.safetensors beside it"
+                )
             return "native" if written_as.startswith("vggfeat/") else "torchvision"
     except OSError as error:
-        raise WeightsError(f"can't read {path}: {error.strerror}") from None
+        raise WeightsError(f"{path}: cannot be read ({error.strerror})") from None
     if head.startswith(_MATLAB) or (head.startswith(_HDF5) and path.suffix == ".mat"):
         return "matconvnet"
-    if path.suffix == ".caffemodel":  # nothing marks protobuf's messages
+    if path.suffix == ".caffemodel":  # protobuf's messages begin with no mark
         return "caffe"
     if head.startswith(_HDF5):
         return "keras"
     if path.suffix == ".keras":
-        raise WeightsError(f"{path} is a whole Keras model, in a zip: convert the model.weights.h5 that is in it")
+        raise WeightsError(f"{path}: is a whole Keras model in a zip; convert the model.weights.h5 in it")
     if head.startswith((_ZIP, _PICKLE)):
         return "torchvision"
     raise WeightsError(
-        f"{path} is no weights file: neither safetensors, nor PyTorch's, Keras' HDF5 or MatConvNet's .mat, "
-        "nor does its name end in .caffemodel"
+        f"{path}: is not a weights file; use safetensors, PyTorch's .pth, Keras' .h5, MatConvNet's .mat or a "
+        ".caffemodel"
     )
 
 
-def _recognise(src: Path, parts: Parts, net: str | None) -> tuple[str, float, Parts, Top]:
-    """The net and the width that the shapes tell, the tensors under their native names, all checked, and the last
-    layer.
-    """
-    convs = len({name.partition(".")[0] for name in parts if name.startswith("conv")})
-    shapes = {name: part.shape for name, part in parts.items()}
+def _recognise(src: Path, tensors: ForeignTensors, net: str | None) -> tuple[str, float, ForeignTensors, Top]:
+    """The net, its width, the tensors under their native names, all checked, and the last layer."""
+    convs = len({name.partition(".")[0] for name in tensors if name.startswith("conv")})
+    shapes = {name: tensor.shape for name, tensor in tensors.items()}
     width = (shapes.get("conv0.weight") or (0,))[0] / 64
     if not 0 < width <= MAX_WIDTH:
         raise WeightsError(f"{src}: holds no first convolution of a VGG")
     wrong = {known: _differences(known, width, shapes) for known in CONFIGS if len(_convs(known)) == convs}
     if not wrong:
-        raise WeightsError(f"{src}: holds {convs} convolutional layers, as no net of the paper does")
+        raise WeightsError(f"{src}: holds {convs} convolutional layers; no net of the paper has so many")
     likeliest = min(wrong, key=wrong.__getitem__)
     if net is not None and wrong.get(net, math.inf) > wrong[likeliest]:
-        raise WeightsError(f"{src} holds net {likeliest}, not {net}")
+        raise WeightsError(f"{src}: holds net {likeliest}, not {net}")
     net = net or likeliest
     names = {f"conv{place}": name for place, name in enumerate(_convs(net))}
-    named = {}
-    for name, part in parts.items():
+    native = {}
+    for name, tensor in tensors.items():
         layer, _, kind = name.partition(".")
-        named[f"{names.get(layer, layer)}.{kind}"] = part
-    return net, width, named, check_tensors(src, {name: part.shape for name, part in named.items()}, net, width)
+        native[f"{names.get(layer, layer)}.{kind}"] = tensor
+    top = check_tensors(src, {name: tensor.shape for name, tensor in native.items()}, net, width)
+    return net, width, native, top
 
 
-def _refuse_unpacking(src: Path, parts: Parts) -> None:
-    """Weights hardly pack. A tensor of stride 0, or one never written, has any size and takes no place in a file."""
-    values, size = sum(math.prod(part.shape) for part in parts.values()), src.stat().st_size
-    if values > size + SLACK:  # the smallest kind, float16, takes 2 bytes a value
-        raise WeightsError(f"{src}: says that it holds {values:,} values, in {size:,} bytes: it is no whole file")
+def _refuse_unpacking(src: Path, tensors: ForeignTensors) -> None:
+    """Refuse a small file of a large net: trained weights hardly compress, but a stride of 0 or unwritten data do."""
+    values, size = sum(math.prod(tensor.shape) for tensor in tensors.values()), src.stat().st_size
+    if values > size + SLACK:  # the smallest kind, float16, takes 2 bytes per value
+        raise WeightsError(f"{src}: lists {values:,} values, in {size:,} bytes; it is not a whole file")
 
 
 def _convs(net: str) -> list[str]:
@@ -178,10 +206,3 @@ def _convs(net: str) -> list[str]:
 def _differences(net: str, width: float, shapes: dict[str, tuple[int, ...]]) -> int:
     ours = tensor_shapes(net, width, top="pool5")
     return sum(shapes.get(f"conv{place}.weight") != ours[f"{name}.weight"] for place, name in enumerate(_convs(net)))
-
-
-def _ready(src: Path, name: str, tensor: Tensor) -> Tensor:
-    if not tensor.is_floating_point():
-        raise WeightsError(f"{src}: {name} holds {tensor.dtype}, not floating-point numbers")
-    kept = tensor.dtype in (torch.float16, torch.bfloat16, torch.float32)
-    return tensor.contiguous() if kept else tensor.float().contiguous()

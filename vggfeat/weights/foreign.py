@@ -1,10 +1,8 @@
-"""Readers of other frameworks' weight files: their tensors under our names and in our shapes.
+"""Files of other frameworks: their tensors under our names and in our shapes. Readers for PyTorch and Keras.
 
-PyTorch's and Keras' are here, those of `caffe` and `matconvnet` beside.
-
-Each gives convolutions by position (`conv0.weight`, `conv0.bias`, `conv1.weight`, ...), for the net is not
-known yet, and `fc6.weight` ... `fc8.bias`. Nothing is read before its shape was looked at, nothing is
-unpickled but tensors, and no link to another file is followed.
+The net is not known yet, so convolutions are named by position: `conv0.weight`, `conv0.bias`, `conv1.weight`, ...,
+then `fc6.weight` ... `fc8.bias`. Shapes are checked before values are read, only tensors are unpickled, and no link to
+another file is followed.
 """
 
 import math
@@ -30,20 +28,20 @@ from vggfeat.weights.native import MAX_HEADER, opened
 MAX_OBJECTS = 1000  # in an HDF5 file; Keras' VGG19 has about 80
 
 
-class Part(NamedTuple):
-    """A tensor of a file: the shape that `read` will give."""
+class ForeignTensor(NamedTuple):
+    """A tensor of a file: `read` returns it, in this shape."""
 
     shape: tuple[int, ...]
     read: Callable[[], Tensor]
 
 
-Parts = dict[str, Part]
+ForeignTensors = dict[str, ForeignTensor]
 
 
-class Foreign(NamedTuple):
-    """What a file holds: its tensors and, where it says so itself, its preprocessing and its classes' names."""
+class ForeignFile(NamedTuple):
+    """What a file holds; its preprocessing and its class names only if they are in the file."""
 
-    parts: Parts
+    tensors: ForeignTensors
     preprocessing: Preprocessing | None = None
     classes: tuple[str, ...] | None = None
 
@@ -59,64 +57,66 @@ _TORCH_FC = {
 _KERAS_FC = {"fc1": "fc6", "fc2": "fc7", "predictions": "fc8"}
 
 
-def by_name(src: Path, layers: Mapping[str, tuple[Part, Part]]) -> Parts:
-    """The weights and biases of layers that bear the paper's names: conv1_1 ... conv5_4, fc6, fc7, fc8."""
+def by_paper_name(src: Path, layers: Mapping[str, tuple[ForeignTensor, ForeignTensor]]) -> ForeignTensors:
+    """The tensors of layers that are named conv1_1 ... conv5_4, fc6, fc7, fc8: name -> (weight, bias)."""
     convs = sorted(name for name in layers if re.fullmatch(r"conv\d_\d", name))
-    parts: Parts = {}
+    tensors: ForeignTensors = {}
     for name, (weight, bias) in layers.items():
         if name not in convs and name not in ("fc6", "fc7", "fc8"):
             raise WeightsError(f"{src}: holds a layer {name!r}, which no VGG has")
         ours = f"conv{convs.index(name)}" if name in convs else name
-        parts |= {f"{ours}.weight": weight, f"{ours}.bias": bias}
-    return parts
+        tensors |= {f"{ours}.weight": weight, f"{ours}.bias": bias}
+    return tensors
 
 
 @contextmanager
-def open_torch(src: Path) -> Iterator[Foreign]:
-    """A state dict of torchvision's or timm's VGG, from torch.save or as safetensors."""
+def open_torch(src: Path) -> Iterator[ForeignFile]:
+    """A state dict of torchvision's or timm's VGG, from torch.save or in safetensors."""
     if is_safetensors(src):
         with opened(src) as file:
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-            raw = {name: Part(shape, partial(file.get_tensor, name)) for name, shape in shapes.items()}
-            yield Foreign(_torch_names(src, raw))
+            raw = {name: ForeignTensor(shape, partial(file.get_tensor, name)) for name, shape in shapes.items()}
+            yield ForeignFile(_torch_names(src, raw))
     else:
         state = _state_dict(src)
-        yield Foreign(_torch_names(src, {name: Part(tuple(t.shape), t.detach) for name, t in state.items()}))
+        yield ForeignFile(
+            _torch_names(src, {name: ForeignTensor(tuple(t.shape), t.detach) for name, t in state.items()})
+        )
 
 
 def is_safetensors(path: Path) -> bool:
-    """Whether a file begins as safetensors do: the header's length, then the header."""
+    """Whether a file begins as safetensors files do: the header's length, then the header."""
     with path.open("rb") as file:
         length, brace = file.read(8), file.read(1)
     return brace == b"{" and int.from_bytes(length, "little") <= MAX_HEADER
 
 
 def _unpickled(src: Path) -> Any:
-    """What torch.save wrote, as long as it is made of tensors and plain containers."""
+    """What torch.save wrote, if it is made of tensors and plain containers. Raises WeightsError."""
     try:
         zipped = zipfile.is_zipfile(src)
         if zipped:
             _refuse_packed(src)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of torch's, about kinds of tensors that are refused below
+            warnings.simplefilter("ignore")  # torch warns of tensors that are refused below
             return torch.load(src, map_location="cpu", weights_only=True, mmap=zipped)
     except WeightsError:
         raise
     except pickle.UnpicklingError:
         raise WeightsError(
-            f"{src} holds more than tensors, or is damaged; vggfeat runs no code of a file: "
-            "save the net's state_dict() alone"
+            f"{src}: holds more than tensors, or is damaged; vggfeat runs no code in files, "
+            "so save the net's state_dict() alone"
         ) from None
     except Exception as error:  # a damaged or hostile pickle can raise anything
         reason = str(error).partition("\n")[0].partition(". ")[0]
-        raise WeightsError(f"{src} is no whole file of torch.save ({reason}): fetch it again") from None
+        raise WeightsError(f"{src}: is not a whole file of torch.save ({reason}); fetch it again") from None
 
 
 def _refuse_packed(src: Path) -> None:
-    """torch.save packs nothing; a member that is packed may be of any size."""
+    """torch.save compresses nothing; a compressed member may unpack to any size."""
     with zipfile.ZipFile(src) as archive:
         if sum(member.file_size for member in archive.infolist()) > src.stat().st_size:
-            raise WeightsError(f"{src}: its members are larger than the file, as torch.save leaves none")
+            raise WeightsError(f"{src}: its members are larger than the file; it is not from torch.save")
 
 
 def _state_dict(src: Path) -> dict[str, Tensor]:
@@ -125,56 +125,56 @@ def _state_dict(src: Path) -> dict[str, Tensor]:
         if isinstance(state, Mapping) and isinstance(state.get(wrapper), Mapping):
             state = state[wrapper]
     if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
-        raise WeightsError(f"{src} holds no state dict (names and their tensors)")
+        raise WeightsError(f"{src}: holds no state dict (names and their tensors)")
     for name, tensor in state.items():
         plain = isinstance(tensor, Tensor) and tensor.layout == torch.strided and tensor.device.type == "cpu"
         if not plain:
-            raise WeightsError(f"{src}: {shown(name)} is no plain tensor")
+            raise WeightsError(f"{src}: {shown(name)} is not a plain tensor")
     return {name.removeprefix("module."): tensor for name, tensor in state.items()}
 
 
-def _torch_names(src: Path, raw: Parts) -> Parts:
+def _torch_names(src: Path, raw: ForeignTensors) -> ForeignTensors:
     if any(name.endswith("running_mean") for name in raw):
-        raise WeightsError(f"{src} has batch normalisation, which no net of the paper has")
+        raise WeightsError(f"{src}: has batch normalisation, which no net of the paper has")
     found = {name: re.fullmatch(r"features\.(\d{1,3})\.(weight|bias)", name) for name in raw}
     places = sorted({int(match[1]) for match in found.values() if match})
-    parts = {}
-    for name, part in raw.items():
+    tensors = {}
+    for name, tensor in raw.items():
         module, _, kind = name.rpartition(".")
         if match := found[name]:
-            parts[f"conv{places.index(int(match[1]))}.{kind}"] = part
+            tensors[f"conv{places.index(int(match[1]))}.{kind}"] = tensor
         elif module in _TORCH_FC and kind in ("weight", "bias"):
-            parts[f"{_TORCH_FC[module]}.{kind}"] = _flat(part) if kind == "weight" else part
+            tensors[f"{_TORCH_FC[module]}.{kind}"] = _flat(tensor) if kind == "weight" else tensor
         else:
             raise WeightsError(f"{src}: holds {shown(name)}, which neither torchvision's nor timm's VGG has")
-    return parts
+    return tensors
 
 
-def _flat(part: Part) -> Part:
-    """timm's (out, C, kh, kw) as (out, inputs), which are in C, H, W order."""
-    shape = (*part.shape[:1], math.prod(part.shape[1:]))
-    return Part(shape, lambda: part.read().flatten(1))
+def _flat(tensor: ForeignTensor) -> ForeignTensor:
+    """timm's (outputs, C, kh, kw) as (outputs, inputs), the inputs in C, H, W order."""
+    shape = (*tensor.shape[:1], math.prod(tensor.shape[1:]))
+    return ForeignTensor(shape, lambda: tensor.read().flatten(1))
 
 
 @contextmanager
-def open_keras(src: Path) -> Iterator[Foreign]:
+def open_keras(src: Path) -> Iterator[ForeignFile]:
     """The weights of Keras' VGG16 or VGG19, full or without the top, channels last."""
     try:
         with h5py.File(src, "r") as file:
-            yield Foreign(_keras_names(src, _datasets(src, file)))
+            yield ForeignFile(_keras_names(src, _datasets(src, file)))
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-        raise WeightsError(f"can't read {src} as Keras weights (HDF5): {error}") from None
+        raise WeightsError(f"{src}: cannot be read as Keras weights in HDF5 ({error})") from None
 
 
 def _datasets(src: Path, file: Any) -> dict[str, Any]:
-    """Path -> dataset of weights. The walk takes neither soft nor external links."""
+    """Path -> dataset of weights. h5py's walk follows neither soft nor external links."""
     found: dict[str, Any] = {}
     visited: list[str] = []
 
     def visit(path: str, thing: Any) -> None:
         visited.append(path)
         if len(visited) > MAX_OBJECTS:
-            raise WeightsError(f"{src} holds more than {MAX_OBJECTS} objects: it is no VGG of Keras")
+            raise WeightsError(f"{src}: holds more than {MAX_OBJECTS} objects; it is not Keras' VGG")
         if isinstance(thing, h5py.Dataset) and not path.startswith(("optimizer_weights/", "optimizer/")):
             refuse_elsewhere(src, thing)
             if thing.dtype.kind != "f":
@@ -186,32 +186,32 @@ def _datasets(src: Path, file: Any) -> dict[str, Any]:
 
 
 def refuse_elsewhere(src: Path, dataset: Any) -> None:
-    """Raise WeightsError for an HDF5 dataset whose values lie in another file."""
+    """Raise WeightsError for an HDF5 dataset whose values are in another file."""
     if dataset.external or dataset.is_virtual:
-        raise WeightsError(f"{src}: {shown(dataset.name.lstrip('/'))} lies in another file, which is not followed")
+        raise WeightsError(f"{src}: {shown(dataset.name.lstrip('/'))} is in another file, which is not read")
 
 
-def _keras_names(src: Path, datasets: Mapping[str, Any]) -> Parts:
+def _keras_names(src: Path, datasets: Mapping[str, Any]) -> ForeignTensors:
     layers = {path: _keras_layer(path) for path in datasets}
     convs = sorted({layer for layer in layers.values() if layer and not layer.startswith("fc")})
-    parts: Parts = {}
+    tensors: ForeignTensors = {}
     for path, data in datasets.items():
         layer = layers[path]
         if layer is None:
             raise WeightsError(f"{src}: holds {shown(path)}, which Keras' VGG does not have")
         ours = layer if layer.startswith("fc") else f"conv{convs.index(layer)}"
         name = f"{ours}.{'bias' if data.ndim == 1 else 'weight'}"
-        if name in parts:
+        if name in tensors:
             raise WeightsError(f"{src}: holds {layer} twice")
-        parts[name] = _keras_part(name, data)
-    return parts
+        tensors[name] = _keras_tensor(name, data)
+    return tensors
 
 
 def _keras_layer(path: str) -> str | None:
-    """The layer of a path, by the last group that is named as one; convolutions under a name that sorts.
+    """The layer of a dataset's path, from the last group with the name of a layer; names of convolutions sort in order.
 
-    block1_conv1/block1_conv1_W_1:0 -> block1_conv1, fc1/fc1/kernel:0 -> fc6. Keras 3 counts the layers of a
-    kind, the first without its number: layers/conv2d_1/vars/0 -> conv01, layers/dense/vars/0 -> fc6.
+    block1_conv1/block1_conv1_W_1:0 -> block1_conv1, fc1/fc1/kernel:0 -> fc6. Keras 3 numbers the layers of each kind,
+    except for the first: layers/conv2d_1/vars/0 -> conv01, layers/dense/vars/0 -> fc6.
     """
     if found := re.fullmatch(r"(?:.+/)?(conv2d|dense)(?:_(\d\d?))?/vars/[01]", path):
         place = int(found[2] or 0)
@@ -221,16 +221,16 @@ def _keras_layer(path: str) -> str | None:
     return _KERAS_FC.get(layer, layer) if layer else None
 
 
-def _keras_part(name: str, data: Any) -> Part:
-    """Kernels are (kh, kw, in, out) and (in, out) there; fc6's inputs are in H, W, C order."""
+def _keras_tensor(name: str, data: Any) -> ForeignTensor:
+    """A tensor in our shape. Keras' kernels are (kh, kw, in, out) or (in, out), fc6's inputs in H, W, C order."""
 
     def read() -> Tensor:
         return torch.from_numpy(data.astype("<f4")[()])
 
     shape = tuple(data.shape)
     if len(shape) == 4:
-        return Part((shape[3], shape[2], *shape[:2]), lambda: read().permute(3, 2, 0, 1))
+        return ForeignTensor((shape[3], shape[2], *shape[:2]), lambda: read().permute(3, 2, 0, 1))
     if len(shape) == 2 and name == "fc6.weight" and shape[0] % FC_WINDOW**2 == 0:
         window = (FC_WINDOW, FC_WINDOW, shape[0] // FC_WINDOW**2, shape[1])
-        return Part(shape[::-1], lambda: read().reshape(window).permute(3, 2, 0, 1).flatten(1))
-    return Part(shape[::-1], lambda: read().T if len(shape) == 2 else read())
+        return ForeignTensor(shape[::-1], lambda: read().reshape(window).permute(3, 2, 0, 1).flatten(1))
+    return ForeignTensor(shape[::-1], lambda: read().T if len(shape) == 2 else read())

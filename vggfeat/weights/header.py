@@ -1,4 +1,4 @@
-"""The header of a native weights file: what its metadata say, and which tensors it may list."""
+"""The header of a native weights file: its metadata, and the tensors that it lists."""
 
 import json
 import math
@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 from vggfeat.errors import UsageError, WeightsError
-from vggfeat.nets import CONFIGS, MAX_WIDTH, Top, tensor_shapes
+from vggfeat.nets import TOPS, Top, tensor_shapes
 
 FORMAT = "vggfeat/1"
-DTYPES = ("F16", "BF16", "F32")  # in the words of safetensors
+DTYPES = ("F16", "BF16", "F32")  # as safetensors names them
 MAX_CLASSES = 100_000
 
 Colour = Literal["RGB", "BGR"]
@@ -19,16 +19,30 @@ Colour = Literal["RGB", "BGR"]
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How pixels become the net's input: brought to 0..`range`, then minus `mean`, over `std`.
+    """How pixels become the input of a net: scale them to 0..`range`, subtract `mean`, divide by `std`.
 
-    Channels are in the order of `colour`, and so are `mean` and `std`, whose unit is that of `range`
-    (255 or 1).
+    Parameters
+    ----------
+    colour : {"RGB", "BGR"}
+        The order of the channels of the input, and of `mean` and `std`.
+    range : float
+        255 or 1, the largest pixel value.
+    mean, std : tuple of 3 float
+        One number per channel, in the unit of `range`.
+
+    References
+    ----------
+    Simonyan & Zisserman, Sect. 2.1: the mean of each channel is subtracted.
     """
 
     colour: Colour
     range: float
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+
+    def __str__(self) -> str:
+        mean, std = (", ".join(f"{value:g}" for value in triple) for triple in (self.mean, self.std))
+        return f"{self.colour}, 0..{self.range:g}, minus {mean}, over {std}"
 
 
 OXFORD = Preprocessing("BGR", 255.0, (103.939, 116.779, 123.68), (1.0, 1.0, 1.0))
@@ -37,11 +51,32 @@ TORCHVISION = Preprocessing("RGB", 1.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.
 
 @dataclass(frozen=True)
 class Weights:
-    """A native weights file, read up to its header.
+    """A native weights file: what its header says. The tensors are not in memory; `load` reads them.
 
-    `name` is what a store records: the registry's name, or the file's. `sha256` is that of the whole file.
-    `top` is the last layer in the file, `outputs` the number of fc8's, 0 without it; `classes` are their names,
-    where the file has them.
+    Parameters
+    ----------
+    path : Path
+        The file.
+    net : str
+        The net of the paper's Table 1: A, A-LRN, B, C, D, E, or B-5x5.
+    width : float
+        The numbers of channels, as a factor of the paper's.
+    lineage : str
+        Who trained the net, such as "oxford".
+    preprocessing : Preprocessing
+        How pixels become the net's input.
+    source, licence : str
+        Where the weights come from, and their licence.
+    classes : tuple of str or None
+        The names of the outputs of fc8, if the file has them.
+    sha256 : str
+        The checksum of the whole file, hexadecimal.
+    name : str
+        What a descriptor store records: the name in the registry, or the file's name.
+    top : {"pool5", "fc6", "fc7", "fc8"}
+        The last layer in the file.
+    outputs : int
+        The number of outputs of fc8; 0 without fc8.
     """
 
     path: Path
@@ -57,20 +92,25 @@ class Weights:
     top: Top
     outputs: int = 0
 
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers that a descriptor can be taken from: those of pool5, fc6 and fc7 that the file has."""
+        return tuple(layer for layer in TOPS[: TOPS.index(self.top) + 1] if layer != "fc8")
+
 
 class TensorInfo(NamedTuple):
-    """What a header tells of a tensor; `dtype` in the words of safetensors."""
+    """What a header says of a tensor; `dtype` as safetensors names it."""
 
     dtype: str
     shape: tuple[int, ...]
 
 
 def shown(text: str) -> str:
-    """Words of a file as a message may show them: on one line, and not without end."""
+    """Text from a file for a message: printable, on one line, at most 200 characters."""
     return text[:200] if text.isprintable() else ascii(text[:200])
 
 
-def compose(
+def to_metadata(
     net: str,
     width: float,
     lineage: str,
@@ -79,7 +119,7 @@ def compose(
     licence: str,
     classes: tuple[str, ...] | None,
 ) -> dict[str, str]:
-    """The metadata of a native file; what `interpret` reads."""
+    """The metadata of a native file, which `parse_header` reads."""
     metadata = {
         "format": FORMAT,
         "net": net,
@@ -95,15 +135,14 @@ def compose(
     return metadata if classes is None else {**metadata, "classes": json.dumps(list(classes))}
 
 
-def interpret(file: Path, metadata: Mapping[str, str], infos: Mapping[str, TensorInfo]) -> Weights:
-    """What a header says of its file; `sha256` is left empty.
+def parse_header(file: Path, metadata: Mapping[str, str], infos: Mapping[str, TensorInfo]) -> Weights:
+    """What a header says of its file; `sha256` is empty.
 
-    Raises WeightsError, naming the file, for metadata that are not complete and tensors that are not the
-    net's.
+    Raises WeightsError, naming the file, for incomplete or invalid metadata and for tensors that are not the net's.
     """
     if metadata.get("format") != FORMAT:
         raise WeightsError(
-            f"{file} is a safetensors file, but not in vggfeat's format ({FORMAT}): "
+            f"{file}: is a safetensors file, but not in vggfeat's format ({FORMAT}); "
             "convert it with `vggfeat weights convert`"
         )
     try:
@@ -111,21 +150,26 @@ def interpret(file: Path, metadata: Mapping[str, str], infos: Mapping[str, Tenso
         lineage, source, licence = metadata["lineage"], metadata["source"], metadata["licence"]
         preprocessing, classes = _preprocessing(metadata), _classes(metadata)
     except KeyError as error:
-        raise WeightsError(f"{file}: its metadata lack {error}") from None
+        raise WeightsError(f"{file}: its metadata lack {error}; take another file") from None
     except (ValueError, RecursionError) as error:
-        raise WeightsError(f"{file}: its metadata can't be meant: {error}") from None
+        raise WeightsError(f"{file}: its metadata are invalid: {error}; take another file") from None
     for name, info in infos.items():
         if info.dtype not in DTYPES:
             raise WeightsError(f"{file}: {shown(name)} is {info.dtype}, not one of {', '.join(DTYPES)}")
     top = check_tensors(file, {name: info.shape for name, info in infos.items()}, net, width)
     outputs = infos["fc8.bias"].shape[0] if top == "fc8" else 0
-    if classes is not None and len(classes) != outputs:
-        raise WeightsError(f"{file}: {len(classes)} class names for {outputs} outputs of fc8")
+    check_classes(file, classes, outputs)
     return Weights(file, net, width, lineage, preprocessing, source, licence, classes, "", file.name, top, outputs)
 
 
+def check_classes(file: Path, classes: tuple[str, ...] | None, outputs: int) -> None:
+    """Raise WeightsError if there are class names, but not one per output of fc8."""
+    if classes is not None and len(classes) != outputs:
+        raise WeightsError(f"{file}: {len(classes)} class names for {outputs} outputs of fc8")
+
+
 def check_tensors(file: Path, shapes: Mapping[str, tuple[int, ...]], net: str, width: float) -> Top:
-    """The last layer of a set of tensors, which must be exactly those of the net up to pool5 ... fc8.
+    """The last layer of a set of tensors, which must be exactly those of the net up to pool5, fc6, fc7 or fc8.
 
     Raises WeightsError, naming the file, the tensor and both shapes.
     """
@@ -147,12 +191,11 @@ def check_tensors(file: Path, shapes: Mapping[str, tuple[int, ...]], net: str, w
 
 
 def _expected(file: Path, shapes: Mapping[str, tuple[int, ...]], net: str, width: float) -> dict[str, tuple[int, ...]]:
-    if net not in CONFIGS or not 0 < width <= MAX_WIDTH:
-        raise WeightsError(f"{file}: no net {net!r} of width {width:g}; the nets are {', '.join(CONFIGS)}")
+    """The shapes of all tensors of the net. Raises WeightsError for an unknown net, width or number of classes."""
     fc8 = shapes.get("fc8.bias", (1000,))
     classes = fc8[0] if len(fc8) == 1 else 1000
     if not 0 < classes <= MAX_CLASSES:
-        raise WeightsError(f"{file}: fc8 has {classes} outputs; 1 to {MAX_CLASSES} can be meant")
+        raise WeightsError(f"{file}: fc8 has {classes} outputs; a net has 1 to {MAX_CLASSES}")
     try:
         return tensor_shapes(net, width, classes)
     except UsageError as error:

@@ -7,9 +7,18 @@ ILSVRC_LINEAGES = ("oxford", "torchvision")
 
 
 def class_names(weights: Weights) -> tuple[str, ...] | None:
-    """The names that the file gives, else ILSVRC's for a net of that training; None where nobody tells.
+    """Name the classes of a net, in the order of the outputs of fc8.
 
-    ILSVRC's 1000 classes are those of torchvision, sorted by synset, as Caffe and Keras have them too.
+    Parameters
+    ----------
+    weights : Weights
+        The weights of the net.
+
+    Returns
+    -------
+    tuple of str or None
+        The names in the file. If it has none: the 1000 classes of ILSVRC for weights with 1000 outputs that Oxford or
+        torchvision trained, sorted by synset as in Caffe and Keras; None for all others.
     """
     if weights.classes is not None:
         return weights.classes

@@ -1,17 +1,34 @@
-"""The native weights format: safetensors whose metadata say how an image is brought to the net.
+"""The native weights format: safetensors files that say how an image becomes the net's input.
 
-Tensors are named as in Caffe (`conv1_1.weight` (out, in, kh, kw), `fc6.weight` (4096, 25088) with inputs in
-C, H, W order, ..., `fc8.bias`). A file may end at pool5, fc6, fc7 or fc8, and holds all layers before.
+The tensors are float16, bfloat16 or float32, named and shaped as in Caffe:
+
+    conv1_1.weight  (outputs, inputs, height, width)
+    conv1_1.bias    (outputs,)
+    ...
+    fc6.weight      (4096, 25088); the inputs in the order channel, row, column
+    ...
+    fc8.bias        (classes,)
+
+A file ends at pool5, fc6, fc7 or fc8, and holds all layers before. The metadata are texts:
+
+    format     vggfeat/1
+    net        A, A-LRN, B, C, D, E or B-5x5
+    width      the numbers of channels, as a factor of the paper's
+    lineage    who trained the net
+    colour     RGB or BGR, the order of the channels
+    range      255 or 1; pixels are scaled to 0..range
+    mean, std  three numbers with commas; mean is subtracted, then the values are divided by std
+    source     where the weights come from
+    licence    the licence of the weights
+    classes    a JSON list of the names of fc8's outputs; may be missing
 """
 
 import hashlib
 import json
 import math
-import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,66 +37,103 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from vggfeat._util.files import Signature, replacing, signature
 from vggfeat.errors import WeightsError
 from vggfeat.nets import TOPS, VGG, Top, tensor_shapes
-from vggfeat.weights.header import (
-    OXFORD,
-    TORCHVISION,
-    Preprocessing,
-    TensorInfo,
-    Weights,
-    compose,
-    interpret,
-)
-
-__all__ = ["OXFORD", "TORCHVISION", "Preprocessing", "Weights", "inspect", "load", "read", "require", "save"]
+from vggfeat.weights.header import Preprocessing, TensorInfo, Weights, parse_header, to_metadata
 
 MAX_HEADER = 4 << 20  # bytes; a full net E with 1000 class names takes 40 thousand
 _DTYPES = {torch.float16: "F16", torch.bfloat16: "BF16", torch.float32: "F32"}
+_digests: dict[tuple[Path, Signature | None], str] = {}
 
 
 def read(path: str | Path) -> Weights:
-    """The metadata of a native file, its header checked against the net; the tensors are not read.
+    """Read the header of a native file and compute its checksum. The tensors are not read.
 
-    Raises WeightsError for a file that is missing, truncated, in another format, or whose tensors are not
-    exactly those of the net that it names, up to pool5, fc6, fc7 or fc8.
+    Parameters
+    ----------
+    path : str or Path
+        A native file.
+
+    Returns
+    -------
+    Weights
+        What the file says of itself, checked against the net.
+
+    Raises
+    ------
+    WeightsError
+        If the file is missing, truncated or in another format, or if its tensors are not exactly those of its net up
+        to pool5, fc6, fc7 or fc8.
     """
     path = Path(path)
-    return replace(inspect(path), sha256=digest(path))
+    before = signature(path)
+    weights = replace(read_header(path), sha256=digest(path))
+    if signature(path) != before:
+        raise WeightsError(f"{path}: changed while it was read; start again")
+    return weights
 
 
-def inspect(path: Path) -> Weights:
-    """As `read`, but quick for a file of any size: `sha256` is left empty."""
+def read_header(path: Path) -> Weights:
+    """As `read`, but without the checksum, which takes long for a large file."""
     with opened(path) as file:
         infos = {}
         for name in file.keys():  # noqa: SIM118 (not a mapping)
             tensor = file.get_slice(name)
             infos[name] = TensorInfo(tensor.get_dtype(), tuple(tensor.get_shape()))
-        return interpret(path, file.metadata() or {}, infos)
+        return parse_header(path, file.metadata() or {}, infos)
 
 
 def digest(path: Path) -> str:
-    """The sha256 of a file, in hexadecimal; kept in memory for as long as its time and size stay."""
-    stat = path.stat()
-    return _digest(path, stat.st_mtime_ns, stat.st_size)
+    """The sha256 of a file, hexadecimal. It is kept until the file's signature changes, or `clear_digests`."""
+    key = path, signature(path)
+    if key not in _digests:
+        try:
+            with path.open("rb") as file:
+                _digests[key] = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise WeightsError(f"{path}: cannot be read ({error.strerror})") from None
+    return _digests[key]
+
+
+def clear_digests() -> None:
+    """Forget all checksums, so that each file is read again."""
+    _digests.clear()
 
 
 def load(weights: Weights, top: Top = "fc8", *, dtype: torch.dtype = torch.float32, ceil: bool = False) -> VGG:
-    """The net with its weights, up to and including `top`: on the CPU, in eval mode, without gradients.
+    """Load a net with its weights. Only the tensors that are needed are read.
 
-    Only the tensors that are needed are read; nothing is initialised first. `ceil` is VGG's.
-    Raises WeightsError if the file ends before `top`, changed since it was read, or holds values that are
-    not finite in `dtype`.
+    Parameters
+    ----------
+    weights : Weights
+        What `read` or `resolve` returned.
+    top : {"fc8", "fc7", "fc6", "pool5"}
+        The last layer of the net.
+    dtype : torch.dtype
+        The precision of the net.
+    ceil : bool
+        Round sizes up in pooling, as Caffe does.
+
+    Returns
+    -------
+    VGG
+        The net on the CPU, in eval mode, without gradients.
+
+    Raises
+    ------
+    WeightsError
+        If the file ends before `top`, changed since it was read, or holds values that are not finite in `dtype`.
     """
     require(weights, top)
-    if read(weights.path).sha256 != weights.sha256:
-        raise WeightsError(f"{weights.path} changed since its header was read: start again")
+    _require_unchanged(weights)
     with opened(weights.path) as file:
-        # A copy in torch's own memory: it is aligned, and the file may be replaced or cut meanwhile.
+        # A copy in torch's own memory: it is aligned, and the file may be replaced or truncated later.
         state = {
             name: file.get_tensor(name).to(dtype, copy=True)
             for name in tensor_shapes(weights.net, weights.width, top=top)
         }
+    _require_unchanged(weights)
     check_finite(weights.path, state)
     classes = len(state["fc8.bias"]) if top == "fc8" else 1000
     with torch.device("meta"):
@@ -93,13 +147,15 @@ def require(weights: Weights, top: Top) -> None:
     if TOPS.index(weights.top) < TOPS.index(top):
         rest = "the fully connected ones" if weights.top == "pool5" else "those after it"
         remedy = "take weights with them" if top == "fc8" else f"use --layer {weights.top}, or weights with them"
-        raise WeightsError(f"{called(weights)} holds the layers up to {weights.top} only, {top} needs {rest}: {remedy}")
+        raise WeightsError(
+            f"{known_as(weights)}: holds the layers up to {weights.top} only, {top} needs {rest}: {remedy}"
+        )
 
 
-def called(weights: Weights) -> str:
-    """The file as its user knows it: one of another framework lies converted in the cache."""
-    known = weights.name == weights.path.name or "." not in weights.name
-    return str(weights.path) if known else f"{weights.name} ({weights.path})"
+def known_as(weights: Weights) -> str:
+    """The file's name for a message; a converted file in the cache has its source's name first."""
+    own = weights.name == weights.path.name or "." not in weights.name
+    return str(weights.path) if own else f"{weights.name} ({weights.path})"
 
 
 def save(
@@ -114,59 +170,94 @@ def save(
     licence: str,
     classes: tuple[str, ...] | None = None,
 ) -> Weights:
-    """Write a native file, whole or not at all; equal arguments give equal bytes. Returns what `read` does.
+    """Write a native file, whole or not at all. Equal arguments give equal bytes.
 
-    `tensors` are float16, bfloat16 or float32, named and shaped as `nets.tensor_shapes` says, up to pool5,
-    fc6, fc7 or fc8. Raises WeightsError for others, for values that are not finite, and where `path` can't
-    be written.
+    Parameters
+    ----------
+    path : str or Path
+        The file; its folder is made if needed.
+    tensors : mapping of str to torch.Tensor
+        float16, bfloat16 or float32, named and shaped as `vggfeat.nets.tensor_shapes` says, up to pool5, fc6, fc7 or
+        fc8. The state dict of a `VGG` is one.
+    net, width, preprocessing, lineage, source, licence, classes
+        What the file says of itself; see `Weights`.
+
+    Returns
+    -------
+    Weights
+        What `read` returns for the file.
+
+    Raises
+    ------
+    WeightsError
+        If the tensors are not the net's, hold values that are not finite, or the file cannot be written.
     """
     path = Path(path)
-    if path.is_dir():
-        raise WeightsError(f"can't write {path}: it is a folder; name a file")
-    metadata = compose(net, width, lineage, preprocessing, source, licence, classes)
+    metadata = to_metadata(net, width, lineage, preprocessing, source, licence, classes)
     infos = {
         name: TensorInfo(_DTYPES.get(tensor.dtype, str(tensor.dtype)), tuple(tensor.shape))
         for name, tensor in tensors.items()
     }
-    interpret(path, metadata, infos)
+    parse_header(path, metadata, infos)
     check_finite(path, tensors)
-    _write(path, _separate(tensors), metadata)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            save_file(_separate(tensors), temporary, metadata)
+            _sort_metadata(temporary)
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise WeightsError(f"{path}: cannot be written ({reason}); name another file, or make room") from None
     return read(path)
+
+
+def save_as(path: Path, tensors: Mapping[str, Tensor], facts: Weights) -> Weights:
+    """As `save`, with all that `facts` says of its net."""
+    return save(
+        path,
+        tensors,
+        net=facts.net,
+        preprocessing=facts.preprocessing,
+        width=facts.width,
+        lineage=facts.lineage,
+        source=facts.source,
+        licence=facts.licence,
+        classes=facts.classes,
+    )
 
 
 def check_finite(file: Path, tensors: Mapping[str, Tensor]) -> None:
     """Raise WeightsError for the first tensor with a NaN or an infinity; `file` is named in the message."""
     for name, tensor in tensors.items():
         if not all(math.isfinite(extreme) for extreme in torch.aminmax(tensor.detach())):
-            raise WeightsError(f"{file}: {name} holds values that are not finite: take other weights")
+            raise WeightsError(f"{file}: {name} holds values that are not finite; take other weights")
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[Any]:
-    """Any safetensors file through the library's reader; what goes wrong inside is raised as WeightsError."""
+    """Any safetensors file through the library's reader. All its errors become WeightsError."""
     try:
         if not path.is_file():
             raise WeightsError(f"no weights file {path}")
         with path.open("rb") as raw:
             length = int.from_bytes(raw.read(8), "little")
         if length > MAX_HEADER:
-            raise WeightsError(f"{path} is no safetensors file: its header would be {length} bytes long")
+            raise WeightsError(f"{path}: is not a safetensors file; its header would be {length} bytes long")
         with safe_open(path, "pt") as file:
             yield file
     except SafetensorError as error:
-        raise WeightsError(f"{path} is not a whole safetensors file ({error}): fetch or convert it again") from None
+        raise WeightsError(f"{path}: is not a whole safetensors file ({error}); fetch or convert it again") from None
     except (OSError, RuntimeError) as error:
-        raise WeightsError(f"can't read {path}: {error}") from None
+        raise WeightsError(f"{path}: cannot be read ({error})") from None
 
 
-@lru_cache(maxsize=64)
-def _digest(path: Path, mtime_ns: int, size: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _require_unchanged(weights: Weights) -> None:
+    if digest(weights.path) != weights.sha256:
+        raise WeightsError(f"{weights.path}: changed since its header was read; start again")
 
 
 def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors in memory of their own, as safetensors wants them."""
+    """The tensors without shared memory, as safetensors needs them."""
     separate, seen = {}, set()
     for name, tensor in tensors.items():
         tensor = tensor.detach().cpu().contiguous()
@@ -176,31 +267,12 @@ def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return separate
 
 
-def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.touch()
-        mode = part.stat().st_mode  # what the user's umask leaves; safetensors makes files that no one else can read
-        save_file(tensors, part, metadata)
-        part.chmod(mode)
-        with part.open("r+b") as file:
-            _sort_metadata(file)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(f"can't write {path}: {error}") from None
-    finally:
-        with suppress(OSError):
-            part.unlink()
-
-
-def _sort_metadata(file: Any) -> None:
-    """Put the metadata into alphabetical order, in place; safetensors writes them in an order that varies."""
-    length = int.from_bytes(file.read(8), "little")
-    header = json.loads(file.read(length))
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
-    file.seek(8)
-    file.write(text.ljust(length))
+def _sort_metadata(path: Path) -> None:
+    """Sort the metadata in place; safetensors writes them in an order that varies."""
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+        file.seek(8)
+        file.write(text.ljust(length))

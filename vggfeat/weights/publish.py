@@ -1,41 +1,65 @@
-"""From the folder of a training run to one weights file, with a model card that says what it is."""
+"""From the folder of a training run to one weights file with a model card."""
 
 import csv
 import json
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import torch
 
+from vggfeat._util.files import write_text
 from vggfeat.errors import UsageError, WeightsError
 from vggfeat.nets import parameter_count
-from vggfeat.weights import native
 from vggfeat.weights.header import Weights, shown
+from vggfeat.weights.native import load, read, save_as
 
 Dtype = Literal["float32", "float16", "bfloat16"]
+T = TypeVar("T")
 
 MAX_FILE = 16 << 20  # bytes of a run's tables
 CLASSES_SHOWN = 20
 
 
 @dataclass(frozen=True)
-class Published:
-    """The native file, and the card beside it."""
+class PublishedRun:
+    """A native file, and the model card beside it."""
 
     weights: Weights
     card: Path
 
 
-def publish(run: str | Path, out: str | Path, *, licence: str, dtype: Dtype = "float32", name: str = "") -> Published:
-    """Write the best weights of a run to `out` (.safetensors), and a model card to the same name with .md.
+def publish(
+    run: str | Path, out: str | Path, *, licence: str, dtype: Dtype = "float32", name: str = ""
+) -> PublishedRun:
+    """Write the best weights of a training run and a model card.
 
-    run : the folder of `vggfeat train`. licence : of the weights, as the file and the card will say. dtype : of the
-    tensors; the scores are those of float32. name : the card's title; the file's name where it is empty.
+    Parameters
+    ----------
+    run : str or Path
+        The folder of a run of `vggfeat train`.
+    out : str or Path
+        The native file, .safetensors. The card has the same name with the suffix .md.
+    licence : str
+        The licence of the weights, such as CC-BY-4.0.
+    dtype : {"float32", "float16", "bfloat16"}
+        The precision of the tensors. The scores on the card are those of float32.
+    name : str
+        The title of the card; by default the file's name.
 
-    Raises WeightsError, naming the file, for a folder that is no run, or has no epoch behind it; UsageError for
-    another suffix, an unknown dtype or no licence.
+    Returns
+    -------
+    PublishedRun
+        The weights and the path of the card.
+
+    Raises
+    ------
+    WeightsError
+        If the folder is not a run, or has no complete epoch; if a file cannot be written.
+    UsageError
+        For another suffix, an unknown dtype or no licence.
     """
     run, out = Path(run), Path(out)
     if out.suffix != ".safetensors":
@@ -43,69 +67,59 @@ def publish(run: str | Path, out: str | Path, *, licence: str, dtype: Dtype = "f
     if dtype not in get_args(Dtype):
         raise UsageError(f"no dtype {dtype!r}; take one of {', '.join(get_args(Dtype))}")
     if not licence.strip():
-        raise UsageError("say under which licence the weights are published, such as CC-BY-4.0")
-    config, epochs = _config(run / "config.json"), _epochs(run / "log.csv")
-    result = _result(run / "result.json", len(epochs))
-    best = native.read(run / "best.safetensors")
-    state = native.load(best, best.top, dtype=getattr(torch, dtype)).state_dict()
-    weights = native.save(
-        out,
-        state,
-        net=best.net,
-        width=best.width,
-        preprocessing=best.preprocessing,
-        lineage=best.lineage,
-        source=best.source,
-        licence=licence,
-        classes=best.classes,
-    )
+        raise UsageError("no licence given; say under which licence the weights are published, such as CC-BY-4.0")
+    config = _parsed(run / "config.json", _config, "is not the configuration of a run of vggfeat train")
+    epochs = _parsed(run / "log.csv", _epochs, "is not the log of a run of vggfeat train")
+    if not epochs:
+        raise WeightsError(f"{run / 'log.csv'}: has no epoch yet; train on")
+    result = {}
+    if (run / "result.json").is_file():
+        wrong = "is not the result of a run of vggfeat train; train on, and it is written again"
+        result = _parsed(run / "result.json", _result, wrong)
+    if result.get("epochs") != len(epochs):  # the run went on
+        result = {}
+    best = read(run / "best.safetensors")
+    state = load(best, best.top, dtype=getattr(torch, dtype)).state_dict()
+    weights = save_as(out, state, replace(best, licence=licence))
     card = out.with_suffix(".md")
     try:
-        card.write_text(_card(name or out.stem, weights, dtype, config, epochs, result), encoding="utf-8")
+        write_text(card, _card(name or out.stem, weights, dtype, config, epochs, result))
     except OSError as error:
-        raise WeightsError(f"can't write {card}: {error.strerror}") from error
-    return Published(weights, card)
+        raise WeightsError(f"{card}: cannot be written ({error.strerror}); make room, or name another file") from error
+    return PublishedRun(weights, card)
 
 
-def _text(file: Path) -> str:
+def _parsed(file: Path, parse: Callable[[str], T], wrong: str) -> T:
+    """What `parse` makes of a file of the run. Raises WeightsError that says what is `wrong`."""
     try:
         if file.stat().st_size > MAX_FILE:
-            raise WeightsError(f"{file}: is larger than {MAX_FILE:,} bytes; it is no file of a training run")
-        return file.read_text(encoding="utf-8")
+            raise WeightsError(f"{file}: is larger than {MAX_FILE:,} bytes; it is not a file of a training run")
+        text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise WeightsError(f"{file}: can't be read ({reason}); name the folder of a run of vggfeat train") from None
-
-
-def _config(file: Path) -> dict[str, Any]:
+        raise WeightsError(f"{file}: cannot be read ({reason}); name the folder of a run of vggfeat train") from None
     try:
-        config = json.loads(_text(file))
-        return {key: dict(config[key]) for key in ("recipe", "data", "start")}
+        return parse(text)
     except (ValueError, KeyError, TypeError):
-        raise WeightsError(f"{file}: is not that of a run of vggfeat train that has begun") from None
+        raise WeightsError(f"{file}: {wrong}") from None
 
 
-def _result(file: Path, epochs: int) -> dict[str, Any]:
-    """What the run came to; nothing where it isn't at its end, such as one that went on after it was."""
-    if not file.is_file():
-        return {}
-    try:
-        result = dict(json.loads(_text(file)))
-        if result.get("dense"):
-            _ = [result["dense"][name] + 0.0 for name in ("top1", "top5")]
-    except (ValueError, KeyError, TypeError):
-        raise WeightsError(f"{file}: is not that of a run of vggfeat train; train on, which writes it anew") from None
-    return result if result.get("epochs") == epochs else {}
+def _config(text: str) -> dict[str, Any]:
+    config = {key: dict(json.loads(text)[key]) for key in ("recipe", "data", "start")}
+    _ = config["data"]["sha256"], config["data"]["train"] + 0, config["data"]["val"] + 0
+    return config
 
 
-def _epochs(file: Path) -> list[dict[str, float]]:
-    try:
-        rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(_text(file).splitlines())]
-        _ = [(row["epoch"], row["val_top1"], row["val_top5"]) for row in rows]
-    except (ValueError, KeyError, TypeError):
-        raise WeightsError(f"{file}: is not the log of a run of vggfeat train") from None
-    if not rows:
-        raise WeightsError(f"{file}: has no epoch yet; train on")
+def _result(text: str) -> dict[str, Any]:
+    result = dict(json.loads(text))
+    if result.get("dense"):
+        _ = [result["dense"][name] + 0.0 for name in ("top1", "top5")]
+    return result
+
+
+def _epochs(text: str) -> list[dict[str, float]]:
+    rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(text.splitlines())]
+    _ = [(row["epoch"], row["val_top1"], row["val_top5"]) for row in rows]
     return rows
 
 
@@ -153,7 +167,7 @@ def _recipe(config: dict[str, Any], epochs: int, finished: bool) -> list[str]:
     settings = {**config["recipe"], "lr": start.get("lr")}
     return [
         "## Recipe",
-        f"Begun with {shown(begun)}; {epochs} epochs" + ("." if finished else ", and not at its end yet."),
+        f"Started from {shown(begun)}; {epochs} epochs" + ("." if finished else ", not finished yet."),
         "",
         "| setting | value |",
         "|---|---|",
@@ -162,12 +176,12 @@ def _recipe(config: dict[str, Any], epochs: int, finished: bool) -> list[str]:
 
 
 def _scores(images: int, best: dict[str, float], result: dict[str, Any]) -> list[str]:
-    rows = {"one centre crop an image": (best["val_top1"], best["val_top5"])}
+    rows = {"one centre crop per image": (best["val_top1"], best["val_top5"])}
     if result.get("dense"):
-        rows["applied densely, mirrored"] = (result["dense"]["top1"], result["dense"]["top5"])
+        rows["dense, with mirror images"] = (result["dense"]["top1"], result["dense"]["top5"])
     return [
         "## Scores",
-        f"Of epoch {best['epoch']:.0f} (counted from 0), which the validation images chose:",
+        f"Of epoch {best['epoch']:.0f} (counted from 0), the one with the lowest top-1 validation error:",
         "",
         "| validation error, per cent (± standard error) | top-1 | top-5 |",
         "|---|---|---|",
@@ -181,11 +195,9 @@ def _with_error(per_cent: float, images: int) -> str:
 
 
 def _use(weights: Weights) -> list[str]:
-    prep = weights.preprocessing
     return [
         "## Input",
-        f"{prep.colour}, 0..{prep.range:g}, minus {_triple(prep.mean)}, over {_triple(prep.std)}; "
-        "the file says so itself, and vggfeat reads it from there.",
+        f"{weights.preprocessing}; the file says so itself, and vggfeat reads it from there.",
         "",
         "## Use",
         "```",
@@ -193,7 +205,3 @@ def _use(weights: Weights) -> list[str]:
         f"vggfeat extract photos/ --weights {weights.path.name}",
         "```",
     ]
-
-
-def _triple(values: tuple[float, float, float]) -> str:
-    return ", ".join(f"{value:g}" for value in values)

