@@ -1,4 +1,4 @@
-"""The engine ray: two processes of a cluster make the store of one, and it survives the loss of them."""
+"""The engine ray: two processes of a cluster make the same store as one, and may be lost."""
 
 import os
 import signal
@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.kit.image_files import png
+from vggfeat import sources
 from vggfeat._util.progress import progress
 from vggfeat.descriptors import Describer
 from vggfeat.errors import DataError, ImageError, UsageError, VggfeatError
-from vggfeat.extraction import filling
-from vggfeat.extraction.run import extract
-from vggfeat.extraction.settings import ExtractionSettings
-from vggfeat.sources import Item
-from vggfeat.store import Store, Writer
+from vggfeat.extraction import ExtractionSettings, Item, extract
+from vggfeat.store import Store
+from vggfeat.store.writing import Writer
 
 pytest.importorskip("ray.data")
 
@@ -54,17 +54,14 @@ def options(tiny_weights):
 
 
 def pixels(n: int) -> np.ndarray:
+    """uint8 (H, W, 3)"""
     size = [(60, 80), (80, 60)][n % 2]
     return np.random.default_rng(n).integers(0, 256, (*size, 3), np.uint8)
 
 
 def encoded(n: int) -> bytes:
-    from io import BytesIO
-
-    from PIL import Image
-
-    Image.fromarray(pixels(n)).save(file := BytesIO(), "png")
-    return file.getvalue()
+    """The same as a file."""
+    return png(n, [(80, 60), (60, 80)][n % 2])
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +78,14 @@ def photos(tmp_path_factory):
 
 def described(source, store: Path, options, **more) -> Store:
     return extract(source, store, part_size=PART, workers=1, **options, **more)
+
+
+def described_on_cluster(items, store: Path, options, **tuning) -> Store:
+    """The same on the cluster, with arguments of `fill_on_cluster`."""
+    describer, settings = Describer(**options), ExtractionSettings(part_size=PART, workers=1)
+    with Writer(store, describer.fingerprint()[0]) as writer, progress(N, "describing") as bar:
+        cluster.fill_on_cluster(writer, items, describer.spec, settings, bar, **tuning)
+    return Store(store)
 
 
 @pytest.fixture(scope="module")
@@ -143,31 +148,14 @@ def test_each_engine_continues_what_the_other_began(photos, options, whole, tmp_
     assert len(began) < N
     for part in began.parts:
         part.unlink()  # how far each came before the end is chance
-    half = described([*_items(photos)][:PART], tmp_path / "s", options, engine=first)
+    half = described([*sources.items(photos)][:PART], tmp_path / "s", options, engine=first)
     assert len(half) == PART - 1
     assert_same(described(photos, tmp_path / "s", options, engine=then), whole)
 
 
-def _items(folder: Path):
-    from vggfeat import sources
-
-    return sources.items(folder)
-
-
-@dataclass(frozen=True)
-class Hasty:
-    """An image whose reader writes a part after each group."""
-
-    n: int
-
-    def fetch(self) -> bytes:
-        filling.PART_SECONDS = 0
-        return encoded(self.n)
-
-
 @dataclass(frozen=True)
 class Deadly:
-    """An image that kills who reads it, once a part of its range is written; the second time it is harmless."""
+    """An image that kills its reader, after a part of its range is written; the second time it is harmless."""
 
     n: int
     store: Path
@@ -183,12 +171,12 @@ class Deadly:
 
 
 def test_a_worker_that_is_killed_loses_nothing(options, tmp_path):
-    """Its range had a part already, which stays: 16 rows, a group; the others are described by the next worker."""
+    """A part of its range exists already, and stays: 16 rows, a group; the next worker describes the others."""
     items = [Item(f"{n}", pixels(n)) for n in range(N)]
     items[3] = Item("3", b"broken")
     expected = described(items, tmp_path / "local", options)
-    items[0], items[22] = Item("0", Hasty(0)), Item("22", Deadly(22, tmp_path / "s"))
-    store = described(items, tmp_path / "s", options, engine="ray")
+    items[22] = Item("22", Deadly(22, tmp_path / "s"))
+    store = described_on_cluster(items, tmp_path / "s", options, part_seconds=0)  # a part after each group
     assert (tmp_path / "killed").exists()
     assert store.read().equals(expected.read())
     assert (store.failures.keys(), store.settled) == ({"3"}, True)
@@ -197,12 +185,10 @@ def test_a_worker_that_is_killed_loses_nothing(options, tmp_path):
 
 
 def test_an_image_that_kills_each_worker_ends_the_run(options, tmp_path):
-    describer, settings = Describer(**options), ExtractionSettings(part_size=PART, workers=1)
     items = [Item(f"{n}", pixels(n)) for n in range(N)]
     items[30] = Item("30", Deadly(30, tmp_path / "s", always=True))
     with pytest.raises(VggfeatError, match=r"^1 workers were lost over the images from 24 to 47: .* to continue$"):
-        with Writer(tmp_path / "s", describer.fingerprint()[0]) as writer, progress(N, "describing") as bar:
-            cluster.fill_on_cluster(writer, items, describer.spec, settings, bar, tries=1)
+        described_on_cluster(items, tmp_path / "s", options, tries=1)
     items[30] = Item("30", pixels(30))
     assert len(described(items, tmp_path / "s", options)) == N
 
@@ -223,14 +209,14 @@ def test_a_finished_store_is_left_as_it_is(options, tmp_path):
 
 
 class Stranger:
-    """An image of a class that workers can't import."""
+    """An image of a class that workers cannot import."""
 
     def __reduce__(self):
         return __import__, ("no_such_module",)
 
 
-def test_an_image_that_workers_can_not_read_ends_the_run(options, tmp_path):
-    with pytest.raises(VggfeatError, match=r"^the list of images can't be read by other processes \(.*no_such_module"):
+def test_an_image_that_workers_cannot_read_ends_the_run(options, tmp_path):
+    with pytest.raises(VggfeatError, match=r"^the list of images cannot be read by other processes \(.*no_such_module"):
         described([Item("one", Stranger())], tmp_path / "s", options, engine="ray")
 
 
@@ -258,7 +244,7 @@ def test_a_cluster_without_room_says_so(photos, options, tmp_path, device, worke
         extract(photos, tmp_path / "s", workers=workers, device=device, engine="ray", **options)
 
 
-def test_what_can_not_be_meant(photos, options, tmp_path, monkeypatch):
+def test_invalid_arguments(photos, options, tmp_path, monkeypatch):
     for wrong, said in (
         ({"engine": "spark"}, "no engine 'spark'; take one of local, ray"),
         ({"engine": "ray", "share": (0, 2)}, "leave out torchrun"),
@@ -266,7 +252,7 @@ def test_what_can_not_be_meant(photos, options, tmp_path, monkeypatch):
     ):
         with pytest.raises(UsageError, match=said):
             extract(photos, tmp_path / "s", **wrong)
-    with (photos / "0" / "00.png").open("rb") as file, pytest.raises(UsageError, match="can't be sent"):
+    with (photos / "0" / "00.png").open("rb") as file, pytest.raises(UsageError, match="cannot be sent"):
         extract([Item("open", file)], tmp_path / "s", engine="ray", **options)
     monkeypatch.setitem(sys.modules, "ray.data", None)
     with pytest.raises(UsageError, match=r"needs Ray: pip install 'vggfeat\[ray\]'"):
