@@ -1,12 +1,14 @@
 """From scales to descriptors: stacking, pooling, normalisation and fusion, worked out by hand."""
 
 import math
+from typing import get_args
 
 import numpy as np
 import pytest
 
-from vggfeat.aggregate import AGGREGATIONS, NORMALISATIONS, aggregate, fuse, l2_normalise
+from vggfeat.aggregate import aggregate, fuse, l2_normalise
 from vggfeat.errors import UsageError
+from vggfeat.spec import Aggregation, Normalisation
 
 # Two images, two channels, at two scales.
 SMALL = np.array([[3, 0], [1, 0]], np.float32)
@@ -52,15 +54,15 @@ def test_the_defaults_are_the_papers() -> None:
     assert np.array_equal(aggregate([SMALL, LARGE]), aggregate([SMALL, LARGE], "mean", "l2"))
 
 
-@pytest.mark.parametrize("normalize", NORMALISATIONS)
-@pytest.mark.parametrize("agg", AGGREGATIONS)
+@pytest.mark.parametrize("normalize", get_args(Normalisation))
+@pytest.mark.parametrize("agg", get_args(Aggregation))
 def test_one_scale_aggregated_is_that_scale(agg: str, normalize: str) -> None:
     expected = LARGE if normalize == "none" else l2_normalise(LARGE)
     close(aggregate([LARGE], agg, normalize), expected)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("normalize", ["l2", "per-scale"])
-@pytest.mark.parametrize("agg", AGGREGATIONS)
+@pytest.mark.parametrize("agg", get_args(Aggregation))
 def test_a_descriptor_of_zeros_stays_zero(agg: str, normalize: str) -> None:
     zeros = np.zeros((1, 2), np.float32)
     found = aggregate([zeros, zeros], agg, normalize)  # type: ignore[arg-type]

@@ -106,7 +106,7 @@ def test_without_a_record_the_command_shows_numbers_to_compare(tiny_weights: Cal
 
 
 def test_layers_without_a_record_do_not_count_as_proven(tmp_path: Path) -> None:
-    """A file that ends at fc6, where slim has records of pool5 and fc7 only."""
+    """A file that ends at fc6; slim has records of pool5 and fc7 only."""
     slim = weights.resolve("slim")
     src = save_as(tmp_path / "x.safetensors", weights.load(slim, "fc6").state_dict(), replace(slim, classes=None)).path
     lines, error = verify(src)

@@ -274,9 +274,8 @@ def test_the_smallest_and_the_thinnest(size: tuple[int, int]) -> None:
 
 
 def complaint(source: Any, **options: Any) -> str:
-    with pytest.raises(ImageError) as caught:
+    with pytest.raises(ImageError, match=r"\A[^\n]+\Z") as caught:
         read(source, **options)
-    assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
@@ -376,7 +375,7 @@ def test_a_pil_image_whose_file_is_cut_is_named(tmp_path: Path) -> None:
     path = tmp_path / "cut.jpg"
     path.write_bytes(encoded(noise(200, 200), "JPEG")[:9000])
     with Image.open(path) as lazy:
-        assert complaint(lazy).startswith(f"{path}: can't be decoded")
+        assert complaint(lazy).startswith(f"{path}: cannot be decoded")
 
 
 def test_an_image_that_is_not_a_whole_file_says_nothing_of_its_own() -> None:

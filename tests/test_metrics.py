@@ -13,7 +13,6 @@ from vggfeat.errors import UsageError
 from vggfeat.metrics import (
     average_precision,
     class_recalls,
-    iou,
     mean_average_precision,
     mean_class_recall,
     precision_recall,
@@ -269,46 +268,3 @@ class TestClassRecall:
             mean_class_recall([0], [0, 1], 2)
         with pytest.raises(UsageError, match="'predicted' go from 0 to 2"):
             mean_class_recall([0, 2], [0, 1], 2)
-
-
-class TestIoU:
-    @pytest.mark.parametrize(
-        ("a", "b", "value"),
-        [
-            ([0, 0, 2, 2], [1, 1, 3, 3], 1 / 7),
-            ([0, 0, 4, 2], [0, 0, 2, 2], 1 / 2),
-            ([0, 0, 1, 1], [0, 0, 1, 1], 1),
-            ([0, 0, 1, 1], [1, 0, 2, 1], 0),  # they touch
-            ([0, 0, 1, 1], [5, 5, 6, 6], 0),  # apart in both directions
-            ([1, 1, 1, 1], [1, 1, 1, 1], 0),  # a point
-            (
-                [3, 3, 1, 1],
-                [0, 0, 4, 4],
-                0,
-            ),  # turned round in both directions: area 4 if sides aren't clipped
-            ([0.25, 0, 0.75, 1], [0.5, 0, 1.5, 1], 0.25 / 1.25),
-        ],
-    )
-    def test_by_hand(self, a, b, value):
-        assert iou(a, b) == pytest.approx(value)
-        assert iou(b, a) == pytest.approx(value)
-
-    def test_equals_counting_pixels(self):
-        rng = np.random.default_rng(0)
-        boxes = rng.integers(0, 12, (40, 4))
-        grid = np.zeros((40, 12, 12), bool)
-        for filled, (x0, y0, x1, y1) in zip(grid, boxes, strict=True):
-            filled[y0:y1, x0:x1] = True
-        shared = (grid[:, None] & grid).sum((2, 3))
-        union = (grid[:, None] | grid).sum((2, 3))
-        overlaps = iou(boxes[:, None], boxes)
-        assert overlaps.shape == (40, 40)
-        np.testing.assert_allclose(overlaps, shared / np.maximum(union, 1))
-
-    def test_refuses(self):
-        with pytest.raises(UsageError, match="x0, y0, x1, y1"):
-            iou([0, 0, 1], [0, 0, 1])
-        with pytest.raises(UsageError, match="finite"):
-            iou([0, 0, 1, np.nan], [0, 0, 1, 1])
-        with pytest.raises(UsageError, match="broadcast"):
-            iou(np.zeros((2, 4)), np.zeros((3, 4)))

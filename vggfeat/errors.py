@@ -1,40 +1,40 @@
 """The exceptions of vggfeat.
 
     VggfeatError
-    ├── UsageError     an argument that can't be meant; also a ValueError
-    ├── ImageError     an image that can't be read, or is too small or too large for what is asked
-    ├── WeightsError   weights that are missing, damaged, or not those of the net that is asked for
-    ├── FetchError     a file that could not be fetched
-    ├── DataError      a data set or source that is missing, partial or in another layout
-    └── StoreError     a descriptor store that is damaged, in use, or made in another way
+    ├── UsageError     an invalid argument; also a ValueError
+    ├── ImageError     an image that cannot be read, or is too small or too large
+    ├── WeightsError   weights that are missing, damaged, or made for a different net
+    ├── FetchError     a file that could not be downloaded
+    ├── DataError      a data set or source that is missing, incomplete or in an unknown layout
+    └── StoreError     a descriptor store that is damaged, in use, or made with different settings
 
-Each message is one line that names the file and says what to do; the command prints it as it is.
+Each message is one line that names the file and says what is wrong and what to do. The command prints it unchanged.
 """
 
 
 class VggfeatError(Exception):
-    """Anything that vggfeat raises on purpose."""
+    """Base class of all errors of vggfeat."""
 
 
 class UsageError(VggfeatError, ValueError):
-    """An argument that can't be meant (the command's exit status is 2)."""
+    """An invalid argument. The exit status of the command is then 2."""
 
 
 class ImageError(VggfeatError):
-    """An image that can't be read, or is too small or too large for what is asked."""
+    """An image that cannot be read, or is too small or too large."""
 
 
 class WeightsError(VggfeatError):
-    """Weights that are missing, damaged, or not those of the net that is asked for."""
+    """Weights that are missing, damaged, or made for a different net."""
 
 
 class FetchError(VggfeatError):
-    """A file that could not be fetched."""
+    """A file that could not be downloaded."""
 
 
 class DataError(VggfeatError):
-    """A data set or source that is missing, partial or in another layout."""
+    """A data set or source that is missing, incomplete or in an unknown layout."""
 
 
 class StoreError(VggfeatError):
-    """A descriptor store that is damaged, in use, or made in another way."""
+    """A descriptor store that is damaged, in use, or made with different settings."""

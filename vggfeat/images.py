@@ -1,4 +1,4 @@
-"""Images: reading anything a user holds, and the isotropic rescaling to a smallest side Q (Sect. 3.2)."""
+"""Read images from many kinds of sources, and rescale them to a smallest side Q (Sect. 3.2)."""
 
 import io
 import os
@@ -15,18 +15,30 @@ from torch import Tensor
 from torch.nn import functional
 
 from vggfeat.errors import ImageError
+from vggfeat.spec import MAX_PIXELS
+
+__all__ = [
+    "FORMATS",
+    "MAX_PIXELS",
+    "MAX_RESCALED_PIXELS",
+    "RESCALING",
+    "Source",
+    "check_rescaled",
+    "read",
+    "rescale",
+    "rescaled_size",
+]
 
 # str | os.PathLike | bytes | binary file | PIL.Image.Image | np.ndarray | torch.Tensor
 Source: TypeAlias = Any
 
-# Only formats that decode without an outside program (EPS would start one) are tried.
+# Only formats that need no other program; EPS would start one.
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 
-MAX_PIXELS = 89_478_485  # of an image as it is read; from there on Pillow suspects a decompression bomb
-MAX_RESCALED_PIXELS = 2**23  # of an image after rescaling; conv1's maps then take 4 GiB each, with the mirror
-RESCALING = "bilinear, antialiased, longer side rounded half up"  # decides numbers: recorded with every store
+MAX_RESCALED_PIXELS = 2**23  # of an image after rescaling; with the mirrored image, each map of conv1 then takes 4 GiB
+RESCALING = "bilinear, antialiased, longer side rounded half up"  # changes the descriptors, so every store records it
 
-_TURNS = {  # EXIF orientation -> what makes the image upright
+_TURNS = {  # EXIF orientation -> the turn that makes the image upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -38,15 +50,27 @@ _TURNS = {  # EXIF orientation -> what makes the image upright
 
 
 def read(source: Source, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """Any image as uint8 (H, W, 3) in RGB order, as a person sees it.
+    """Read any image as an RGB array, upright.
 
-    `source` is a path, bytes, a binary file object, a PIL image, a numpy array uint8 (H, W, 3) RGB or
-    (H, W) grey, or a torch tensor uint8 (3, H, W) RGB. The EXIF orientation is applied; transparency is
-    laid over white; of an animation the first frame is taken; 16-bit grey is brought to 8 bits over its full
-    range; CMYK, palette and grey become RGB. Colour profiles are ignored.
+    The EXIF orientation is applied. Transparent pixels are laid over white. Of an animation the first frame is taken.
+    16-bit grey is scaled from its full range to 8 bits. CMYK, palette and grey become RGB. Colour profiles are ignored.
 
-    Raises ImageError, naming the file, for what can't be read, isn't a regular file or has more than
-    `max_pixels` pixels (in a file, never more than twice MAX_PIXELS).
+    Parameters
+    ----------
+    source : path, bytes, binary file, PIL image, ndarray or Tensor
+        The image. An array is uint8 (H, W, 3) in RGB order or grey (H, W), a tensor uint8 (3, H, W) in RGB order.
+    max_pixels : int
+        The largest number of pixels. Files with more than twice MAX_PIXELS are always refused.
+
+    Returns
+    -------
+    ndarray, uint8, shape (H, W, 3)
+        The pixels in RGB order.
+
+    Raises
+    ------
+    ImageError
+        If the image is unreadable, not a regular file or too large. The message names the file.
     """
     if isinstance(source, np.ndarray | Tensor):
         return _array(source, max_pixels)
@@ -62,7 +86,7 @@ def read(source: Source, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         return _decoded(io.BytesIO(source), f"image of {len(source)} bytes", max_pixels)
     if hasattr(source, "read"):
         return _decoded(source, str(getattr(source, "name", "image file")), max_pixels)
-    raise ImageError(f"an image can't be a {type(source).__name__}; give a path, bytes, PIL image or array")
+    raise ImageError(f"an image cannot be a {type(source).__name__}; give a path, bytes, PIL image or array")
 
 
 def _array(array: np.ndarray | Tensor, max_pixels: int) -> np.ndarray:
@@ -75,12 +99,12 @@ def _array(array: np.ndarray | Tensor, max_pixels: int) -> np.ndarray:
     _check_size(array.shape[1], array.shape[0], max_pixels, "array image")
     if array.ndim == 2:
         array = np.repeat(array[:, :, None], 3, axis=2)
-    return np.require(array, requirements=["C", "W"])  # torch warns of arrays that can't be written to
+    return np.require(array, requirements=["C", "W"])  # torch warns of read-only arrays
 
 
 def _open_regular(path: Path) -> BinaryIO:
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # opening a FIFO would wait for ever
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a FIFO would wait for a writer
             raise ImageError(f"{path}: not a regular file")
         return path.open("rb")
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
@@ -106,8 +130,8 @@ def _decoding(name: str, max_pixels: int) -> Iterator[None]:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(f"{name}: more than {min(max_pixels, MAX_PIXELS):,} pixels; reduce it first") from error
-    except Exception as error:  # given hostile bytes, decoders raise OSError, SyntaxError, struct.error, ...
-        raise ImageError(f"{name}: can't be decoded ({error or type(error).__name__})") from error
+    except Exception as error:  # on damaged files, decoders raise OSError, SyntaxError, struct.error, ...
+        raise ImageError(f"{name}: cannot be decoded ({error or type(error).__name__})") from error
 
 
 def _pixels(image: Image.Image, max_pixels: int, name: str) -> np.ndarray:
@@ -128,11 +152,11 @@ def _pixels(image: Image.Image, max_pixels: int, name: str) -> np.ndarray:
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Turned as EXIF says. ImageOps.exif_transpose also rewrites the EXIF data, and fails on odd ones."""
-    image.load()  # of a PNG the EXIF data may come last, and a TIFF is turned while it is loaded
+    """Apply the EXIF orientation. ImageOps.exif_transpose also rewrites the EXIF data, and may fail then."""
+    image.load()  # the EXIF data may be at the end of a PNG, and Pillow turns a TIFF while it loads it
     try:
         turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # damaged EXIF data don't spoil the pixels
+    except Exception:  # the pixels may be right if the EXIF data are damaged
         return image
     return image if turn is None else image.transpose(turn)
 
@@ -145,10 +169,22 @@ def _check_size(width: int, height: int, max_pixels: int, name: str) -> None:
 
 
 def rescaled_size(height: int, width: int, q: int) -> tuple[int, int]:
-    """(height, width) after isotropic rescaling to smallest side `q`.
+    """Compute the size after isotropic rescaling.
 
-    The smaller side becomes q exactly, the longer one q * longer / shorter rounded half up, in integers.
+    Parameters
+    ----------
+    height, width : int
+        Size of the image in pixels.
+    q : int
+        The smallest side after rescaling, in pixels.
 
+    Returns
+    -------
+    tuple of int
+        Height and width. The longer side is q * longer / shorter, with halves rounded up.
+
+    Examples
+    --------
     >>> rescaled_size(375, 500, 256)
     (256, 341)
     """
@@ -158,7 +194,23 @@ def rescaled_size(height: int, width: int, q: int) -> tuple[int, int]:
 
 
 def check_rescaled(height: int, width: int, q: int) -> tuple[int, int]:
-    """`rescaled_size`; raises ImageError where that would have more than MAX_RESCALED_PIXELS pixels."""
+    """Compute `rescaled_size`, and refuse images that would become too large.
+
+    Parameters
+    ----------
+    height, width, q
+        As for `rescaled_size`.
+
+    Returns
+    -------
+    tuple of int
+        Height and width.
+
+    Raises
+    ------
+    ImageError
+        If the rescaled image would have more than MAX_RESCALED_PIXELS pixels.
+    """
     h, w = rescaled_size(height, width, q)
     if h * w > MAX_RESCALED_PIXELS:
         raise ImageError(
@@ -169,11 +221,26 @@ def check_rescaled(height: int, width: int, q: int) -> tuple[int, int]:
 
 
 def rescale(image: Tensor, q: int) -> Tensor:
-    """Rescale uint8, or the same as float32, (3, H, W) to smallest side `q`: float32 (3, h, w) in 0..255, not rounded.
+    """Rescale an image to a smallest side, on the device of the tensor.
 
-    Bilinear with antialiasing (the filter widens with the reduction, as in Pillow and torchvision), on the
-    tensor's own device. An image that has that size already keeps its values. Raises ImageError as
-    `check_rescaled` does.
+    The method is bilinear with antialiasing: the filter widens with the reduction, as in Pillow and torchvision.
+
+    Parameters
+    ----------
+    image : Tensor, uint8 or float32, shape (3, H, W)
+        The pixels, in 0..255.
+    q : int
+        The smallest side after rescaling, in pixels.
+
+    Returns
+    -------
+    Tensor, float32, shape (3, h, w)
+        The pixels in 0..255, not rounded. If the image has that size already, its values are unchanged.
+
+    Raises
+    ------
+    ImageError
+        As `check_rescaled`.
     """
     size = check_rescaled(image.shape[1], image.shape[2], q)
     pixels = image.to(torch.float32)

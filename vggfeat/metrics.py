@@ -1,7 +1,6 @@
-"""What a result is worth: top-k error, average precision, class recall, overlap of boxes; numpy only.
+"""Measures of results: top-k error, average precision, class recall. Free of torch.
 
-All values are fractions in [0, 1]; callers that print per cent multiply by 100.
-NaN stands for "nothing to score here": no positives, no samples of a class.
+All values are fractions in [0, 1]. NaN means nothing to score: no positive samples, or no samples of a class.
 """
 
 from typing import Literal, get_args
@@ -11,18 +10,54 @@ from numpy.typing import ArrayLike, NDArray
 
 from vggfeat.errors import UsageError
 
+__all__ = [
+    "APKind",
+    "average_precision",
+    "class_recalls",
+    "mean_average_precision",
+    "mean_class_recall",
+    "precision_recall",
+    "top_k_error",
+]
+
 APKind = Literal["area", "11-point"]
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 
 def top_k_error(scores: ArrayLike, labels: ArrayLike, k: int = 5) -> float:
-    """Fraction of images whose true class is not among the k best (the paper's Sect. 4, there in per cent).
+    """Compute the fraction of images whose true class is not among the k best classes.
 
-    scores: (N, K), higher is better; labels: (N,) integers in 0..K-1. NaN when N is 0.
-    Ties are judged pessimistically: an image is right only if fewer than k *other* classes score at least
-    as high as its true class, so a net that answers the same for every class is wrong everywhere.
-    With k >= K every image is right. Raises UsageError for NaN scores, wrong shapes, labels out of range.
+    Ties count as errors: an image is right only if fewer than k different classes score at least as high as its true
+    class. So a net with equal scores for all classes is always wrong, unless k >= K.
+
+    Parameters
+    ----------
+    scores : array_like of float, shape (N, K)
+        Score of each class for each image; higher is better.
+    labels : array_like of int, shape (N,)
+        True classes, in 0..K-1.
+    k : int
+        Number of guesses per image, at least 1.
+
+    Returns
+    -------
+    float
+        The error; NaN if N is 0.
+
+    Raises
+    ------
+    UsageError
+        If a score is NaN, a shape is wrong, a label is out of range, or k < 1.
+
+    References
+    ----------
+    Sect. 4, where the error is given in per cent.
+
+    Examples
+    --------
+    >>> top_k_error([[0.1, 0.9], [0.8, 0.2]], [1, 1], k=1)
+    0.5
     """
     table = _table(scores)
     truth = _class_numbers(labels, len(table), table.shape[1], "labels")
@@ -36,13 +71,28 @@ def top_k_error(scores: ArrayLike, labels: ArrayLike, k: int = 5) -> float:
 
 
 def precision_recall(scores: ArrayLike, positive: ArrayLike, ignore: ArrayLike | None = None) -> tuple[Floats, Floats]:
-    """Precision and recall after each sample of the ranking, best score first: the curve of VOC.
+    """Compute precision and recall after each sample of the ranking, best score first.
 
-    scores: (N,), higher is better, infinities allowed; positive, ignore: (N,) bool.
-    Ignored samples are left out: neither hits nor misses. Samples of equal score keep their given order, as
-    in the VOC development kit (Matlab's stable `sort(-out)`): among ties, the list's order decides.
-    Returns (precision, recall), float64 (M,) each, M the samples not ignored; recall is NaN if none is
-    positive. Raises UsageError for NaN scores, masks that are not bool, unequal lengths.
+    Samples with equal scores keep their order, as in the VOC development kit (the stable `sort(-out)` of Matlab).
+
+    Parameters
+    ----------
+    scores : array_like of float, shape (N,)
+        Score of each sample; higher is better. Infinite scores are allowed.
+    positive : array_like of bool, shape (N,)
+        Whether each sample is of the class.
+    ignore : array_like of bool, shape (N,), optional
+        Samples to leave out.
+
+    Returns
+    -------
+    precision, recall : ndarray, float64, shape (M,)
+        The curve of the M samples that are not ignored; recall is NaN if none of them is positive.
+
+    Raises
+    ------
+    UsageError
+        If a score is NaN, a mask is not bool, or the lengths are different.
     """
     hits = _ranked_hits(scores, positive, ignore)
     found = np.cumsum(hits)
@@ -54,12 +104,32 @@ def precision_recall(scores: ArrayLike, positive: ArrayLike, ignore: ArrayLike |
 def average_precision(
     scores: ArrayLike, positive: ArrayLike, ignore: ArrayLike | None = None, kind: APKind = "area"
 ) -> float:
-    """Average precision of one class, as the VOC development kits define it; in [0, 1].
+    """Compute the average precision of one class, as the VOC development kits define it.
 
-    kind "area" (VOC-2010 and later): area under the monotone precision envelope, all points.
-    kind "11-point" (VOC-2007): mean over t = 0, 0.1, ..., 1 of the highest precision at recall >= t.
-    Neither is scikit-learn's average_precision_score, which has no envelope.
-    Arguments, ties and errors as in `precision_recall`; NaN without positives.
+    It is different from scikit-learn's `average_precision_score`, which does not use the monotone envelope.
+
+    Parameters
+    ----------
+    scores, positive, ignore
+        As for `precision_recall`.
+    kind : {"area", "11-point"}
+        area (VOC-2010 and later): the area under the monotone envelope of the precision. 11-point (VOC-2007): the mean
+        over t = 0, 0.1, ..., 1 of the highest precision at recall >= t.
+
+    Returns
+    -------
+    float
+        The average precision; NaN if no sample is positive.
+
+    Raises
+    ------
+    UsageError
+        As `precision_recall`, and if `kind` is unknown.
+
+    Examples
+    --------
+    >>> average_precision([0.9, 0.8, 0.7], [False, True, True])
+    0.6666666666666666
     """
     if kind not in get_args(APKind):
         raise UsageError(f"unknown kind of average precision {kind!r}: 'area' or '11-point'")
@@ -80,11 +150,30 @@ def average_precision(
 def mean_average_precision(
     scores: ArrayLike, positive: ArrayLike, ignore: ArrayLike | None = None, kind: APKind = "area"
 ) -> tuple[float, Floats]:
-    """Mean of `average_precision` over classes, and the value of each class.
+    """Compute the `average_precision` of each class, and their mean.
 
-    scores: (N, K); positive, ignore: (N, K) bool, a column a class.
-    Returns (mean, (K,) float64). A class without positives is NaN and left out of the mean; the mean is NaN
-    if no class has any. Raises UsageError as `precision_recall` does.
+    Parameters
+    ----------
+    scores : array_like of float, shape (N, K)
+        One column per class; higher is better.
+    positive : array_like of bool, shape (N, K)
+        Whether each sample is of each class.
+    ignore : array_like of bool, shape (N, K), optional
+        Samples to leave out of each class.
+    kind : {"area", "11-point"}
+        As for `average_precision`.
+
+    Returns
+    -------
+    mean : float
+        The mean over the classes with positive samples; NaN if there is no such class.
+    values : ndarray, float64, shape (K,)
+        The average precision of each class; NaN for a class without positive samples.
+
+    Raises
+    ------
+    UsageError
+        As `average_precision`.
     """
     table = _table(scores)
     wanted = _mask(positive, table.shape, "positive")
@@ -95,9 +184,24 @@ def mean_average_precision(
 
 
 def class_recalls(predicted: ArrayLike, labels: ArrayLike, classes: int) -> Floats:
-    """Fraction of each class's samples that were given that class; (classes,) float64, NaN for absent ones.
+    """Compute the fraction of the samples of each class that are predicted as that class.
 
-    predicted, labels: (N,) integers in 0..classes-1. Raises UsageError for others or unequal lengths.
+    Parameters
+    ----------
+    predicted, labels : array_like of int, shape (N,)
+        Predicted and true classes, in 0..classes-1.
+    classes : int
+        Number of classes.
+
+    Returns
+    -------
+    ndarray, float64, shape (classes,)
+        The recall of each class; NaN for a class without samples.
+
+    Raises
+    ------
+    UsageError
+        If a class number is out of range or not an integer, or the lengths are different.
     """
     truth = _class_numbers(labels, None, classes, "labels")
     guess = _class_numbers(predicted, len(truth), classes, "predicted")
@@ -107,40 +211,29 @@ def class_recalls(predicted: ArrayLike, labels: ArrayLike, classes: int) -> Floa
 
 
 def mean_class_recall(predicted: ArrayLike, labels: ArrayLike, classes: int) -> float:
-    """Mean of `class_recalls` over the classes with samples, the Caltech benchmarks' measure; NaN if none."""
-    return _mean_of_known(class_recalls(predicted, labels, classes))
+    """Compute the mean of `class_recalls` over the classes with samples, the measure of the Caltech benchmarks.
 
+    Parameters
+    ----------
+    predicted, labels, classes
+        As for `class_recalls`.
 
-def iou(a: ArrayLike, b: ArrayLike) -> Floats:
-    """Intersection over union of boxes, in [0, 1].
+    Returns
+    -------
+    float
+        The mean; NaN if there are no samples.
 
-    a, b: (..., 4) finite numbers x0, y0, x1, y1 in continuous coordinates: a width is x1 - x0, without the
-    +1 of the VOC kit's pixel indices. Shapes broadcast: (N, 1, 4) with (M, 4) gives (N, M).
-    A box without area (x1 <= x0 or y1 <= y0) has overlap 0 with every box, itself too.
-    Raises UsageError for other shapes and for coordinates that are not finite.
+    Raises
+    ------
+    UsageError
+        As `class_recalls`.
+
+    Examples
+    --------
+    >>> mean_class_recall([0, 0, 1], [0, 1, 1], classes=2)
+    0.75
     """
-    first, second = _boxes(a), _boxes(b)
-    try:
-        low = np.maximum(first[..., :2], second[..., :2])
-    except ValueError:
-        raise UsageError(f"boxes of shapes {first.shape} and {second.shape} don't broadcast") from None
-    high = np.minimum(first[..., 2:], second[..., 2:])
-    shared = _extent(low, high)
-    union = _extent(first[..., :2], first[..., 2:]) + _extent(second[..., :2], second[..., 2:]) - shared
-    return np.divide(shared, union, out=np.zeros(shared.shape), where=union > 0)
-
-
-def _extent(low: Floats, high: Floats) -> Floats:
-    return np.clip(high - low, 0, None).prod(axis=-1)
-
-
-def _boxes(boxes: ArrayLike) -> Floats:
-    array = np.asarray(boxes, np.float64)
-    if array.ndim == 0 or array.shape[-1] != 4:
-        raise UsageError(f"boxes must be (..., 4) as x0, y0, x1, y1, not {array.shape}")
-    if not np.isfinite(array).all():
-        raise UsageError("boxes must have finite coordinates: some are NaN or infinite")
-    return array
+    return _mean_of_known(class_recalls(predicted, labels, classes))
 
 
 def _ranked_hits(scores: ArrayLike, positive: ArrayLike, ignore: ArrayLike | None) -> Bools:
@@ -164,12 +257,12 @@ def _table(scores: ArrayLike) -> Floats:
 
 def _refuse_nan(scores: Floats) -> None:
     if np.isnan(scores).any():
-        raise UsageError(f"{int(np.isnan(scores).sum())} scores are NaN and can't be ranked")
+        raise UsageError(f"{int(np.isnan(scores).sum())} scores are NaN and cannot be ranked")
 
 
 def _mask(mask: ArrayLike, shape: tuple[int, ...], name: str) -> Bools:
     array = np.asarray(mask)
-    if array.dtype != np.bool_:  # 1 / -1 / 0 would all be read as true or false in silence
+    if array.dtype != np.bool_:  # numbers such as 1, -1 and 0 would become bool without a warning
         raise UsageError(f"{name!r} must be a bool array, not {array.dtype}: compare the labels first")
     if array.shape != shape:
         raise UsageError(f"{name!r} has shape {array.shape}, the scores {shape}")

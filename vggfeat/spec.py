@@ -19,6 +19,7 @@ DescriptorLayer = Literal["fc7", "fc6", "pool5"]
 Precision = Literal["auto", "float32", "tf32", "bfloat16", "float16"]
 
 __all__ = [
+    "MAX_PIXELS",
     "SCALES",
     "Aggregation",
     "DescriptorLayer",
@@ -29,6 +30,7 @@ __all__ = [
     "Precision",
 ]
 
+MAX_PIXELS = 89_478_485  # of an image file; Pillow suspects a decompression bomb if there are more
 SCALES = (256, 384, 512)  # Appendix B, Caltech; the five scales of VOC gain 0.3 %
 
 

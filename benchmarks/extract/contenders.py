@@ -1,11 +1,11 @@
-"""What is compared in speed.py: timm's VGG as a user runs it, the same tuned by hand, and vggfeat, in its stages."""
+"""What speed.py compares: timm's VGG as a user runs it, the same tuned by hand, and vggfeat step by step."""
 
 import argparse
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -14,26 +14,32 @@ import numpy as np
 import torch
 from PIL import Image
 from timm.models import vgg as timm_vgg
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as transforms
-from vggfeat.engine.passes import PRECISIONS
 
 import vggfeat
 from vggfeat import nets, weights
 from vggfeat.descriptors import Describer
-from vggfeat.engine import devices, passes
+from vggfeat.engine import Engine
+from vggfeat.engine.dense import dense
+from vggfeat.engine.devices import CPU_TUNING, Cpu
 from vggfeat.engine.layers.halves import computes_in
+from vggfeat.engine.layers.windows import use_windows
+from vggfeat.engine.layers.winograd import use_winograd
+from vggfeat.engine.net import DTYPES, DenseNet
 from vggfeat.images import rescaled_size
 from vggfeat.sources import Item
+from vggfeat.spec import DescriptorSpec
 from vggfeat.weights import native
 
 Vectors = list[np.ndarray]  # (S, C) of each file
-Run = Callable[[list[Path]], Callable[[], Vectors]]  # the work, and what gives its results when the clock has stopped
+Run = Callable[[list[Path]], Callable[[], Vectors]]  # does the work; what it returns gives the results, not timed
+Faster = Callable[[nn.Sequential], nn.Sequential]  # puts faster layers into a net
 FIRST = "timm, plain loop"
 
 
 def complete(options: argparse.Namespace, folder: Path) -> weights.Weights:
-    """The weights, with random values where there is no file, and for fc6 and fc7 where it lacks them."""
+    """The weights; random if no file is named, and random fc6 and fc7 if the file has none."""
     layer, found = options.layer, None
     if options.weights:
         found = weights.resolve(options.weights, options.net, "pool5")
@@ -49,6 +55,20 @@ def complete(options: argparse.Namespace, folder: Path) -> weights.Weights:
     )  # fmt: skip
 
 
+class StagedNet(DenseNet):
+    """A net on a CPU in float32 with some of the faster layers."""
+
+    def __init__(self, found: weights.Weights, layer: Any, faster: Iterable[Faster]) -> None:
+        super().__init__(found, layer)
+        vgg = weights.load(found, layer)
+        self._staged = dense(vgg, layer).to(memory_format=torch.channels_last)
+        for use in faster:
+            self._staged = use(self._staged)
+
+    def load(self) -> nn.Sequential:
+        return self._staged
+
+
 @dataclass
 class Bench:
     """What all rows share."""
@@ -60,20 +80,23 @@ class Bench:
     folder: Path
     number: Iterator[int] = field(default_factory=count)
 
-    def describer(self, precision: Any = "float32") -> Describer:
-        found = Describer(
+    def spec(self, precision: Any = "float32") -> DescriptorSpec:
+        return DescriptorSpec(
             weights=self.weights.path, layer=self.layer, scales=self.scales, device=self.device, precision=precision
         )
-        found.nets[0].net  # noqa: B018  (loads now)
+
+    def describer(self, precision: Any = "float32") -> Describer:
+        found = Describer(spec=self.spec(precision))
+        found.engine.nets[0].load()
         return found
 
     # timm
 
     def timm(self, dtype: torch.dtype, memory_format: torch.memory_format) -> Callable[[Tensor], Tensor]:
-        """Pixels (N, 3, H, W) RGB in 0..255 -> flip-averaged vectors (N, C), by timm's net with the same weights."""
+        """timm's net with the same weights: pixels (N, 3, H, W) RGB in 0..255 -> mirror-averaged vectors (N, C)."""
         found, layer = self.weights, self.layer
         plan = nets.layers(found.net, found.width, top=layer)
-        # at width 1 these are timm's own lists of layers
+        # at width 1 these are timm's lists of layers
         net = timm_vgg.VGG([one.outputs if one.kind == "conv" else "M" for one in plan if one.kind != "FC"])
         if layer != "pool5":
             net.pre_logits = timm_vgg.ConvMlp(net.num_features, plan[-1].outputs, 7)
@@ -137,33 +160,32 @@ class Bench:
 
     @staticmethod
     def resize(pixels: Tensor, q: int) -> Tensor:
-        size = rescaled_size(*pixels.shape[2:], q)  # torchvision's own rule cuts the longer side
+        size = rescaled_size(*pixels.shape[2:], q)  # torchvision's rule rounds the longer side down
         return transforms.resize(pixels, size, antialias=True)
 
     # vggfeat
 
-    def stage(self, *, winograd: bool = True, windows: bool = True, at_once: int = 1) -> Run:
-        """The engine on a CPU without the store; the three switches are internals, for this comparison."""
-        kept = passes.use_winograd, passes.use_windows
-        passes.use_winograd = kept[0] if winograd else lambda net: net
-        passes.use_windows = kept[1] if windows else lambda net, *_: net
-        describer = self.describer()
-        passes.use_winograd, passes.use_windows = kept
+    def stage(self, *faster: Faster, at_once: int = 1) -> Run:
+        """The engine on a CPU in float32, without the store.
+
+        faster : the faster layers to use. at_once : passes side by side.
+        """
+        net = StagedNet(self.weights, self.layer, faster)
+        engine = Engine([net], machine=Cpu(replace(CPU_TUNING, at_once=at_once)))
+        describer = Describer(spec=self.spec(), engine=engine)
 
         def run(files: list[Path]) -> Callable[[], Vectors]:
-            devices.PASSES_AT_ONCE, kept = at_once, devices.PASSES_AT_ONCE
             rows = dict(describer.stream((i, describer.prepare(file)) for i, file in enumerate(files)))
-            devices.PASSES_AT_ONCE = kept
             return lambda: [rows[i][0] for i in range(len(files))]
 
         return run
 
     def engine(self, precision: str, photos: dict[Path, Tensor]) -> Run:
-        """The engine without decoding and store; `photos` are those decoded so far, which all rows share."""
+        """The engine without decoding and store. photos : decoded photos, shared by all rows."""
         describer = self.describer(precision)
 
         def run(files: list[Path]) -> Callable[[], Vectors]:
-            for file in files:  # costs time in the first round, which doesn't count
+            for file in files:  # only in the first round, which is not timed
                 if file not in photos:
                     photos[file] = describer.prepare(file)
             rows = dict(describer.stream((i, photos[file]) for i, file in enumerate(files)))
@@ -172,7 +194,7 @@ class Bench:
         return run
 
     def extract(self, describer: Describer) -> Run:
-        """What the command does, with the net loaded."""
+        """What the command does, with a loaded net."""
 
         def run(files: list[Path]) -> Callable[[], Vectors]:
             items = [Item(str(i), file) for i, file in enumerate(files)]
@@ -194,13 +216,14 @@ class Bench:
             found["timm, tuned by hand"] = self.tuned()
         if self.device == "cuda":
             photos: dict[Path, Tensor] = {}
-            found |= {f"vggfeat, {precision}": self.engine(precision, photos) for precision in PRECISIONS}
+            found |= {f"vggfeat, {precision}": self.engine(precision, photos) for precision in DTYPES}
             return found | {"vggfeat, bfloat16, files to store": self.extract(self.describer("bfloat16"))}
-        found["vggfeat, torch's convolutions"] = self.stage(winograd=False, windows=False)
-        found["+ Winograd"] = self.stage(windows=False)
+        faster = [use_winograd] if self.layer == "pool5" else [use_winograd, use_windows]
+        found["vggfeat, torch's convolutions"] = self.stage()
+        found["+ Winograd"] = self.stage(use_winograd)
         if self.layer != "pool5":
-            found["+ windows and products"] = self.stage()
-        found["+ passes side by side"] = self.stage(at_once=devices.PASSES_AT_ONCE)
+            found["+ windows and products"] = self.stage(*faster)
+        found["+ passes side by side"] = self.stage(*faster, at_once=CPU_TUNING.at_once)
         found["+ files to store"] = self.extract(self.describer())
         if computes_in(torch.bfloat16):
             found["vggfeat, bfloat16, files to store"] = self.extract(self.describer("bfloat16"))

@@ -1,11 +1,11 @@
-"""Does the memory of an extraction grow with the number of images? A narrow net over many small ones.
+"""Whether the memory of an extraction grows with the number of images: a narrow net, many small images.
 
     python benchmarks/extract/memory.py                       # 100,000 images in ten tars; one JSON line at the end
     python benchmarks/extract/memory.py --count 20000 --source folder
 
-The images are the same hundred again and again, under names of their own: members of tars, or hard links in one flat
-folder. The extraction is the command in a process of its own, whose resident memory is looked at twice a second.
-"growth_mb" is how far that went beyond what it was when a twentieth of the images was described.
+The images are a hundred different ones under many names: members of tars, or hard links in one folder. The extraction
+is the command in a separate process, whose resident memory is read twice a second. "growth_mb" is the highest value
+minus the value when a twentieth of the images was described.
 """
 
 import argparse
@@ -33,7 +33,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--count", type=int, default=100_000)
     options.add_argument("--source", choices=("tar", "folder", "list"), default="tar")
-    options.add_argument("--folder", help="where to put images and store; a temporary folder by default")
+    options.add_argument("--folder", help="where to make the temporary folder of images and store")
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory(dir=chosen.folder) as folder:
         root = Path(folder)
@@ -63,7 +63,7 @@ def links(root: Path, images: list[bytes], count: int) -> str:
     (root / "originals").mkdir()
     (root / "photos").mkdir()
     for i in range(count):
-        # a file has a bounded number of links
+        # the number of links to a file is limited
         original = root / "originals" / f"{i % 100}-{i // 1_000_000}.jpg"
         if not original.exists():
             original.write_bytes(images[i % 100])
@@ -91,13 +91,15 @@ def measured(source: str, root: Path, count: int) -> dict[str, float]:
     run = subprocess.Popen(list(map(str, command)))
     seen: list[tuple[int, float]] = []
     while run.poll() is None:
-        # its place is in the name of a part: how many images came before it
+        # the name of a part says how many images come before it
         last = max((int(part.stem.split("-")[1]) for part in store.glob("part-*.parquet")), default=0)
         if rss := resident(run.pid):
             seen.append((last, rss))
         time.sleep(0.5)
     assert run.returncode == 0 and len(Store(store)) == count
-    start = next(rss for done, rss in seen if done >= count / 20)
+    start = next((rss for done, rss in seen if done >= count / 20), None)
+    if start is None:
+        sys.exit(f"{count} images are too few: one part of the store holds them all; use a larger --count")
     peak = max(rss for _, rss in seen)
     cpu = os.times().children_user + os.times().children_system
     return {

@@ -1,10 +1,10 @@
-"""What each precision costs in accuracy: cosine to float64, and the change of a benchmark's score.
+"""What each precision costs in accuracy: the cosine to float64, and the score of a benchmark.
 
     python benchmarks/extract/precision.py --photos FOLDER --weights vgg19.safetensors --out results/precision-cpu.json
 
-Cosine: the photos with their mirrors at one Q, to one layer, against the same net in float64 by torch's own
-convolutions. Score: `vggfeat bench` on the folder DATA (classes as folders) with the same settings in each
-precision; the splits are the same, so only the descriptors differ.
+Cosine: descriptors of the photos at one Q, averaged with those of their mirror images, compared with the same net in
+float64 with torch's convolutions. Score: `vggfeat bench folder` on DATA (one folder per class) with the same settings
+and splits in each precision.
 """
 
 import argparse
@@ -17,23 +17,24 @@ from typing import Any
 
 import numpy as np
 import torch
-from vggfeat.engine.passes import PRECISIONS
 
 from vggfeat import bench, weights
 from vggfeat.descriptors import Describer
 from vggfeat.engine.dense import dense
+from vggfeat.engine.net import DTYPES
 from vggfeat.images import rescale
 
 
 def reference(found: weights.Weights, describer: Describer, files: list[Path], q: int) -> np.ndarray:
-    """float64 (N, C), each step in float64 but for the rescaled pixels."""
-    net = dense(weights.load(found, describer.layer), describer.layer).double().to(describer.device)
+    """float64 (N, C): each step in float64, except the rescaling."""
+    layer, device = describer.spec.top, describer.engine.device
+    net = dense(weights.load(found, layer), layer).double().to(device)
     prep = found.preprocessing
-    mean, std = (torch.tensor(v, dtype=torch.float64).view(3, 1, 1).to(describer.device) for v in (prep.mean, prep.std))
+    mean, std = (torch.tensor(v, dtype=torch.float64).view(3, 1, 1).to(device) for v in (prep.mean, prep.std))
     rows = []
     with torch.inference_mode():
         for file in files:
-            pixels = rescale(describer.prepare(file).to(describer.device), q).double()
+            pixels = rescale(describer.prepare(file).to(device), q).double()
             pixels = pixels.flip(0) if prep.colour == "BGR" else pixels
             x = (pixels * prep.range / 255 - mean) / std
             maps = net(torch.stack([x, x.flip(2)]))
@@ -42,7 +43,7 @@ def reference(found: weights.Weights, describer: Describer, files: list[Path], q
 
 
 def cosine_gap(a: np.ndarray, b: np.ndarray) -> float:
-    """The largest 1 - cosine over the rows, of unit vectors as |a - b|^2 / 2, which keeps its digits near 0."""
+    """The largest 1 - cosine over the rows, computed as |a - b|^2 / 2 of unit vectors, which is exact near 0."""
     a, b = (x.astype(np.float64) / np.linalg.norm(x.astype(np.float64), axis=1, keepdims=True) for x in (a, b))
     return float(((a - b) ** 2).sum(axis=1).max() / 2)
 
@@ -68,9 +69,9 @@ def score(data: Path, options: argparse.Namespace, precision: str) -> dict[str, 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=Path, required=True)
-    parser.add_argument("--weights", required=True, help="a file, or a name of the registry: slim is soon done")
+    parser.add_argument("--weights", required=True, help="a file or a name, such as slim")
     parser.add_argument("--layer", choices=("pool5", "fc6", "fc7"), default="pool5")
-    parser.add_argument("--data", type=Path, help="folder of classes for the score; none: cosines only")
+    parser.add_argument("--data", type=Path, help="folder of class folders for the score; default: cosines only")
     parser.add_argument("--score-weights", default="slim")
     parser.add_argument("--train-per-class", type=int, default=20)
     parser.add_argument("--test-per-class", type=int, default=30)
@@ -84,7 +85,7 @@ def main() -> None:
     files = files[:: max(1, len(files) // options.images)][: options.images]
     found = weights.resolve(options.weights, None, options.layer)
     exact, table = None, {}
-    for precision in PRECISIONS:
+    for precision in DTYPES:
         if precision == "tf32" and options.device == "cpu":
             continue
         describer = Describer(

@@ -1,18 +1,18 @@
-"""Images per second: the loop that a user writes first, timm tuned by hand, and vggfeat, on the same files in one run.
+"""Images per second: a plain loop with timm, timm tuned by hand, and vggfeat, on the same files in one run.
 
     python benchmarks/extract/speed.py --photos FOLDER --weights vgg19.safetensors --out results/cpu.json
     python benchmarks/extract/speed.py --photos FOLDER --device cuda --scales 256,384,512 --images 1000 --out F
 
-Each image and its mirror at each scale. Weights, or of a file without them fc6 and fc7, may be random: for timing only.
-The rows, on any device: timm's VGG, one image at a time in float32 as torch computes it by default; timm tuned by hand
-(channels_last, batches of one size, decoding in threads; on a GPU in bfloat16). On a CPU then vggfeat's stages: with
-convolutions as torch has them, one pass at a time; with Winograd's; with fc6 and fc7 as products of windows; with
-passes side by side. On a GPU each precision, of photos decoded beforehand. Last `extract`: from files to a store; on a
-CPU with instructions for bfloat16, in that too.
+Each image and its mirror image at each scale. Without --weights, or for fc6 and fc7 if the file has none, the weights
+are random: for timing only. The rows, on any device: timm's VGG, one image at a time in float32 with torch's defaults;
+timm tuned by hand (channels_last, batches of one size, decoding in threads; bfloat16 on a GPU). On a CPU then vggfeat
+step by step: torch's convolutions, one pass at a time; with Winograd's; with fc6 and fc7 as products of windows; with
+passes side by side. On a GPU vggfeat in each precision, on photos that are decoded before. Last `extract`, from files
+to a store; on a CPU with instructions for bfloat16, in bfloat16 too.
 
-Rounds of all rows take turns, so that a drift of the machine's speed hits all alike; so does a matrix product
-(float32 on a CPU, bfloat16 on a GPU), whose rate in the same run is what FLOP/s, counted from Table 1, are compared
-with. A row that is too slow for all photos in --seconds takes fewer of them.
+The rows take turns in each round, so that changes of the machine's speed affect all alike. So does a matrix product
+(float32 on a CPU, bfloat16 on a GPU); the FLOP/s of a row, counted from Table 1, are compared with the product's. A row
+that is too slow for all photos in --seconds takes fewer of them.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from stages import Stages
 from vggfeat import nets
 from vggfeat.images import rescaled_size
 
-SIDE = {"cpu": 3072, "cuda": 8192}  # of the matrices whose product is the ceiling
+SIDE = {"cpu": 3072, "cuda": 8192}  # of the matrices that are multiplied
 
 
 def product_rate(device: str) -> float:
@@ -54,12 +54,12 @@ def product_rate(device: str) -> float:
 
 
 def spread(files: list[Path], number: int) -> list[Path]:
-    """So many of the files at equal distances."""
+    """Some of the files, at equal distances."""
     return [files[i * len(files) // number] for i in range(number)]
 
 
 def cost(files: list[Path], bench: Bench) -> float:
-    """FLOPs of all images, scales and mirror images by Table 1, as direct convolutions."""
+    """FLOPs of all images, scales and mirror images, counted from Table 1 as direct convolutions."""
     sizes = [Image.open(file).size for file in files]
     rescaled = [rescaled_size(height, width, q) for width, height in sizes for q in bench.scales]
     found = bench.weights
@@ -67,7 +67,7 @@ def cost(files: list[Path], bench: Bench) -> float:
 
 
 def measure(runs: dict[str, Run], files: list[Path], bench: Bench, options: argparse.Namespace) -> dict[str, Any]:
-    """Images a second of each row and what follows."""
+    """Images per second of each row, and what follows from them."""
     shares: dict[str, list[Path]] = {}
     vectors: dict[str, dict[Path, np.ndarray]] = {}
     for name, run in runs.items():
@@ -78,13 +78,13 @@ def measure(runs: dict[str, Run], files: list[Path], bench: Bench, options: argp
         most = int(options.seconds * len(few) / (time.perf_counter() - began))
         shares[name] = spread(files, min(max(most, len(few)), len(files)))
         vectors[name] = dict(zip(shares[name], run(shares[name])(), strict=True))  # warms up its sizes
-    speeds, ceiling = defaultdict(list), []
+    speeds, products = defaultdict(list), []
     for _ in range(options.rounds):
         for name, run in runs.items():
             began = time.perf_counter()
             run(shares[name])
             speeds[name].append(len(shares[name]) / (time.perf_counter() - began))
-            ceiling.append(product_rate(bench.device))
+            products.append(product_rate(bench.device))
     table = {}
     for name, images_per_s in speeds.items():
         ratios = [a / b for a, b in zip(images_per_s, speeds[FIRST], strict=True)]
@@ -95,27 +95,27 @@ def measure(runs: dict[str, Run], files: list[Path], bench: Bench, options: argp
             "ratio": round(statistics.median(ratios), 2),
             "ratio_min_max": [round(min(ratios), 2), round(max(ratios), 2)],
             "gflop_s": round(flops / 1e9, 1),
-            "of_product_rate": round(flops / statistics.median(ceiling), 2),
+            "of_product_rate": round(flops / statistics.median(products), 2),
             "largest_difference": difference(vectors[name], vectors[FIRST]),
         }
         print("{:34} {images_per_s:9.3f} img/s   x{ratio:.2f}   {of_product_rate:.0%}".format(name, **table[name]))
-    return {"product_gflop_s": round(statistics.median(ceiling) / 1e9, 1), "rows": table}
+    return {"product_gflop_s": round(statistics.median(products) / 1e9, 1), "rows": table}
 
 
 def difference(found: dict[Path, np.ndarray], reference: dict[Path, np.ndarray]) -> float:
-    """The largest, over the photos of both, as a part of the largest value."""
+    """The largest difference, over the photos of both, as a share of the largest value."""
     both = [file for file in found if file in reference]
     largest = max(reference[file].max() for file in both)
     return float(f"{max(np.abs(found[file] - reference[file]).max() for file in both) / largest:.1e}")
 
 
 def profile(bench: Bench, files: list[Path]) -> dict[str, float]:
-    """Seconds of each stage of `extract`, all photos, with a net that has run before."""
+    """Seconds of each stage of `extract`, for all photos, after a first run."""
     describer, stages = bench.describer("bfloat16" if bench.device == "cuda" else "float32"), Stages()
     run = bench.extract(describer)
     run(files)
-    with stages.watching(describer):
-        run(files)
+    with stages.watching(describer) as watched:
+        bench.extract(watched)(files)
     for stage, seconds in stages.table().items():
         print(f"{seconds:10.3f} s  {stage}")
     return stages.table()
@@ -124,17 +124,19 @@ def profile(bench: Bench, files: list[Path]) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=Path, required=True)
-    parser.add_argument("--weights", help="a file, or a name of the registry; none: random ones")
-    parser.add_argument("--net", help="default: the weights' own; E for random ones")
-    parser.add_argument("--width", type=float, default=1.0, help="of random weights; narrow nets are for rehearsals")
+    parser.add_argument("--weights", help="a file or a name, such as slim; default: random")
+    parser.add_argument("--net", help="default: the net of the weights; E if they are random")
+    parser.add_argument("--width", type=float, default=1.0, help="width of random nets; narrow ones are for trials")
     parser.add_argument("--layer", choices=("pool5", "fc7"), default="fc7")
     parser.add_argument("--scales", type=lambda text: [int(q) for q in text.split(",")], default=[256])
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--images", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=30, help="that a row may take in a round, but for four photos")
-    parser.add_argument("--tuned", action="store_true", help="on a CPU too: timm tuned by hand")
-    parser.add_argument("--profile", action="store_true", help="and where the time of `extract` goes")
+    parser.add_argument(
+        "--seconds", type=float, default=30, help="the most for a row in a round (but 4 photos at least)"
+    )
+    parser.add_argument("--tuned", action="store_true", help="also timm tuned by hand, on a CPU")
+    parser.add_argument("--profile", action="store_true", help="also the seconds of each stage of `extract`")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
 

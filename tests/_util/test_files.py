@@ -1,4 +1,4 @@
-"""Whole-file writes, locks and signatures, with real processes where processes matter."""
+"""Whole-file writes, locks and signatures, tested with real processes."""
 
 import errno
 import fcntl
@@ -123,7 +123,7 @@ def test_a_link_stays_a_link(file: Path, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     target = tmp_path / "elsewhere" / "target"
     file.symlink_to(target)
-    for text in ("first", "second"):  # the link leads nowhere at first
+    for text in ("first", "second"):  # the target does not exist at first
         write_text(file, text)
         assert file.is_symlink() and target.read_text() == text
     with process(KILLED, file):

@@ -1,9 +1,11 @@
-"""Freed memory is used again: maps of a size that was there before touch no new page."""
+"""Free memory, and freed memory that is used again: maps of a former size touch no new page."""
 
 import subprocess
 import sys
 
 import pytest
+
+from vggfeat._util.memory import free_memory, total_memory
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs glibc's malloc")
 
@@ -54,3 +56,15 @@ def test_the_default_and_the_users_own_settings_are_left_alone() -> None:
     if touched < 5000:
         pytest.skip("this system's default does not give freed maps back, or has huge pages")
     assert faults("keep", GLIBC_TUNABLES="") > 5000
+
+
+def test_free_memory_is_within_the_limit_of_the_container(tmp_path) -> None:
+    here = free_memory(limits=[])
+    assert 10**6 < here <= total_memory()
+    (tmp_path / "memory.stat").write_text("anon 7\nactive_file 30\ninactive_file 500\n")
+    (tmp_path / "used").write_text("900\n")
+    (tmp_path / "limit").write_text("1000\n")
+    limits = [(str(tmp_path), "limit", "used"), (str(tmp_path / "x"), "limit", "used")]
+    assert free_memory(limits) == 630
+    (tmp_path / "limit").write_text("max\n")
+    assert free_memory(limits) > 10**6

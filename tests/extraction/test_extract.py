@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import vggfeat
-from tests.kit.image_files import photo, tar
+from tests.kit.image_sources import photo, tar
 from vggfeat import sources
 from vggfeat.descriptors import Describer
 from vggfeat.errors import DataError, ImageError, StoreError, UsageError
@@ -122,22 +122,23 @@ def test_what_a_list_names_itself_is_no_archive_that_was_repaired(tmp_path, desc
 
 def test_decoded_images_wait_within_bounds(photos, describer):
     """Eight workers, a slow reader, and room for two images: no more than two and those under way are decoded."""
-    decoded, waiting = 0, []
+    size, decoded, most = 3 * 80 * 60, [], []
 
     def slow(*arguments):
-        nonlocal decoded
         image = describer.prepare(*arguments)
         time.sleep(0.02)
-        decoded += 1
+        decoded.append(image.nbytes)
         return image
 
-    with Decoder(slow, 10**6, workers=8, bytes_ahead=2 * 3 * 80 * 60) as decoder:
-        for taken, one in enumerate(decoder.decode(enumerate(sources.items(photos))), start=1):
+    with Decoder(slow, 10**6, workers=8, bytes_ahead=2 * size) as decoder:
+        taken = 0
+        for one in decoder.decode(enumerate(sources.items(photos))):
             assert not isinstance(one.image, ImageError)
+            taken += one.image.nbytes
             time.sleep(0.05)
-            waiting.append(decoded - taken)
-    assert len(waiting) == 23
-    assert max(waiting) <= 3 + 8
+            most.append(sum(decoded) - taken)
+    assert len(most) == 23
+    assert max(most) <= (3 + 8) * size
 
 
 def test_part_size_cuts_parts_and_changes_no_value(photos, tmp_path, describer):
@@ -294,8 +295,10 @@ def test_a_store_holds_one_net(photos, tmp_path, tiny_weights):
     two = Describer("A,B", weights=",".join(map(str, weights)), layer="pool5", scales=SCALES)
     with pytest.raises(UsageError, match="one net"):
         extract(photos, tmp_path / "s", describer=two)
-    apart = [(engine.nets[0].weights.net, two.variant(engine)) for engine in two.engine.apart()]
-    stores = [extract(photos, tmp_path / net, describer=one).path for net, one in apart]
+    stores = [
+        extract(photos, tmp_path / engine.nets[0].weights.net, describer=two.variant(engine)).path
+        for engine in two.engine.apart()
+    ]
     paths = load(stores).paths
     np.testing.assert_allclose(load(stores).X, two.describe([photos / p for p in paths]), atol=1e-6)
 
@@ -314,9 +317,10 @@ def test_the_public_function_is_the_same(photos, tmp_path, tiny_weights):
 
 def test_wrong_options(photos, tmp_path, describer):
     for options, said in (
-        ({"on_error": "ignore"}, "skip, fail"),
-        ({"part_size": 0}, "at least 1"),
-        ({"dtype": "int8"}, "float16"),
+        ({"on_error": "ignore"}, "no on_error 'ignore'; take one of skip, fail"),
+        ({"part_size": 0}, "part_size must be at least 1, not 0"),
+        ({"dtype": "int8"}, "no dtype 'int8'; take one of float32, float16"),
+        ({"share": (2, 2)}, "share must be"),
     ):
         with pytest.raises(UsageError, match=said):
             extract(photos, tmp_path / "s", describer=describer, **options)

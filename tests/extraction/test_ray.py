@@ -1,4 +1,4 @@
-"""The engine ray: two processes of a cluster make the same store as one, and may be lost."""
+"""The engine ray: two processes of a cluster make the store of one, and it survives the loss of them."""
 
 import os
 import signal
@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.kit.image_files import png
-from vggfeat import sources
-from vggfeat._util.progress import progress
 from vggfeat.descriptors import Describer
 from vggfeat.errors import DataError, ImageError, UsageError, VggfeatError
-from vggfeat.extraction import ExtractionSettings, Item, extract
+from vggfeat.extraction.run import extract
+from vggfeat.extraction.settings import ExtractionSettings
+from vggfeat.sources import Item
+from vggfeat.spec import DescriptorSpec
 from vggfeat.store import Store
 from vggfeat.store.writing import Writer
 
@@ -23,7 +23,8 @@ pytest.importorskip("ray.data")
 
 import ray
 
-from vggfeat.extraction import cluster
+from vggfeat._util.progress import progress
+from vggfeat.extraction.cluster import deal, fill_on_cluster
 
 # Ray 2.60 warns of settings that it makes itself, when its first context is made
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")
@@ -54,14 +55,17 @@ def options(tiny_weights):
 
 
 def pixels(n: int) -> np.ndarray:
-    """uint8 (H, W, 3)"""
     size = [(60, 80), (80, 60)][n % 2]
     return np.random.default_rng(n).integers(0, 256, (*size, 3), np.uint8)
 
 
 def encoded(n: int) -> bytes:
-    """The same as a file."""
-    return png(n, [(80, 60), (60, 80)][n % 2])
+    from io import BytesIO
+
+    from PIL import Image
+
+    Image.fromarray(pixels(n)).save(file := BytesIO(), "png")
+    return file.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -78,14 +82,6 @@ def photos(tmp_path_factory):
 
 def described(source, store: Path, options, **more) -> Store:
     return extract(source, store, part_size=PART, workers=1, **options, **more)
-
-
-def described_on_cluster(items, store: Path, options, **tuning) -> Store:
-    """The same on the cluster, with arguments of `fill_on_cluster`."""
-    describer, settings = Describer(**options), ExtractionSettings(part_size=PART, workers=1)
-    with Writer(store, describer.fingerprint()[0]) as writer, progress(N, "describing") as bar:
-        cluster.fill_on_cluster(writer, items, describer.spec, settings, bar, **tuning)
-    return Store(store)
 
 
 @pytest.fixture(scope="module")
@@ -148,14 +144,29 @@ def test_each_engine_continues_what_the_other_began(photos, options, whole, tmp_
     assert len(began) < N
     for part in began.parts:
         part.unlink()  # how far each came before the end is chance
-    half = described([*sources.items(photos)][:PART], tmp_path / "s", options, engine=first)
+    half = described([*_items(photos)][:PART], tmp_path / "s", options, engine=first)
     assert len(half) == PART - 1
     assert_same(described(photos, tmp_path / "s", options, engine=then), whole)
 
 
+def _items(folder: Path):
+    from vggfeat import sources
+
+    return sources.items(folder)
+
+
+def described_by_workers(items, store: Path, options, **tuning) -> Store:
+    """As `described` with the engine ray, with the arguments that `fill_on_cluster` has besides."""
+    spec, settings = DescriptorSpec(**options), ExtractionSettings(part_size=PART, workers=1)
+    fingerprint = Describer(spec=spec).fingerprint()[0]
+    with Writer(store, fingerprint) as writer, progress(len(items), "describing") as bar:
+        fill_on_cluster(writer, items, spec, settings, bar, **tuning)
+    return Store(store)
+
+
 @dataclass(frozen=True)
 class Deadly:
-    """An image that kills its reader, after a part of its range is written; the second time it is harmless."""
+    """An image that kills who reads it, once a part of its range is written; the second time it is harmless."""
 
     n: int
     store: Path
@@ -171,12 +182,12 @@ class Deadly:
 
 
 def test_a_worker_that_is_killed_loses_nothing(options, tmp_path):
-    """A part of its range exists already, and stays: 16 rows, a group; the next worker describes the others."""
+    """Its range had a part already, which stays: 16 rows, a group; the others are described by the next worker."""
     items = [Item(f"{n}", pixels(n)) for n in range(N)]
     items[3] = Item("3", b"broken")
     expected = described(items, tmp_path / "local", options)
     items[22] = Item("22", Deadly(22, tmp_path / "s"))
-    store = described_on_cluster(items, tmp_path / "s", options, part_seconds=0)  # a part after each group
+    store = described_by_workers(items, tmp_path / "s", options, part_seconds=0)
     assert (tmp_path / "killed").exists()
     assert store.read().equals(expected.read())
     assert (store.failures.keys(), store.settled) == ({"3"}, True)
@@ -188,7 +199,7 @@ def test_an_image_that_kills_each_worker_ends_the_run(options, tmp_path):
     items = [Item(f"{n}", pixels(n)) for n in range(N)]
     items[30] = Item("30", Deadly(30, tmp_path / "s", always=True))
     with pytest.raises(VggfeatError, match=r"^1 workers were lost over the images from 24 to 47: .* to continue$"):
-        described_on_cluster(items, tmp_path / "s", options, tries=1)
+        described_by_workers(items, tmp_path / "s", options, tries=1)
     items[30] = Item("30", pixels(30))
     assert len(described(items, tmp_path / "s", options)) == N
 
@@ -209,13 +220,13 @@ def test_a_finished_store_is_left_as_it_is(options, tmp_path):
 
 
 class Stranger:
-    """An image of a class that workers cannot import."""
+    """An image of a class that workers can't import."""
 
     def __reduce__(self):
         return __import__, ("no_such_module",)
 
 
-def test_an_image_that_workers_cannot_read_ends_the_run(options, tmp_path):
+def test_an_image_that_workers_can_not_read_ends_the_run(options, tmp_path):
     with pytest.raises(VggfeatError, match=r"^the list of images cannot be read by other processes \(.*no_such_module"):
         described([Item("one", Stranger())], tmp_path / "s", options, engine="ray")
 
@@ -232,7 +243,7 @@ def test_an_image_that_workers_cannot_read_ends_the_run(options, tmp_path):
     ],
 )
 def test_how_actors_are_dealt_to_nodes(nodes, device, workers, dealt):
-    assert cluster.deal(nodes, device, workers) == dealt
+    assert deal(nodes, device, workers) == dealt
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from tests.kit.image_files import photo
+from tests.kit.image_sources import photo
 from tests.kit.warm_commands import commands
 from vggfeat import images
 from vggfeat.descriptors import Describer

@@ -62,7 +62,7 @@ def write_matconvnet(path: Path, variables: dict[str, Any], style: str = "simple
 
 
 def _struct(thing: Any) -> Any:
-    """Lists of dicts as scipy wants struct arrays."""
+    """Lists of dicts as the struct arrays that scipy needs."""
     if isinstance(thing, dict):
         return {name: _struct(value) for name, value in thing.items()}
     if isinstance(thing, list) and thing and isinstance(thing[0], dict):

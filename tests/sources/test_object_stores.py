@@ -3,11 +3,11 @@
 import fsspec
 import pytest
 
-from tests.kit.image_files import content, names, png, put, tar
+from tests.kit.image_sources import content, names, png, put, tar
 from vggfeat import sources
 from vggfeat.descriptors import Describer
 from vggfeat.errors import DataError, ImageError
-from vggfeat.extraction import extract
+from vggfeat.extraction.run import extract
 
 pytest.importorskip("s3fs")
 moto = pytest.importorskip("moto.server")
@@ -58,7 +58,7 @@ def test_markers_of_folders_and_an_object_that_has_the_name_of_one(s3):
     assert names("s3://bucket/m") == ["b", "a/1.png", "b/2.png"]
 
 
-def test_a_list_and_missing_objects(s3):
+def test_what_a_list_names_and_what_is_not_there(s3):
     s3.pipe_file("bucket/n/1.png", png(1))
     s3.pipe_file("bucket/n/list.txt", b"1.png\ns3://bucket/n/1.png\ngone.png\n")
     *there, gone = sources.items("s3://bucket/n/list.txt")

@@ -1,4 +1,4 @@
-"""Sources: which images a folder, a list, a tar, a pattern and an address have."""
+"""Sources: what a folder, a list, a tar, a pattern and an address are taken to hold."""
 
 import gzip
 import os
@@ -17,11 +17,11 @@ import pyarrow.parquet as pq
 import pytest
 from fsspec.implementations.http import HTTPFileSystem
 
-from tests.kit.image_files import content, listed, names, png, put, tar
+from tests.kit.image_sources import content, listed, names, png, put, tar
 from vggfeat import sources
 from vggfeat.descriptors import Describer
 from vggfeat.errors import DataError, ImageError
-from vggfeat.extraction import default_out, extract
+from vggfeat.extraction.run import default_out, extract
 from vggfeat.sources import Item, folders
 from vggfeat.store import Store, load
 
@@ -45,7 +45,7 @@ def test_a_folder_is_sorted_files_before_folders_hidden_ones_and_stores_left_out
 def test_a_folder_of_many_files_comes_in_order_and_packed(tmp_path):
     for i in range(100):
         put(tmp_path / f"{i * 37 % 100:03}.jpg", b"")
-    assert [item.path for item in folders.items(tmp_path, packed=16)] == [f"{i:03}.jpg" for i in range(100)]
+    assert [item.path for item in folders.walk(tmp_path, packed=16)] == [f"{i:03}.jpg" for i in range(100)]
 
 
 def test_deep_folders(tmp_path):
@@ -92,7 +92,7 @@ def test_lists(tmp_path):
         ("a.parquet", b"PAR1 no", "is damaged"),
     ],
 )
-def test_damaged_lists(tmp_path, name, data, message):
+def test_what_is_no_list(tmp_path, name, data, message):
     with pytest.raises(DataError, match=message):
         names(put(tmp_path / name, data))
 
@@ -123,8 +123,8 @@ def test_the_images_of_a_tar(tmp_path, mode):
         (f"{shard}/cats/3.png", "cats", None), (f"{shard}/4.seg.png", None, None), (f"{shard}/README", None, None),
         (f"{shard}/{long}", None, None),
     ]  # fmt: skip
-    read = [content(item) for item in sources.items(file)]
-    assert read == [b"zero", b"one", b"two", b"three", b"four", b"read me", b"long"]
+    fetched = [i.image if isinstance(i.image, bytes) else i.image.fetch() for i in sources.items(file)]
+    assert fetched == [b"zero", b"one", b"two", b"three", b"four", b"read me", b"long"]
 
 
 def test_what_webdataset_writes_is_read(tmp_path):
@@ -163,7 +163,7 @@ def test_hostile_members_are_listed_and_none_is_followed(tmp_path, mode):
         "hard.jpg": "is a link, which is not followed",
         "dev.jpg": "not a regular file",
         "fifo.jpg": "not a regular file",
-        "a.jpg#8": "the archive has another member of this name before it",
+        "a.jpg#8": "the archive has an earlier member of the same name",
         "new\nline.jpg": None,
         r"\xff.jpg": None,
     }
@@ -171,7 +171,7 @@ def test_hostile_members_are_listed_and_none_is_followed(tmp_path, mode):
 
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("cut", [600, 1024, 1536, 1600, 2048, -1024])
-def test_a_tar_that_ends_too_soon_is_a_failure_and_its_images_are_read(tmp_path, packed, cut):
+def test_a_tar_that_ends_too_soon_is_a_failure_and_its_images_are_had(tmp_path, packed, cut):
     data = tar(tmp_path / "t.tar", [("a.jpg", b"a"), ("b.jpg", b"b"), ("c.jpg", b"c" * 600)]).read_bytes()
     whole = data[: 512 * 7]
     assert len(whole) > abs(cut) and not any(data[512 * 7 :])
@@ -183,7 +183,7 @@ def test_a_tar_that_ends_too_soon_is_a_failure_and_its_images_are_read(tmp_path,
     had = []
     for item in list(sources.items(tmp_path / "t.tar"))[:-1]:
         try:
-            had.append((item.path, content(item)))
+            had.append((item.path, item.image if isinstance(item.image, bytes) else item.image.fetch()))
         except ImageError as error:
             assert "ends within this image" in str(error)
     assert had == [("t.tar/a.jpg", b"a"), ("t.tar/b.jpg", b"b")][: len(had)]
@@ -315,7 +315,7 @@ def test_lists_patterns_tars_and_images_at_addresses(tmp_path, memory):
     assert [(i.path, i.label) for i in found] == [
         ("photos/a/0.png", "one"), ("memory://bucket/photos/b/1.png", "two"), (inside, "m")
     ]  # fmt: skip
-    assert [content(item) for item in found] == [png(0), png(1), png(6)]
+    assert [i.image if isinstance(i.image, bytes) else content(i) for i in found] == [png(0), png(1), png(6)]
     (tmp_path / "here.txt").write_text("memory://bucket/photos/b/3.png\n")
     assert content(next(sources.items(tmp_path / "here.txt"))) == png(3)
     assert names("memory://bucket/photos/a/*.png") == ["0.png", "2.png", "4.png"]
@@ -362,7 +362,7 @@ def test_a_file_system_that_is_not_installed_says_what_it_needs(tmp_path, monkey
 
 
 def take_down(monkeypatch, answers: int) -> None:
-    """memory:// whose files cannot be read from the n-th name of `many` on."""
+    """memory:// that refuses every file of `many` except the first ones."""
     system = type(fsspec.filesystem("memory"))
     opened = system.open
 
@@ -387,7 +387,7 @@ def test_a_source_that_goes_down_ends_the_run_which_can_be_continued(tmp_path, m
     whole = extract("memory://many", tmp_path / "whole", describer=describer)
     with monkeypatch.context() as patch:
         take_down(patch, answers=10)
-        with pytest.raises(DataError, match=r"41\.png: .*the 31 files before it could not .*again to continue$"):
+        with pytest.raises(DataError, match=r"41\.png: .*nor could the 31 files before it .*again to continue$"):
             extract("memory://many", tmp_path / "s", describer=describer, workers=1)
     began = Store(tmp_path / "s")
     assert began.paths == many[:10]
@@ -425,8 +425,8 @@ def test_many_are_fetched_at_once_and_few_decoded(tmp_path, describer):
             finally:
                 decoding_now.pop()
 
-    items = [Item(f"{i}", Far()) for i in range(16)]
     counting = Counting(spec=describer.spec, engine=describer.engine)
+    items = [Item(f"{i}", Far()) for i in range(16)]
     store = extract(items, tmp_path / "s", describer=counting, workers=1)
     assert len(store) == 16
     assert max(most) == 1

@@ -9,7 +9,6 @@ from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.svm import LinearSVC
 
-from vggfeat import svm
 from vggfeat.errors import UsageError, VggfeatError
 from vggfeat.metrics import mean_average_precision, mean_class_recall
 from vggfeat.svm import CS, SOLVERS, LinearSVM, choose_C, stratified_holdout
@@ -128,10 +127,15 @@ class TestFit:
         np.testing.assert_array_equal(one.coef_, two.coef_)
         np.testing.assert_array_equal(one.intercept_, two.intercept_)
 
-    def test_a_killed_process_is_one_line(self, monkeypatch):
-        monkeypatch.setattr(svm.liblinear, "_fit_one", lambda *_: os._exit(1))
+    def test_a_killed_process_is_one_line(self):
+        class Kills:
+            """Ends the process that unpickles it."""
+
+            def __reduce__(self):
+                return os._exit, (1,)
+
         with pytest.raises(VggfeatError, match="try fewer jobs"):
-            LinearSVM(jobs=2, solver="liblinear").fit(*descriptors(20, 30, 2, 1.0))
+            LinearSVM(jobs=2, solver="liblinear", seed=Kills()).fit(*descriptors(20, 30, 2, 1.0))
 
     def test_progress_counts_the_fits(self, solver):
         seen = []
@@ -204,10 +208,18 @@ class TestRefuses:
             LinearSVM(jobs=1).fit(X, self.labels)
 
     @pytest.mark.parametrize(
-        "options", [{"C": 0}, {"C": np.nan}, {"C": -1}, {"jobs": 0}, {"solver": "x"}, {"device": "x"}]
+        ("options", "says"),
+        [
+            ({"C": 0}, "C must be one or more positive numbers"),
+            ({"C": np.nan}, "C must be one or more positive numbers"),
+            ({"C": -1}, "C must be one or more positive numbers"),
+            ({"jobs": 0}, "jobs must be a number of cores"),
+            ({"solver": "x"}, "unknown SVM solver 'x': choose from newton, liblinear"),
+            ({"device": "x"}, "no device 'x'"),
+        ],
     )
-    def test_options(self, options):
-        with pytest.raises(UsageError):
+    def test_options(self, options, says):
+        with pytest.raises(UsageError, match=says):
             LinearSVM(**{"jobs": 1, **options}).fit(self.X, self.labels)
 
     def test_scores_before_training_or_of_another_dimension(self):

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -15,12 +16,18 @@ from sklearn.metrics import average_precision_score
 from sklearn.svm import LinearSVC
 
 from vggfeat.errors import UsageError
-from vggfeat.svm import CS, SOLVERS, LinearSVM, Problem, Settings, Solution, kernel, memory, newton, path, systems
+from vggfeat.svm import CS, SOLVERS, LinearSVM, kernel, newton, path, systems
+from vggfeat.svm.problem import Problem, Solution
+from vggfeat.svm.settings import NewtonTuning, SolverSettings
+
+CPU = torch.device("cpu")
+LITTLE_MEMORY = NewtonTuning(free_memory=10**4)
 
 
-def solve(X, positive, Cs=CS, ignore=None, **options) -> Solution:
+def solve(X, positive, Cs=CS, ignore=None, tuning=None, **options) -> Solution:
     ignore = np.zeros_like(positive) if ignore is None else ignore
-    return SOLVERS["newton"](Problem(X, positive, ignore), Cs, Settings(jobs=1, device="cpu", **options))
+    settings = SolverSettings(jobs=1, device="cpu", **options)
+    return path.solve(Problem(X, positive, ignore), Cs, settings, tuning or NewtonTuning())
 
 
 def objective(w, b, X, y, C) -> float:
@@ -78,22 +85,23 @@ class TestOptimum:
             reached = objective(found.coef[0, k], found.intercept[0, k], X, y[:, k], C)
             assert reached <= lower_bound(X, y[:, k], C) * (1 + 1e-4)
 
-    @pytest.mark.parametrize("ways", ["exact", "low rank", "factors", "float64", "a class at a time"])
+    @pytest.mark.filterwarnings("ignore:the Gram matrix")
+    @pytest.mark.parametrize(
+        "tuning",
+        [
+            pytest.param({}, id="exact"),
+            pytest.param({"exact_support": 0, "rank": 20}, id="low rank"),
+            pytest.param({"free_memory": 10**4}, id="factors"),
+            pytest.param({"precisions": (("float64", 100),)}, id="float64"),
+            pytest.param({"batch_values": 1}, id="one class at a time"),
+        ],
+    )
     @pytest.mark.parametrize(("n", "dim", "noise"), [(150, 300, 1.5), (240, 130, 2.0)])
-    def test_each_of_its_ways_is_LinearSVCs(self, monkeypatch, ways, n, dim, noise):
+    def test_each_of_its_ways_is_LinearSVCs(self, tuning, n, dim, noise):
         """Objectives at each C, predictions and average precisions on new samples."""
-        if ways == "low rank":
-            monkeypatch.setattr(systems, "EXACT", 0)
-            monkeypatch.setattr(kernel, "RANK", 20)
-        elif ways == "factors":
-            monkeypatch.setattr(path, "make_kernel", lambda X, dtype, device, _: kernel.Factors(X, dtype, device))
-        elif ways == "float64":
-            monkeypatch.setattr(path, "STEPS", {torch.float64: 100})
-        elif ways == "a class at a time":
-            monkeypatch.setattr(path, "VALUES", n)
         X, positive = samples(n + 90, dim, 3, noise)
         X, new, positive, truth = X[:n], X[n:], positive[:n], positive[n:]
-        ours = solve(X, positive)
+        ours = solve(X, positive, tuning=NewtonTuning(**tuning))
         assert ours.converged.all()
         for i, C in enumerate(CS):
             plain = [LinearSVC(C=C, tol=1e-7, max_iter=10**5, random_state=0).fit(X, column) for column in positive.T]
@@ -147,33 +155,31 @@ class TestOptimum:
         one, other = solve(X, positive), solve(convert(X), positive)
         np.testing.assert_allclose(one.coef, other.coef, atol=1e-5)
 
-    def test_the_same_input_gives_the_same_numbers(self, monkeypatch):
-        monkeypatch.setattr(systems, "EXACT", 20)
+    def test_the_same_input_gives_the_same_numbers(self):
+        tuning = NewtonTuning(exact_support=20)
         X, positive = samples(300, 200, 4, 1.5)
         before = torch.get_rng_state()
-        one = solve(X, positive)
+        one = solve(X, positive, tuning=tuning)
         torch.rand(3)
-        np.testing.assert_array_equal(one.coef, solve(X, positive).coef)
+        np.testing.assert_array_equal(one.coef, solve(X, positive, tuning=tuning).coef)
         torch.set_rng_state(before)
         solve(X, positive)
         assert torch.equal(torch.get_rng_state(), before)
 
 
 class TestLimits:
-    def test_without_memory_for_the_Gram_matrix(self, monkeypatch):
+    def test_without_memory_for_the_Gram_matrix(self):
         X, positive = samples(150, 200, 3, 1.5)
         whole = solve(X, positive)
-        monkeypatch.setattr(kernel, "free_memory", lambda: 10**4)
         with pytest.warns(RuntimeWarning, match="Gram matrix of 150 descriptors takes .* GB, and 0.0 GB"):
-            without = solve(X, positive)
+            without = solve(X, positive, tuning=LITTLE_MEMORY)
         assert without.converged.all()
         np.testing.assert_allclose(without.coef, whole.coef, atol=3e-3)
 
-    def test_tall_problems_need_none(self, monkeypatch):
-        monkeypatch.setattr(kernel, "free_memory", lambda: 10**4)
-        assert solve(*samples(150, 50, 3, 1.5)).converged.all()  # a warning would be an error
+    def test_tall_problems_need_none(self):
+        assert solve(*samples(150, 50, 3, 1.5), tuning=LITTLE_MEMORY).converged.all()  # a warning would be an error
 
-    def test_float64_solves_what_rounding_spoils(self, monkeypatch):
+    def test_float64_solves_what_rounding_spoils(self):
         """Norms of 100 at C = 256 are as norms of 1 at C = 2,560,000."""
         X, positive = samples(60, 40, 3, 2.0)
         X *= 100
@@ -185,11 +191,13 @@ class TestLimits:
             assert reached <= lower_bound(X, y, 256.0) * (1 + 1e-4)
 
     def test_what_does_not_converge_says_so(self, monkeypatch):
-        monkeypatch.setattr(path, "STEPS", {torch.float32: 1})
+        one_step = partial(path.solve, tuning=NewtonTuning(precisions=(("float32", 1),)))
+        monkeypatch.setitem(SOLVERS, "one step", one_step)
         X, positive = samples(60, 40, 3, 2.0)
         seen = []
         with pytest.warns(ConvergenceWarning, match="3 of 3 classes did not converge at C=16"):
-            LinearSVM(16.0, jobs=1, device="cpu", progress=lambda *counts: seen.append(counts)).fit(X, positive)
+            svm = LinearSVM(16.0, jobs=1, device="cpu", solver="one step", progress=lambda *one: seen.append(one))
+            svm.fit(X, positive)
         assert seen == [(1, 3), (2, 3), (3, 3)]
 
     def test_descriptors_beyond_float32(self):
@@ -201,10 +209,10 @@ class TestLimits:
         X, positive = samples(12, 9, 2, 0.5)
         with pytest.raises(UsageError, match="not supported"):
             LinearSVM(device="meta").fit(X, positive)
-        with pytest.raises(UsageError, match="not there"):
+        with pytest.raises(UsageError, match="not found"):
             LinearSVM(device="cuda:99").fit(X, positive)
 
-    def test_torchs_settings_are_the_callers_again(self, monkeypatch):
+    def test_torchs_settings_are_the_callers_again(self):
         during = []
         matmul = torch.backends.cuda.matmul
 
@@ -213,13 +221,12 @@ class TestLimits:
             during.append((torch.get_num_threads(), tf32))
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(path, "minimise", broken)
         before = torch.get_num_threads()
         torch.set_num_threads(3)
         torch.set_float32_matmul_precision("high")
         try:
             with pytest.raises(KeyboardInterrupt):
-                solve(*samples(12, 9, 2, 0.5))
+                solve(*samples(12, 9, 2, 0.5), progress=broken)
             assert during == [(1, False)]
             assert (torch.get_num_threads(), torch.get_float32_matmul_precision()) == (3, "high")
         finally:
@@ -230,30 +237,14 @@ class TestLimits:
         code = "import sys, vggfeat.svm; sys.exit('torch' in sys.modules)"
         assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
-    def test_free_memory_is_within_the_containers(self, tmp_path, monkeypatch):
-        monkeypatch.setattr(memory, "LIMITS", [])
-        here = memory.free_memory()
-        assert 10**6 < here < 10**14
-        (tmp_path / "memory.stat").write_text("anon 7\nactive_file 30\ninactive_file 500\n")
-        (tmp_path / "used").write_text("900\n")
-        (tmp_path / "limit").write_text("1000\n")
-        monkeypatch.setattr(
-            memory, "LIMITS", [(str(tmp_path), "limit", "used"), (str(tmp_path / "x"), "limit", "used")]
-        )
-        assert memory.free_memory() == 630
-        (tmp_path / "limit").write_text("max\n")
-        assert memory.free_memory() > 10**6
-
 
 class TestParts:
     @pytest.mark.parametrize("form", [kernel.Gram, kernel.Factors])
-    def test_the_kernel(self, monkeypatch, form):
-        monkeypatch.setattr(kernel, "ROWS", 7)
-        monkeypatch.setattr(kernel, "COLUMNS", 5)
+    def test_the_kernel(self, form):
         rng = np.random.default_rng(0)
         X, V, rows = rng.normal(size=(23, 12)).astype(np.float32), rng.normal(size=(4, 23)), [3, 22, 0]
         G = X.astype(float) @ X.T.astype(float) + 1
-        one = form(torch.from_numpy(X), torch.float64, torch.device("cpu"))
+        one = form(torch.from_numpy(X), torch.float64, CPU, NewtonTuning(rows=7, columns=5))
         np.testing.assert_allclose(one.product(torch.from_numpy(V)), V @ G, rtol=1e-12)
         np.testing.assert_allclose(one.block(torch.tensor(rows)), G[np.ix_(rows, rows)], rtol=1e-12)
         assert one.scale == pytest.approx(np.diag(G).mean())
@@ -269,7 +260,7 @@ class TestParts:
         """G of rank 9 = 8 + 1 is all in the leading part, so both are (G_SS + I / 2C)^-1, up to a factor."""
         rng = np.random.default_rng(0)
         X, C = torch.from_numpy(rng.normal(size=(40, 8)).astype(np.float32)), 4.0
-        G = kernel.Gram(X, torch.float64, torch.device("cpu"))
+        G = kernel.Gram(X, torch.float64, CPU, NewtonTuning())
         support = torch.from_numpy(rng.random((3, 40)) < 0.5)
         r = torch.from_numpy(rng.normal(size=(3, 40))) * support
         for z, one, inside in zip(inverse(G, support, C)(r), r, support, strict=True):
@@ -277,16 +268,14 @@ class TestParts:
             np.testing.assert_allclose(back / back.norm(), one[inside] / one.norm(), atol=1e-6)
             assert not z[~inside].any()
 
-    def test_conjugate_gradients_need_few_products_for_few_eigenvalues(self, monkeypatch):
+    def test_conjugate_gradients_need_few_products_for_few_eigenvalues(self):
         """G = diag(1, 4, 16, 64, ...) + 1 has 8 distinct ones; steepest descent would need hundreds."""
-        monkeypatch.setattr(systems, "EXACT", 0)
-        monkeypatch.setattr(systems, "MOST", 20)
-        monkeypatch.setattr(kernel, "RANK", 1)
+        tuning = NewtonTuning(exact_support=0, max_products=20, rank=1)
         X, C = torch.diag(torch.tensor([1.0, 2.0, 4.0, 8.0]).repeat(10)), 4.0
-        G = kernel.Gram(X, torch.float64, torch.device("cpu"))
+        G = kernel.Gram(X, torch.float64, CPU, tuning)
         y = torch.where(torch.arange(80).view(2, 40) % 3 == 0, 1.0, -1.0).double()
         nowhere = systems.Point(torch.zeros_like(y), torch.zeros_like(y))
-        found = systems.solve(G, torch.ones_like(y).bool(), y, C, nowhere, torch.zeros(2, dtype=torch.float64))
+        found = systems.solve_systems(G, torch.ones_like(y).bool(), y, C, nowhere, torch.zeros(2, dtype=torch.float64))
         wanted = torch.linalg.solve(G.G + torch.eye(40) / (2 * C), y.T).T
         np.testing.assert_allclose(found.b, wanted, atol=1e-8)
         np.testing.assert_allclose(found.f, wanted @ G.G, atol=1e-8)
@@ -307,17 +296,17 @@ class TestParts:
 
 
 @pytest.mark.gpu
-def test_a_gpu_gives_what_the_cpu_gives(monkeypatch):
+def test_a_gpu_gives_what_the_cpu_gives():
     if not torch.cuda.is_available():
         pytest.skip("needs a CUDA device")
-    monkeypatch.setattr(systems, "EXACT", 100)  # so that both kinds of inverses are used
+    tuning = NewtonTuning(exact_support=100)  # so that both kinds of inverses are used
     X, positive = samples(800, 1200, 5, 1.5)
     problem = Problem(X, positive, np.zeros_like(positive))
     torch.set_float32_matmul_precision("high")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            cpu, gpu = (SOLVERS["newton"](problem, CS, Settings(device=device)) for device in ("cpu", "cuda"))
+            cpu, gpu = (path.solve(problem, CS, SolverSettings(device=device), tuning) for device in ("cpu", "cuda"))
     finally:
         torch.set_float32_matmul_precision("highest")
     assert gpu.converged.all()

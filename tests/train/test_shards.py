@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import webdataset
 
-from tests.kit.image_files import tar
+from tests.kit.image_sources import tar
 from tests.kit.training_photos import TINY, photo_set
 from vggfeat.errors import DataError, ImageError
 from vggfeat.train import train
@@ -65,18 +65,18 @@ def test_what_is_wrong_with_a_shard_is_said_in_one_line(root):
     tar(bad, [*good, ("b.cls", b"1")])
     refused("the sample 'b' has no image")
     tar(bad, [*good, ("b.png", b"x"), ("b.cls", b"-1")])
-    refused("'b.cls' is '-1', not the number of a class")
+    refused("'b.cls' is '-1'; write the number of a class")
     tar(bad, [*good, ("b.png", b"x"), ("b.cls", b"7")])
-    refused("names 3 classes, and a shard has the label 7")
+    refused("names 3 classes, but a shard has the label 7")
     tar(bad, [*good, ("\udcff.png", b"x")])
     refused(r"'\\udcff\.png' is not UTF-8")
     tar(bad, good, "w:gz")
-    refused("is not a whole, uncompressed tar file")
+    refused("is not a complete, uncompressed tar file")
     tar(bad, [*good, ("b.png", bytes(9000)), ("b.cls", b"0")])
     whole = bad.read_bytes()
     for end in (4000, 2048):  # within an image; after a sample
         bad.write_bytes(whole[:end])
-        refused(r"train-000009.tar: is not a whole, uncompressed tar file")
+        refused(r"train-000009.tar: is not a complete, uncompressed tar file")
     bad.unlink()
     tar(root / "val-000009.tar", [("c.png", b"x"), ("c.cls", b"3")])
     (root / "classes.txt").unlink()

@@ -308,7 +308,7 @@ def test_a_small_file_does_not_unpack_to_a_large_net(tmp_path: Path) -> None:
 
 
 def test_whose_training_it_is_can_be_said(state: State, tmp_path: Path) -> None:
-    """Caffe's nets go about as torchvision's state dicts too, and want BGR in 0..255 all the same."""
+    """Caffe's nets are also published as torchvision's state dicts, and still need BGR in 0..255."""
     torch.save(state, tmp_path / "x.pth")
     said = convert(tmp_path / "x.pth", tmp_path / "x.safetensors", lineage="oxford")
     assert (said.lineage, said.preprocessing) == ("oxford", OXFORD)

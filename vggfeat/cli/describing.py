@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from vggfeat.cli.derive import Without, whole_numbers
-from vggfeat.extraction.settings import MAX_PIXELS, ExtractionSettings
-from vggfeat.spec import Aggregation, DescriptorSpec, Normalisation, PosteriorSpec
+from vggfeat.extraction.settings import ExtractionSettings
+from vggfeat.spec import MAX_PIXELS, Aggregation, DescriptorSpec, Normalisation, PosteriorSpec
 
 if TYPE_CHECKING:
     from vggfeat.store import Store

@@ -147,9 +147,7 @@ def _check(settings: ExtractionSettings, share: tuple[int, int], describer: Desc
     if share[1] > 1:
         raise UsageError("with the engine ray one process starts the work of all; leave out torchrun, and share")
     if describer is not None:
-        raise UsageError(
-            "a describer cannot be sent to workers; give extract(..., engine='ray') its settings instead"
-        )
+        raise UsageError("a describer cannot be sent to workers; give extract(..., engine='ray') its settings instead")
     try:
         import ray.data  # noqa: F401
     except ImportError as error:

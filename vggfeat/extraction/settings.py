@@ -4,13 +4,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vggfeat.errors import UsageError
-from vggfeat.spec import check_choice
+from vggfeat.spec import MAX_PIXELS, check_choice
 
 OnError = Literal["skip", "fail"]
 Dtype = Literal["float32", "float16"]
 Where = Literal["local", "ray"]
-
-MAX_PIXELS = 89_478_485  # of an image before rescaling; for larger ones Pillow suspects a decompression bomb
 
 
 @dataclass(frozen=True)

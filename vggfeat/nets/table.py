@@ -11,8 +11,8 @@ from vggfeat.errors import UsageError
 
 _FC = "FC-4096 FC-4096 FC-1000"
 
-# Table 1, column by column, in its own words; the soft-max is left to whoever needs probabilities.
-# "B-5x5" is the shallow net of Sect. 4.1: B with each pair of 3x3 convolutions replaced by one 5x5.
+# The columns of Table 1, without the soft-max, which only probabilities need.
+# "B-5x5" is the shallow net of Sect. 4.1: B with one 5x5 convolution instead of each pair of 3x3 convolutions.
 CONFIGS: dict[str, tuple[str, ...]] = {
     name: (*f"{layers} {_FC}".split(),)
     for name, layers in {
@@ -34,17 +34,29 @@ CONFIGS: dict[str, tuple[str, ...]] = {
     }.items()
 }
 
-CROP = 224  # the side of the image that the fully connected layers were made for (Sect. 2.1)
-MAX_WIDTH = 16  # of nets that are trained and of files; a larger one is a typing error that asks for terabytes
-FC_WINDOW = 7  # ... and that of the pool5 map that fc6 sees there
-TOPS = ("pool5", "fc6", "fc7", "fc8")  # where a net may end
+CROP = 224  # side of the image for which the fully connected layers were made (Sect. 2.1)
+MAX_WIDTH = 16  # of trained nets and of files; a larger width needs terabytes, and is a typing error
+FC_WINDOW = 7  # side of the pool5 map of such an image, the input of fc6
+TOPS = ("pool5", "fc6", "fc7", "fc8")  # possible last layers
 
 Top = Literal["pool5", "fc6", "fc7", "fc8"]
 Init = Literal["glorot", "random", "random-0.1"]
 
 
 class Layer(NamedTuple):
-    """One line of Table 1: `kind` is conv, LRN, maxpool or FC; sizes are 0 where they mean nothing."""
+    """One line of Table 1.
+
+    Parameters
+    ----------
+    name : str
+        The name in Caffe, such as conv1_1.
+    kind : str
+        conv, LRN, maxpool or FC.
+    kernel : int
+        Side of the window in pixels; 0 for LRN.
+    inputs, outputs : int
+        Numbers of channels.
+    """
 
     name: str
     kind: str
@@ -54,10 +66,32 @@ class Layer(NamedTuple):
 
 
 def layers(net: str, width: float = 1.0, classes: int = 1000, top: Top = "fc8") -> list[Layer]:
-    """The layers of a net up to and including `top`, with its channels scaled by `width`.
+    """List the layers of a net up to and including `top`.
 
-    Raises UsageError for a net that is not in CONFIGS, a top that is not in TOPS, or a width that leaves
-    a layer without channels.
+    Parameters
+    ----------
+    net : str
+        A name in CONFIGS.
+    width : float
+        Factor on the numbers of channels, in (0, MAX_WIDTH]; 1 is the paper's net.
+    classes : int
+        Outputs of fc8.
+    top : {"pool5", "fc6", "fc7", "fc8"}
+        The last layer.
+
+    Returns
+    -------
+    list of Layer
+        The layers, from the image on.
+
+    Raises
+    ------
+    UsageError
+        If `net` or `top` is unknown, or `width` is out of range or leaves a layer without channels.
+
+    References
+    ----------
+    Table 1.
     """
     if net not in CONFIGS:
         raise UsageError(f"no net {net!r}; the nets are {', '.join(CONFIGS)}")
@@ -100,9 +134,28 @@ def _scaled(channels: int, width: float) -> int:
 
 
 def tensor_shapes(net: str, width: float = 1.0, classes: int = 1000, top: Top = "fc8") -> dict[str, tuple[int, ...]]:
-    """Name -> shape of each parameter: convolutions (out, in, kh, kw), fully connected (out, in).
+    """List the shapes of the parameters of a net.
 
-    fc6's inputs are in C, H, W order.
+    Parameters
+    ----------
+    net, width, classes, top
+        As for `layers`.
+
+    Returns
+    -------
+    dict of str to tuple of int
+        The shape of each parameter by name: (out, in, kh, kw) for weights of convolutions, (out, in) for those of fully
+        connected layers, (out,) for biases. The inputs of fc6 are in the order C, H, W.
+
+    Raises
+    ------
+    UsageError
+        As `layers`.
+
+    Examples
+    --------
+    >>> tensor_shapes("D")["conv1_1.weight"]
+    (64, 3, 3, 3)
     """
     shapes: dict[str, tuple[int, ...]] = {}
     for layer in layers(net, width, classes, top):
@@ -117,12 +170,53 @@ def tensor_shapes(net: str, width: float = 1.0, classes: int = 1000, top: Top = 
 
 
 def parameter_count(net: str, width: float = 1.0, classes: int = 1000, top: Top = "fc8") -> int:
-    """Number of weights and biases (Table 2 gives them in millions)."""
+    """Count the weights and biases of a net.
+
+    Parameters
+    ----------
+    net, width, classes, top
+        As for `layers`.
+
+    Returns
+    -------
+    int
+        The number of parameters.
+
+    Raises
+    ------
+    UsageError
+        As `layers`.
+
+    References
+    ----------
+    Table 2, in millions.
+
+    Examples
+    --------
+    >>> parameter_count("D")
+    138357544
+    """
     return sum(math.prod(shape) for shape in tensor_shapes(net, width, classes, top).values())
 
 
 def weight_layers(net: str) -> int:
-    """Number of layers with weights: 11 for A ... 19 for E (the first line of Table 1)."""
+    """Count the layers of a net that have weights.
+
+    Parameters
+    ----------
+    net : str
+        A name in CONFIGS.
+
+    Returns
+    -------
+    int
+        11 for A to 19 for E, as in the first line of Table 1.
+
+    Raises
+    ------
+    UsageError
+        As `layers`.
+    """
     return sum(layer.kind in ("conv", "FC") for layer in layers(net))
 
 
@@ -135,10 +229,31 @@ def flops(
     classes: int = 1000,
     top: Top = "fc8",
 ) -> int:
-    """Floating-point operations of one dense pass over a (height, width_px) image, two a multiply-add.
+    """Count the floating-point operations of one dense pass over an image.
 
-    Convolutions and fully connected layers only (biases, ReLU, pooling: below 1 %). The fully connected
-    layers count as applied at every place of the pool5 map (Sect. 3.2); at 224x224 that is one place.
+    Only convolutions and fully connected layers are counted; biases, ReLU and pooling are below 1 %. The fully
+    connected layers are applied at every position of the pool5 map; for 224x224 pixels that is one position.
+
+    Parameters
+    ----------
+    height, width_px : int
+        Size of the image in pixels.
+    net, width, classes, top
+        As for `layers`.
+
+    Returns
+    -------
+    int
+        The number of operations; a multiplication with an addition counts as two.
+
+    Raises
+    ------
+    UsageError
+        As `layers`.
+
+    References
+    ----------
+    Sect. 3.2.
     """
     total, h, w = 0, height, width_px
     for layer in layers(net, width, classes, top):

@@ -6,10 +6,10 @@ from vggfeat.nets.table import CONFIGS, CROP, flops, parameter_count, weight_lay
 
 
 def tables_1_and_2(q: int = 256) -> str:
-    """Layers, parameters (millions) and GFLOPs (two a multiply-add) of each net, as text.
+    """Layers, parameters (millions) and GFLOPs of each net, as text; a multiplication with an addition counts as two.
 
-    The cost is that of one pass over a 224x224 crop, and of the dense net over a photo of q x 4/3 q pixels,
-    both to the class scores; the mirror image costs the same again.
+    The cost is that of one pass to the class scores: over a crop of 224x224, and over a photo of q x 4/3 q pixels. The
+    mirrored image has the same cost.
     """
     names = list(CONFIGS)
     long = (4 * q + 1) // 3
@@ -38,6 +38,6 @@ def tables_1_and_2(q: int = 256) -> str:
 
 
 def _blocks(net: str) -> list[list[str]]:
-    """The convolutional layers of a net, block by block; after each block follows a max-pooling."""
+    """The convolutional layers of a net, block by block; a max-pooling follows each block."""
     words = [word for word in CONFIGS[net] if not word.startswith("FC")]
     return [list(group) for pooling, group in groupby(words, lambda word: word == "maxpool") if not pooling]

@@ -12,19 +12,30 @@ from vggfeat.nets.table import Init, Layer, Top, layers
 
 
 class VGG(nn.Sequential):
-    """A net of Table 1 as it is trained: (N, 3, 224, 224) float -> (N, classes) scores before the soft-max.
+    """A net of Table 1 for training: float images (N, 3, 224, 224) to scores (N, classes) before the soft-max.
+
+    The modules have the names of the layers (conv1_1, relu1_1, pool1, ..., fc8), so the parameters have the names of
+    the native weights format. Their values are those of torch; see `initialise`.
 
     Parameters
     ----------
-    net : a key of CONFIGS.
-    width : factor on every number of channels but `classes`; 1 is the paper's.
-    classes : outputs of fc8.
-    top : the last layer; "pool5" gives the convolutional layers only. fc6 and fc7 end after their ReLU.
-    ceil : round pooled sizes up, as Caffe does; down (torch) if False. Equal for sides divisible by 32.
-    dropout : ratio after fc6 and fc7 while training (Sect. 3.1).
+    net : str
+        A name in CONFIGS.
+    width : float
+        Factor on the numbers of channels, in (0, MAX_WIDTH]; 1 is the paper's net.
+    classes : int
+        Outputs of fc8.
+    top : {"pool5", "fc6", "fc7", "fc8"}
+        The last layer. fc6 and fc7 include their ReLU.
+    ceil : bool
+        Round pooled sizes up, as Caffe does, instead of down. No difference for sides divisible by 32.
+    dropout : float
+        Ratio of dropout after fc6 and fc7 in training (Sect. 3.1).
 
-    The modules bear the names of the layers (conv1_1, relu1_1, pool1, ..., fc8), so that the parameters are
-    named as in the native weights format. Parameters have torch's own initialisation; see `initialise`.
+    Raises
+    ------
+    UsageError
+        As `vggfeat.nets.layers`.
     """
 
     def __init__(
@@ -41,7 +52,7 @@ class VGG(nn.Sequential):
         self.net, self.width, self.classes, self.top, self.ceil = net, width, classes, top, ceil
 
     def __getitem__(self, index: slice | int) -> Any:
-        """A layer, or for a slice its layers as a plain nn.Sequential."""
+        """Return a layer, or the layers of a slice as a plain nn.Sequential."""
         if isinstance(index, slice):
             return nn.Sequential(OrderedDict(list(self.named_children())[index]))
         return super().__getitem__(index)
@@ -54,7 +65,7 @@ def _modules(plan: list[Layer], ceil: bool, dropout: float) -> Iterator[tuple[st
             yield name, nn.Conv2d(layer.inputs, layer.outputs, layer.kernel, padding=layer.kernel // 2)
             yield f"relu{number}", nn.ReLU(inplace=True)
         elif layer.kind == "LRN":
-            # Krizhevsky's k + alpha * sum over n = 5 channels; torch takes alpha times the mean, hence the 5.
+            # Krizhevsky's k + alpha * sum over n = 5 channels; torch takes the mean, so alpha is multiplied by 5.
             yield name, nn.LocalResponseNorm(5, alpha=5 * 1e-4, beta=0.75, k=2.0)
         elif layer.kind == "maxpool":
             yield name, nn.MaxPool2d(2, 2, ceil_mode=ceil)
@@ -69,11 +80,31 @@ def _modules(plan: list[Layer], ceil: bool, dropout: float) -> Iterator[tuple[st
 
 @torch.no_grad()
 def initialise(vgg: VGG, how: Init = "glorot", generator: torch.Generator | None = None) -> VGG:
-    """Set all weights at random and all biases to zero, in place (Sect. 3.1); returns the net.
+    """Set all weights to random numbers and all biases to 0, in place.
 
-    "glorot": uniform with variance 2 / (fan in + fan out) (Glorot & Bengio, 2010), the paper's later remark.
-    "random": N(0, 0.01 squared), the custom of the time. "random-0.1": N(0, variance 0.01), as printed.
-    Raises UsageError for another word.
+    Parameters
+    ----------
+    vgg : VGG
+        The net.
+    how : {"glorot", "random", "random-0.1"}
+        glorot: uniform with variance 2 / (fan in + fan out). random: normal with standard deviation 0.01, as was usual.
+        random-0.1: normal with variance 0.01, as printed in the paper.
+    generator : torch.Generator, optional
+        Source of the random numbers; the default is torch's global one.
+
+    Returns
+    -------
+    VGG
+        The same net.
+
+    Raises
+    ------
+    UsageError
+        If `how` is unknown.
+
+    References
+    ----------
+    Sect. 3.1; Glorot & Bengio, 2010.
     """
     if how not in get_args(Init):
         raise UsageError(f"no initialisation {how!r}; take one of {', '.join(get_args(Init))}")

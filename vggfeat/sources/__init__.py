@@ -1,72 +1,67 @@
-"""Sources of images: a folder, a list, tar files, one image; on this machine or at any address that fsspec knows.
+"""Where images come from: a folder, a list, tar archives or one image, on this machine or at an address.
 
-    photos/                       all files below it that are not hidden; the label is the first folder
-    list.txt list.csv .parquet    one path or address per line; or the column `path`, and `label` if any
-    shards/{000..099}.tar *.jpg   braces and globs (at an address braces and *)
-    shard.tar .tar.gz .tgz        the images in it; also of a tar in a folder or in a list
-    s3://bucket/photos            any of these at an address: s3, gs, hdfs, https, memory, ...
+    photos/                       every file below it that is not hidden; the label is its first folder
+    list.txt list.csv .parquet    one path or address per line, or the column `path`, and optionally `label`
+    shards/{000..099}.tar *.jpg   braces and globs (at an address, braces and *)
+    shard.tar .tar.gz .tgz        the images of a tar, also of one in a folder or a list
+    s3://bucket/photos            each of these at an address: s3, gs, hdfs, https, memory, ...
 
-Sources are read as a stream. Memory grows only with the names in one folder, which are packed, and with the matches of
-a glob; at an address with the entries of one folder, about 1.5 KB for each, which fsspec lists as a whole. An image
-that cannot be read is an Item as well, with the reason in place of the image.
+Sources are read as a stream: memory does not grow with the number of images. Only the names of one folder (in Arrow
+arrays) and those that a glob matches are held; at an address, about 1.5 KB for each entry of one folder. An image that
+cannot be read is also an Item, with the reason in place of the image.
 
-The files of this package, each of which imports only those above it:
-
-    item        Item, and what the name of a file becomes
-    tar         the reader of tar files
-    shards      the images in tar files
-    patterns    globs and braces
-    folders     folders on this machine
-    addresses   single files at addresses
-    lists       lists
-    remote      folders, patterns and lists at addresses
+item        what every source gives: Item, Fetched, Unanswered
+folders, patterns, lists, remote    the four kinds of source; rows: reads the rows of a list
+shards      the images of tar archives; tar: reads their members
 """
 
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from vggfeat.errors import DataError
-from vggfeat.sources import folders, lists, patterns, remote, shards
-from vggfeat.sources.addresses import is_address
+from vggfeat.sources import folders, lists, patterns, remote, rows, shards
 from vggfeat.sources.item import Item
 
 __all__ = ["Item", "count", "items", "name_of"]
 
 
 def items(source: str | Path) -> Iterator[Item]:
-    """List the images of a source in its order; a folder is sorted by name, its files before its folders.
+    """Iterate over the images of a source.
 
     Parameters
     ----------
-    source : str or path
-        A folder, list, tar, pattern or image, on this machine or at an address.
+    source : str or Path
+        A folder, list, tar archive or image, a pattern, or an address, as in `vggfeat.sources`.
 
-    Returns
-    -------
-    iterator of Item
+    Yields
+    ------
+    Item
+        In the order of the source. Folders are sorted by name, files before folders.
 
     Raises
     ------
     DataError
-        If the source does not exist, or a list cannot be read.
+        If the source does not exist, is a store, or is a damaged list.
     """
     text = str(source).removeprefix("file://")
     if not text:
-        raise DataError("the name of the source is empty; . is the current folder")
-    if is_address(text):
+        raise DataError("the name of the source is empty; write . for the current folder")
+    if remote.is_address(text):
         return remote.items(text)
     path = Path(text)
     if not path.exists() and patterns.is_pattern(text):
         return patterns.items(text)
     if path.is_dir():
         if folders.is_store(path):
-            raise DataError(f"{source}: is a store of descriptors, not a folder of images; name the folder of images")
-        return folders.items(path)
+            raise DataError(f"{source}: is a store of descriptors, not a folder of images; name their folder")
+        return folders.walk(path)
     if not path.exists():
         raise DataError(f"{source}: no such folder, list or image")
-    if lists.is_list(text):
+    if rows.is_list(text):
         return lists.items(path)
-    return shards.items(path, path.name)
+    if shards.is_shard(text):
+        return shards.members(path, path.name)
+    return iter([Item(path.name, path)])
 
 
 def count(source: str | Path) -> int | None:
@@ -74,21 +69,21 @@ def count(source: str | Path) -> int | None:
 
     Parameters
     ----------
-    source : str or path
-        See `items`.
+    source : str or Path
+        As for `items`.
 
     Returns
     -------
     int or None
-        The number of images (of a .txt or .csv list about that); None for archives, patterns and addresses.
+        The number of images (of a list about); None for addresses, patterns and tar archives.
     """
     path = Path(source)
-    if is_address(str(source)):
+    if remote.is_address(str(source)):
         return None
     if path.is_dir():
         return folders.count(path)
-    if path.is_file() and lists.is_list(path.name):
-        return lists.count(path)
+    if path.is_file() and rows.is_list(path.name):
+        return rows.count(path)
     return 1 if path.is_file() and not shards.is_shard(path.name) else None
 
 
@@ -97,20 +92,21 @@ def name_of(source: str | Path) -> str:
 
     Parameters
     ----------
-    source : str or path
-        See `items`.
+    source : str or Path
+        As for `items`.
 
     Returns
     -------
     str
+        The name without suffix.
 
     Examples
     --------
-    >>> name_of("s3://bucket/shards/{000..099}.tar")
-    'shards'
+    >>> name_of("cat.jpg"), name_of("s3://bucket/shards/*.tar")
+    ('cat', 'shards')
     """
     text = str(source)
-    address = is_address(text)
+    address = remote.is_address(text)
     if address or (patterns.is_pattern(text) and not Path(source).exists()):
         text = text.split("://")[1].split("?")[0] if address else text
         return _stem(PurePosixPath(patterns.fixed_part(text)).name) or "images"

@@ -1,4 +1,4 @@
-"""The images in a folder, in sorted order."""
+"""A folder, walked in sorted order."""
 
 import os
 from collections.abc import Iterator
@@ -9,13 +9,17 @@ import pyarrow.compute as pc
 
 from vggfeat.errors import ImageError
 from vggfeat.sources import shards
-from vggfeat.sources.item import Item, first_folder, utf8
+from vggfeat.sources.item import Item, utf8
 
-PACKED = 2**14  # names of one folder that are Python objects at the same time; the others are packed by Arrow
+PACKED = 2**14
 
 
-def items(root: Path, packed: int = PACKED) -> Iterator[Item]:
-    """All files below root, without hidden files and stores. Links that lead out of root are not followed."""
+def walk(root: Path, packed: int = PACKED) -> Iterator[Item]:
+    """Every file below root except hidden ones and stores; the label is the first folder.
+
+    Links that lead out of root are not followed. packed : how many names are Python objects at the same time; the
+    others are in Arrow arrays, which need less memory.
+    """
     real = Path(os.path.realpath(root))
     waiting = [root]
     while waiting:
@@ -31,7 +35,7 @@ def items(root: Path, packed: int = PACKED) -> Iterator[Item]:
 
 
 def count(root: Path) -> int | None:
-    """How many items a folder has; None if it contains archives."""
+    """How many files `walk` gives; None if some are archives."""
     waiting, found = [root], 0
     while waiting:
         folder = waiting.pop()
@@ -48,14 +52,9 @@ def count(root: Path) -> int | None:
     return found
 
 
-def is_store(folder: Path) -> bool:
-    """Whether a folder is a descriptor store."""
-    return folder.name.endswith(".vggfeat") or ((folder / ".lock").exists() and (folder / "meta.json").exists())
-
-
-def _entries(folder: Path, most: int) -> tuple[Iterator[str], list[str]]:
+def _entries(folder: Path, packed: int) -> tuple[Iterator[str], list[str]]:
     """The sorted names of a folder's files, and of its folders."""
-    packed, files, folders = [], [], []
+    full, files, folders = [], [], []
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith("."):
@@ -64,32 +63,39 @@ def _entries(folder: Path, most: int) -> tuple[Iterator[str], list[str]]:
                 files.append(os.fsencode(entry.name))
             elif not is_store(folder / entry.name):
                 folders.append(entry.name)
-            if len(files) == most:
-                packed.append(pa.array(files, pa.large_binary()))
+            if len(files) == packed:
+                full.append(pa.array(files, pa.large_binary()))
                 files = []
-    names = pa.chunked_array([*packed, pa.array(files, pa.large_binary())])
-    return _unpacked(names, most), sorted(folders)
+    names = pa.chunked_array([*full, pa.array(files, pa.large_binary())])
+    return _unpacked(names, packed), sorted(folders)
 
 
-def _unpacked(names: pa.ChunkedArray, most: int) -> Iterator[str]:
+def _unpacked(names: pa.ChunkedArray, packed: int) -> Iterator[str]:
     names = names.take(pc.sort_indices(names)) if len(names) else names
-    for start in range(0, len(names), most):
-        yield from map(os.fsdecode, names.slice(start, most).to_pylist())
+    for start in range(0, len(names), packed):
+        yield from map(os.fsdecode, names.slice(start, packed).to_pylist())
+
+
+def is_store(folder: Path) -> bool:
+    """Whether a folder is a store of descriptors."""
+    return folder.name.endswith(".vggfeat") or ((folder / ".lock").exists() and (folder / "meta.json").exists())
 
 
 def _file(file: Path, root: Path, real: Path) -> Iterator[Item]:
     name = _name(root, file)
+    label = name.split("/")[0] if "/" in name else None
     if file.is_symlink() and (reason := _not_followed(file, real)):
-        yield Item(name, ImageError(reason), first_folder(name))
+        yield Item(name, ImageError(reason), label)
+    elif shards.is_shard(name):
+        yield from shards.members(file, name)
     else:
-        yield from shards.items(file, name, first_folder(name))
+        yield Item(name, file, label)
 
 
 def _not_followed(link: Path, root: Path) -> str | None:
-    """The reason why a link is not followed."""
     target = Path(os.path.realpath(link))
     if not target.is_relative_to(root):
-        return "is a link out of the folder, which is not followed; name the image in a list to describe it"
+        return "is a link out of the folder, which is not followed; to describe the image, name it in a list"
     return "is a link to a folder, which is not followed" if target.is_dir() else None
 
 

@@ -1,4 +1,4 @@
-"""One image of a source."""
+"""An image of a source."""
 
 import os
 import re
@@ -8,22 +8,22 @@ from typing import Protocol, runtime_checkable
 from vggfeat.errors import ImageError
 from vggfeat.images import Source
 
-MAX_BYTES = 2**28  # of a file in an archive or at an address; it is read into memory before it is decoded
+MAX_BYTES = 2**28  # of a file in an archive or at an address: it is read into memory before it is decoded
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """An image to describe.
+    """One image to describe.
 
     Parameters
     ----------
     path : str
-        Its name in the store, such as cats/1.jpg.
-    image : path, bytes, file object, PIL image, array or tensor
-        What to read; see `vggfeat.describe`. It may also be an object with a method `fetch() -> bytes`, which is called
-        when the image is decoded, or an ImageError, which is the reason why the image cannot be read.
+        Name of the image in the store: a relative POSIX path.
+    image : Source, Fetched or ImageError
+        What to read: anything that `vggfeat.images.read` takes, or an object with a method `fetch` that returns the
+        bytes of the image file, or the ImageError that says why the image cannot be read.
     label : str, optional
-        Its class.
+        The label of the image.
     """
 
     path: str
@@ -33,29 +33,24 @@ class Item:
 
 @runtime_checkable
 class Fetched(Protocol):
-    """The bytes of an image in an archive or at an address, read by the process that decodes it, when it does.
+    """An image file in an archive or at an address; its bytes are read by the worker that decodes it.
 
-    If it has an attribute `far` that is true, it is fetched while many others are.
+    If it has the attribute `far` and this is true, many such files are fetched at the same time.
     """
 
     def fetch(self) -> bytes:
-        """Raises ImageError."""
+        """The bytes of the image file. Raises ImageError."""
 
 
 class Unanswered(ImageError):
-    """A file that its source listed but does not deliver: one is a failure, many in a row mean that it is down."""
+    """A file that its source listed but does not send. Many in a row mean that the source is down."""
 
 
 def utf8(name: str) -> str:
-    r"""A file's name as text. Bytes that are not UTF-8 are escaped as \xe9, and different names stay different."""
+    r"""A file's name as text. Bytes that are not UTF-8 become \xe9; different names stay different."""
     raw = os.fsencode(name)
     try:
         text = raw.decode()
     except UnicodeDecodeError:
         return raw.replace(b"\\", rb"\\").decode(errors="backslashreplace")
     return text.replace("\\", "\\\\") if re.search(r"\\x[89a-f][0-9a-f]", text) else text
-
-
-def first_folder(name: str) -> str | None:
-    """The label of an image that has no other: cats for cats/1.jpg, None for 1.jpg."""
-    return name.split("/")[0] if "/" in name else None

@@ -1,84 +1,28 @@
-"""Lists of images: .txt, .csv, .parquet."""
+"""The images of a list on this machine; its entries are files, tars and addresses."""
 
-import csv
-from collections.abc import Iterable, Iterator
-from pathlib import Path
-from typing import IO, Any
-
-import pyarrow as pa
-import pyarrow.parquet as pq
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 
 from vggfeat.errors import DataError
-from vggfeat.sources import addresses, shards
+from vggfeat.sources import remote, rows, shards
 from vggfeat.sources.item import Item
-
-SUFFIXES = (".txt", ".csv", ".parquet")
-
-
-def is_list(name: str) -> bool:
-    """Whether a name is that of a list."""
-    return name.lower().endswith(SUFFIXES)
 
 
 def items(file: Path) -> Iterator[Item]:
-    """The images of a list on this machine: addresses, or files relative to the list's folder. Raises DataError."""
+    """The images that a list names, relative to the list's folder. Raises DataError."""
     try:
         with file.open("rb") as opened:
-            for entry, label in rows(opened, str(file)):
-                name = entry.removeprefix("file://")
-                if addresses.is_address(name):
-                    yield from addresses.named(name, label)
-                else:
-                    yield from shards.items(file.parent / name, Path(name).as_posix(), label)
+            for name, label in rows.rows(opened, str(file)):
+                yield from _entry(name, label, file.parent)
     except OSError as error:
         raise DataError(f"{file}: cannot be read ({error.strerror or error})") from error
 
 
-def rows(file: IO[bytes], name: str) -> Iterator[tuple[str, str | None]]:
-    """(path, label) of each entry of an open list, whose format is that of its name. Raises DataError."""
-    try:
-        if name.lower().endswith(".parquet"):
-            yield from _parquet(file, name)
-        elif name.lower().endswith(".csv"):
-            yield from _csv(_lines(file), name)
-        else:
-            yield from ((line, None) for raw in _lines(file) if (line := raw.rstrip("\r\n")).strip())
-    except UnicodeDecodeError as error:
-        raise DataError(f"{name}: is not UTF-8 text; save it as UTF-8") from error
-    except (csv.Error, pa.ArrowException, KeyError) as error:  # KeyError: two columns of the same name
-        raise DataError(f"{name}: is damaged ({error})") from error
-
-
-def count(file: Path) -> int:
-    """About how many entries a list has."""
-    if file.name.lower().endswith(".parquet"):
-        return int(pq.read_metadata(file).num_rows)
-    with file.open("rb") as lines:
-        return sum(1 for line in lines if line.strip()) - file.name.lower().endswith(".csv")
-
-
-def _lines(file: IO[bytes]) -> Iterator[str]:
-    for n, line in enumerate(file):
-        yield line.decode("utf-8-sig" if n == 0 else "utf-8")
-
-
-def _csv(lines: Iterable[str], name: str) -> Iterator[tuple[str, str | None]]:
-    table = csv.DictReader(lines)
-    _need_path(table.fieldnames or (), name)
-    for row in table:
-        yield row["path"] or "", row.get("label") or None
-
-
-def _parquet(file: Any, name: str) -> Iterator[tuple[str, str | None]]:
-    with pq.ParquetFile(file) as table:
-        _need_path(table.schema_arrow.names, name)
-        columns = [column for column in ("path", "label") if column in table.schema_arrow.names]
-        for batch in table.iter_batches(1024, columns=columns):
-            paths, *labels = (batch.column(column).cast(pa.string()).to_pylist() for column in columns)
-            for path, label in zip(paths, labels[0] if labels else [None] * len(paths), strict=True):
-                yield path or "", label or None
-
-
-def _need_path(columns: Iterable[str], name: str) -> None:
-    if "path" not in columns:
-        raise DataError(f"{name}: has no column 'path'; name the column of the paths so (of a .csv in its first line)")
+def _entry(name: str, label: str | None, folder: Path) -> Iterator[Item]:
+    name = name.removeprefix("file://")
+    if remote.is_address(name):
+        yield from remote.entry(name, label)
+    elif shards.is_shard(name):
+        yield from shards.members(folder / name, PurePosixPath(name).as_posix())
+    else:
+        yield Item(Path(name).as_posix(), folder / name, label)

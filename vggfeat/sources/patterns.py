@@ -7,19 +7,19 @@ from pathlib import Path
 
 from vggfeat.errors import DataError
 from vggfeat.sources import shards
-from vggfeat.sources.item import Item, first_folder, utf8
+from vggfeat.sources.item import Item, utf8
 
 _BRACE = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 
 
 def is_pattern(text: str) -> bool:
-    """Whether a text has a glob or a brace."""
+    """Whether a text has a glob or braces."""
     return bool(glob.has_magic(text) or _BRACE.search(text))
 
 
 def fixed_part(text: str) -> str:
-    """The folders before the first one with a glob or a brace; the whole text if it has none."""
+    """The folders before the first one with a glob or braces; the whole text if it has none."""
     folders = text.split("/")
     for n, folder in enumerate(folders):
         if is_pattern(folder):
@@ -28,7 +28,7 @@ def fixed_part(text: str) -> str:
 
 
 def expand(text: str) -> Iterator[str]:
-    """The texts that braces stand for: {000..099} counts, with zeros as in its first number, and {a,b} lists."""
+    """Replace braces: {000..099} counts, with the leading zeros of its first number; {a,b} lists words."""
     found = _BRACE.search(text)
     if not found:
         yield text
@@ -48,17 +48,19 @@ def _words(inside: str) -> Iterator[str]:
 
 
 def items(text: str) -> Iterator[Item]:
-    """The images that a pattern matches on this machine, named relative to its fixed part. Raises DataError."""
+    """The images and tars that a pattern names, relative to its fixed part. Raises DataError."""
     base = Path(fixed_part(text) or ("/" if text.startswith("/") else "."))
     found = False
     for pattern in expand(text):
         for file in _matches(pattern):
             found = True
             name = "/".join(map(utf8, file.relative_to(base).parts))
-            if shards.is_shard(name) or not file.is_dir():
-                yield from shards.items(file, name, first_folder(name))
+            if shards.is_shard(name):
+                yield from shards.members(file, name)
+            elif not file.is_dir():
+                yield Item(name, file, name.split("/")[0] if "/" in name else None)
     if not found:
-        raise DataError(f"{text}: matches no file; correct the pattern")
+        raise DataError(f"{text}: matches no file; check the pattern")
 
 
 def _matches(pattern: str) -> list[Path]:

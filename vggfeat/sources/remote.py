@@ -1,59 +1,160 @@
-"""Folders, patterns and lists at addresses; in patterns `*` and braces."""
+"""Images at addresses: s3://, gs://, hdfs://, https://, memory://, and every other file system of fsspec.
 
+A path in an object store is a key, which may contain any character. A path on the web is an address, with `?` before
+the query. In both, * and braces are patterns.
+"""
+
+import io
 import re
 from collections.abc import Iterator
-from dataclasses import replace
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any, NamedTuple
+from typing import IO, Any, ClassVar, NamedTuple
+from urllib.parse import unquote
 
 from vggfeat.errors import DataError, ImageError
-from vggfeat.sources import addresses, lists, patterns, shards
-from vggfeat.sources.addresses import RemoteFile, asking, is_address, reach, unquoted, without_query
-from vggfeat.sources.item import Item, first_folder
+from vggfeat.sources import patterns, rows, shards
+from vggfeat.sources.item import MAX_BYTES, Item, Unanswered
+
+# The usual file systems that fsspec needs another package for.
+PACKAGES = {
+    **dict.fromkeys(("s3", "s3a"), "s3fs"),
+    **dict.fromkeys(("gs", "gcs"), "gcsfs"),
+    **dict.fromkeys(("az", "abfs"), "adlfs"),
+    **dict.fromkeys(("http", "https"), "aiohttp"),
+}
+
+SILENT_SECONDS = 300  # to wait for a server in the middle of a file
+BUFFER = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """A file of an fsspec file system. listed : the file system itself listed it, so it should exist."""
+
+    system: Any
+    path: str
+    listed: bool = False
+    far: ClassVar[bool] = True
+
+    def __str__(self) -> str:
+        return str(self.system.unstrip_protocol(self.path))
+
+    def fetch(self) -> bytes:
+        """Raises ImageError."""
+        data = bytearray()
+        try:
+            with self.system.open(self.path, "rb") as file:
+                while len(data) <= MAX_BYTES and (chunk := file.read(MAX_BYTES + 1 - len(data))):
+                    data += chunk
+        except Exception as error:  # each file system raises errors of its own types
+            kind = Unanswered if self.listed and not isinstance(error, FileNotFoundError) else ImageError
+            raise kind(f"{self}: {_reason(error)}") from error
+        if len(data) > MAX_BYTES:
+            raise ImageError(f"{self}: has more than {MAX_BYTES:,} bytes")
+        return bytes(data)
+
+
+def is_address(text: str) -> bool:
+    """Whether a text begins with a protocol, such as s3://."""
+    return re.match(r"[a-z][a-z0-9+.-]+://", text, re.IGNORECASE) is not None
 
 
 def items(address: str) -> Iterator[Item]:
-    """The images of a folder, pattern, list, tar or file at an address. Raises DataError."""
+    """The images of a folder, list, tar, pattern or image at an address. Raises DataError."""
     if "*" in address or "{" in address:
         return _matching(address)
-    file = reach(address)
-    name = unquoted(PurePosixPath(without_query(file.path)).name, file.path)
-    if lists.is_list(name):
-        return _listed(file, address)
-    if shards.is_shard(name) or PurePosixPath(name).suffix.lower() in shards.IMAGES:
-        return addresses.items(file, name)
-    with asking(address):
+    system, path = _reach(address)
+    name = _unquoted(PurePosixPath(_without_query(path)).name, path)
+    if rows.is_list(name):
+        return _listed(system, path, address)
+    if shards.is_shard(name):
+        return _shard(Remote(system, path), name)
+    if PurePosixPath(name).suffix.lower() in shards.IMAGES:
+        return iter([Item(name, Remote(system, path))])
+    with _asked(address):
         try:
-            entries = _entries(file.system, file.path)
+            entries = _entries(system, path)
         except (FileNotFoundError, NotADirectoryError):
             entries = []
-        if entries or file.system.isdir(file.path):
-            return _folder(file.system, file.path.rstrip("/"), entries)
-        if file.system.exists(file.path):
-            return addresses.items(file, name)
+        if entries or system.isdir(path):
+            return _walk(system, path, entries)
+        if system.exists(path):
+            return iter([Item(name, Remote(system, path))])
     raise DataError(f"{address}: no such folder, list or image")
+
+
+def entry(address: str, label: str | None) -> Iterator[Item]:
+    """The images of one address in a list: one image, or those of a tar."""
+    try:
+        image = Remote(*_reach(address))
+    except DataError as error:
+        yield Item(address, ImageError(str(error).removeprefix(f"{address}: ")), label)
+        return
+    if shards.is_shard(_without_query(image.path)):
+        yield from _shard(image, address)
+    else:
+        yield Item(address, image, label)
+
+
+def _reach(address: str) -> tuple[Any, str]:
+    import fsspec
+
+    protocol, rest = address.split("://", 1)
+    address = f"{protocol.lower()}://{rest}"
+    with _asked(address):
+        try:
+            system, path = fsspec.url_to_fs(address, use_listings_cache=False)
+        except ImportError as error:
+            package = PACKAGES.get(protocol.lower())
+            need = f"needs {package}: pip install {package}" if package else _reason(error)
+            raise DataError(f"{address}: {need}") from error
+        return system, str(path)
+
+
+@contextmanager
+def _asked(address: str) -> Iterator[None]:
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as error:
+        raise DataError(f"{address}: cannot be read ({_reason(error)})") from error
+
+
+def _reason(error: Exception) -> str:
+    text = (str(error).strip().splitlines() or [""])[0]
+    if isinstance(error, FileNotFoundError):  # whose text is often only the path
+        return f"No such file ({text})" if text else "No such file"
+    return text or type(error).__name__
+
+
+def _without_query(path: str) -> str:
+    return path.split("?")[0] if is_address(path) else path
+
+
+def _walk(system: Any, root: str, entries: "list[_Entry]") -> Iterator[Item]:
+    """As folders.walk: sorted, files before folders, without hidden ones and stores. entries: those of the root."""
+    root = root.rstrip("/")
+    waiting = [root]
+    while waiting:
+        folder = waiting.pop()
+        try:
+            entries = entries if folder == root else _entries(system, folder)
+        except Exception as error:
+            yield Item(_relative(folder, root), ImageError(_reason(error)))
+            continue
+        for entry in entries:
+            if not entry.is_folder:
+                yield from _file(system, entry.path, _relative(entry.path, root))
+        folders = [entry.path for entry in entries if entry.is_folder and not entry.path.endswith(".vggfeat")]
+        waiting += reversed(folders)
 
 
 class _Entry(NamedTuple):
     path: str
     is_folder: bool
-
-
-def _folder(system: Any, root: str, entries: list[_Entry]) -> Iterator[Item]:
-    """As `folders.items`: sorted, files before folders, without hidden files and stores. entries : of the root."""
-    waiting: list[tuple[str, list[_Entry] | None]] = [(root, entries)]
-    while waiting:
-        folder, found = waiting.pop()
-        try:
-            found = _entries(system, folder) if found is None else found
-        except Exception as error:
-            yield Item(_relative(folder, root), ImageError(addresses.reason_of(error)))
-            continue
-        for entry in found:
-            if not entry.is_folder:
-                yield from _file(RemoteFile(system, entry.path, listed=True), root)
-        folders = [entry.path for entry in found if entry.is_folder and not entry.path.endswith(".vggfeat")]
-        waiting += [(path, None) for path in reversed(folders)]
 
 
 def _entries(system: Any, folder: str) -> list[_Entry]:
@@ -65,53 +166,106 @@ def _entries(system: Any, folder: str) -> list[_Entry]:
 
 
 def _is_inside(path: str, folder: str) -> bool:
-    """Whether a path lies in a folder. A web page that lists files may link to other places, and to itself."""
+    """False for links of an index page that lead elsewhere, or to the same page in another order."""
     name = path.removeprefix(f"{folder}/")
     elsewhere = r"[/?#]" if is_address(path) else "/"
     return name not in ("", path) and not name.startswith(".") and not re.search(elsewhere, name)
 
 
-def _file(file: RemoteFile, root: str) -> Iterator[Item]:
-    name = _relative(file.path, root)
-    return addresses.items(file, name, first_folder(name))
-
-
 def _relative(path: str, root: str) -> str:
-    return unquoted(path.removeprefix(root.rstrip("/")).lstrip("/"), path)
+    return _unquoted(path.removeprefix(root.rstrip("/")).lstrip("/"), path)
+
+
+def _unquoted(name: str, path: str) -> str:
+    """The name as in its folder: web addresses write a space as %20."""
+    return unquote(name) if is_address(path) else name
+
+
+def _file(system: Any, path: str, name: str, listed: bool = True) -> Iterator[Item]:
+    if shards.is_shard(name):
+        yield from _shard(Remote(system, path), name)
+    else:
+        yield Item(name, Remote(system, path, listed), name.split("/")[0] if "/" in name else None)
+
+
+def _shard(image: Remote, name: str) -> Iterator[Item]:
+    try:
+        file = _front_to_back(image.system, image.path)
+    except Exception as error:
+        yield Item(name, ImageError(_reason(error)))
+        return
+    with file:
+        yield from shards.stream(file, name)
+
+
+def _front_to_back(system: Any, path: str) -> IO[bytes]:
+    """Open a file to read it once; from the web in one request, because not every server sends parts of a file."""
+    if not is_address(path):
+        found: IO[bytes] = system.open(path, "rb")
+        return found
+    from aiohttp import ClientTimeout
+
+    patience = ClientTimeout(total=None, sock_read=SILENT_SECONDS)
+    client = {"client_kwargs": {**system.client_kwargs, "timeout": patience}}  # added to the user's configuration
+    patient = type(system)(**(system.storage_options | client))
+    return io.BufferedReader(_Raw(patient.open(path, "rb", block_size=0)), BUFFER)
+
+
+class _Raw(io.RawIOBase):
+    """Gives an object that has only `read` the interface that io.BufferedReader needs."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._file.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
 
 
 def _matching(address: str) -> Iterator[Item]:
+    base = patterns.fixed_part(address)
     found = False
     for text in patterns.expand(address):
-        file = reach(text)
-        with asking(text):
-            matches = _matches(file) if "*" in file.path else [file]  # braces alone list nothing
-        root = reach(patterns.fixed_part(address)).path
+        system, path = _reach(text)
+        with _asked(text):
+            listed = "*" in path  # braces alone do not ask the file system
+            matches = _matches(system, path) if listed else [path]
+        root = _reach(base)[1]
         for match in matches:
             found = True
-            yield from _file(match, root)
+            yield from _file(system, match, _relative(match, root), listed)
     if not found:
-        raise DataError(f"{address}: matches no file; correct the pattern")
+        raise DataError(f"{address}: matches no file; check the pattern")
 
 
-def _matches(pattern: RemoteFile) -> list[RemoteFile]:
-    """Sorted and without folders; as on a disk, without hidden files unless the pattern names them."""
-    found = pattern.system.glob(pattern.path, detail=True)
-    files = sorted(str(path) for path, entry in found.items() if entry["type"] != "directory")
-    shown = (path for path in files if "/." not in path or "/." in pattern.path)
-    return [replace(pattern, path=path, listed=True) for path in shown]
+def _matches(system: Any, pattern: str) -> list[str]:
+    """Sorted, without folders, and without hidden files unless the pattern names them, as on a disk."""
+    found = system.glob(pattern, detail=True)
+    files = [str(path) for path, entry in found.items() if entry["type"] != "directory"]
+    return sorted(path for path in files if "/." not in path or "/." in pattern)
 
 
-def _listed(file: RemoteFile, address: str) -> Iterator[Item]:
-    """The images of a list, whose entries are addresses, or relative to its folder."""
-    place = without_query(file.path)
-    with asking(address):
+def _listed(system: Any, path: str, address: str) -> Iterator[Item]:
+    """The images of a list; its entries are addresses, or relative to its folder."""
+    place = _without_query(path)
+    with _asked(address):
         in_pieces = place.lower().endswith(".parquet")
-        opened = file.system.open(file.path, "rb") if in_pieces else addresses.open_once(file)
-    with asking(address), opened:
-        for name, label in lists.rows(opened, place):
+        file: IO[bytes] = system.open(path, "rb") if in_pieces else _front_to_back(system, path)
+    with _asked(address), file:
+        for name, label in rows.rows(file, place):
             if is_address(name):
-                yield from addresses.named(name, label)
+                yield from entry(name, label)
             else:
-                path = f"{place.rsplit('/', 1)[0]}/{name.lstrip('/')}"
-                yield from addresses.items(RemoteFile(file.system, path), name, label)
+                image = Remote(system, f"{place.rsplit('/', 1)[0]}/{name.lstrip('/')}")
+                if shards.is_shard(name):
+                    yield from _shard(image, name)
+                else:
+                    yield Item(name, image, label)

@@ -1,7 +1,6 @@
-"""The images in tar files, such as WebDataset's shards."""
+"""Tar archives of images, including WebDataset's shards."""
 
 import stat
-import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -10,28 +9,28 @@ from typing import IO, NamedTuple
 from vggfeat._util.files import Signature, signature
 from vggfeat.errors import ImageError
 from vggfeat.sources import tar
-from vggfeat.sources.item import MAX_BYTES, Fetched, Item, first_folder, utf8
+from vggfeat.sources.item import MAX_BYTES, Fetched, Item, utf8
 from vggfeat.store.names import Names
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 IMAGES = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"}
-COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ")  # first bytes of gzip, bzip2, xz
-SAMPLE = 32  # members of one sample at most
+COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ")  # gzip, bzip2, xz
+MAX_SAMPLE = 32  # files of one sample
 MAX_LABEL = 100  # characters
 
 
 @dataclass(frozen=True, slots=True)
-class InArchive:
-    """A file in an archive that is not compressed. state : signature of the archive when it was listed."""
+class Member:
+    """A file in an archive that is not compressed; its bytes are read from their place."""
 
     archive: Path
-    state: Signature | None
+    signature: Signature | None
     offset: int
     size: int
 
     def fetch(self) -> bytes:
-        """Raises ImageError, also if the archive has changed."""
-        return tar.read_at(self.archive, self.offset, self.size, self.state)
+        """Raises ImageError, also if the archive has changed since it was listed."""
+        return tar.read_at(self.archive, self.offset, self.size, self.signature)
 
 
 class _Found(NamedTuple):
@@ -40,64 +39,50 @@ class _Found(NamedTuple):
 
 
 def is_shard(name: str) -> bool:
-    """Whether a name is that of a tar file."""
+    """Whether a file's name is that of a tar archive."""
     return name.lower().endswith(SUFFIXES)
 
 
-def items(file: Path, name: str, label: str | None = None) -> Iterator[Item]:
-    """The item of a file; of a tar file the items within it, which have labels of their own."""
-    if is_shard(name):
-        yield from _in_archive(file, name)
-    else:
-        yield Item(name, file, label)
+def members(archive: Path, name: str) -> Iterator[Item]:
+    """The images of a tar as name/member. The label is the line in the sample's .cls or .txt, else the first folder.
 
-
-def _in_archive(archive: Path, name: str) -> Iterator[Item]:
+    A tar that cannot be read to its end gives an Item of its own, with the reason.
+    """
     try:
-        if not stat.S_ISREG(archive.stat().st_mode):  # opening a FIFO would wait
+        if not stat.S_ISREG(archive.stat().st_mode):  # opening a FIFO would wait for a writer
             yield Item(name, ImageError("not a regular file"))
             return
         with archive.open("rb") as file:
-            compressed = file.read(8).startswith(COMPRESSED)
+            start = file.read(8)
             file.seek(0)
-            yield from stream(file, name) if compressed else _items(_found(file, archive), name)
+            if start.startswith(COMPRESSED):
+                yield from stream(file, name)
+            else:
+                yield from _items(_read(file, archive), name)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         yield Item(name, ImageError(getattr(error, "strerror", None) or str(error)))
 
 
 def stream(file: IO[bytes], name: str) -> Iterator[Item]:
-    """The items of an open tar file that can only be read from front to back: compressed, or at an address.
-
-    They are called name/member. The label is the text of the member's .cls, or one line of its .txt; else its first
-    folder. If the file is damaged, an item with its name and the reason follows those before the damage.
-    """
-    yield from _items(_found(file, None), name)
+    """The images of a tar that is compressed or remote, so that it is read from front to back."""
+    yield from _items(_read(file, None), name)
 
 
-def _found(file: IO[bytes], archive: Path | None) -> Iterator[_Found]:
-    """The members, without folders and hidden files. archive : where contents can be read later, if anywhere."""
+def _read(file: IO[bytes], archive: Path | None) -> Iterator[_Found]:
+    """The members that are not hidden. archive: where members can be read later; None if they are read now."""
     state = signature(file) if archive else None
-    for member in tar.members(file, stream=archive is None):
-        path = PurePosixPath(utf8(member.name))
-        hidden = any(part.startswith(".") and part != ".." for part in path.parts)
-        if member.kind != "folder" and not hidden:
-            yield _Found(path, _content(member, path, archive, state))
-
-
-def _content(
-    member: tar.Member, path: PurePosixPath, archive: Path | None, state: Signature | None
-) -> bytes | InArchive | ImageError:
-    if member.kind == "link":
-        return ImageError("is a link, which is not followed")
-    if member.kind != "file":
-        return ImageError("not a regular file")
-    if path.is_absolute() or ".." in path.parts:
-        return ImageError("its name leads out of the archive")
-    if member.size > MAX_BYTES:
-        return ImageError(f"has {member.size:,} bytes, more than {MAX_BYTES:,}")
-    if archive and member.offset is not None:
-        return InArchive(archive, state, member.offset, member.size)
-    return ImageError("cannot be read") if member.content is None else member.content
+    for entry in tar.entries(file, stream=archive is None):
+        path = PurePosixPath(utf8(entry.name))
+        if any(part.startswith(".") and part != ".." for part in path.parts):
+            continue
+        content: bytes | Fetched | ImageError
+        if entry.problem:
+            content = ImageError(entry.problem)
+        elif archive and entry.offset is not None:
+            content = Member(archive, state, entry.offset, entry.size)
+        else:
+            content = entry.read()
+        yield _Found(path, content)
 
 
 def _items(found: Iterator[_Found], name: str) -> Iterator[Item]:
@@ -106,7 +91,7 @@ def _items(found: Iterator[_Found], name: str) -> Iterator[Item]:
     while True:
         try:
             one = next(found, None)
-        except tarfile.ReadError as error:
+        except Exception as error:  # hostile bytes make tarfile raise errors of many types
             one, damage = None, error
         if sample and (one is None or _key(one) != _key(sample[0]) or _is_full(sample)):
             yield from _images(sample, name, seen)
@@ -115,30 +100,32 @@ def _items(found: Iterator[_Found], name: str) -> Iterator[Item]:
             break
         sample.append(one)
     if damage is not None:
-        yield Item(name, ImageError(f"cannot be read to its end ({damage}); the images before are described"))
+        reason = str(damage) or type(damage).__name__
+        yield Item(
+            name, ImageError(f"cannot be read to its end ({reason}); the images before the damage are described")
+        )
 
 
 def _key(one: _Found) -> tuple[PurePosixPath, str]:
-    """WebDataset's key: members whose names are equal up to the first dot are one sample."""
+    """As in WebDataset: members with the same name up to the first dot are one sample."""
     return one.path.parent, one.path.name.split(".")[0]
 
 
 def _is_full(sample: list[_Found]) -> bool:
     held = sum(len(one.content) for one in sample if isinstance(one.content, bytes))
-    return len(sample) == SAMPLE or held > MAX_BYTES
+    return len(sample) == MAX_SAMPLE or held > MAX_BYTES
 
 
 def _images(sample: list[_Found], name: str, seen: Names) -> Iterator[Item]:
-    """The images of a sample; all of its members if none has the name of an image."""
+    """The images of a sample; if no name is that of an image, every file counts as one."""
     named = [one for one in sample if one.path.suffix.lower() in IMAGES]
     label = _label(sample) if named else None
     for one in named or sample:
-        inside, image = one.path.as_posix().lstrip("/"), one.content
-        path = f"{name}/{inside}"
-        if not seen.add(path):  # unpacking would overwrite the first one
-            path, image = f"{path}#{len(seen)}", ImageError("the archive has another member of this name before it")
+        path, image = f"{name}/{one.path.as_posix().lstrip('/')}", one.content
+        if not seen.add(path):  # tar would overwrite the first
+            path, image = f"{path}#{len(seen)}", ImageError("the archive has an earlier member of the same name")
             seen.add(path)
-        yield Item(path, image, label or first_folder(inside))
+        yield Item(path, image, label or (one.path.parts[0] if len(one.path.parts) > 1 else None))
 
 
 def _label(sample: list[_Found]) -> str | None:
@@ -150,9 +137,9 @@ def _label(sample: list[_Found]) -> str | None:
 
 
 def _line(content: bytes | Fetched | ImageError) -> str | None:
-    """A short line of text; None if the content is something else."""
+    """The text if it is one short line, else None."""
     try:
-        if isinstance(content, InArchive) and content.size <= 4 * MAX_LABEL:
+        if isinstance(content, Member) and content.size <= 4 * MAX_LABEL:
             content = content.fetch()
         text = content.decode().strip() if isinstance(content, bytes) else ""
     except (ImageError, UnicodeDecodeError):

@@ -1,14 +1,9 @@
-"""The one reader of tar files: their members and where these lie. Nothing is unpacked.
-
-It withstands hostile files: headers of any size, members that overlap, a missing end. Links are not followed, and names
-are not interpreted; users of this module decide what to do with names that lead out of the archive.
-"""
+"""Read the members of a tar archive, also of a damaged or a hostile one. Nothing is unpacked."""
 
 import tarfile
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, Literal
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import IO, NamedTuple
 
 from vggfeat._util.files import Signature, signature
 from vggfeat.errors import ImageError
@@ -18,63 +13,45 @@ MAX_HEADER = 2**16  # bytes of a long name
 _LONG = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
-    """An entry of a tar file.
+class Entry(NamedTuple):
+    """A member that is not a folder.
 
-    name : as it stands there; bytes that are not UTF-8 are surrogates. size : bytes of its content.
-    offset : place of the content in the file; None if it has to be decompressed or put together.
-    content : in that case, for a file of at most MAX_BYTES.
+    name : bytes that are not UTF-8 are surrogate escapes. offset : of its bytes in the archive; None if the file is
+    sparse, so that they do not lie together. regular : False for links, devices and pipes. problem : why it must not
+    be used as an image, or None. read : its bytes; call it before the next member is asked for.
     """
 
     name: str
-    kind: Literal["file", "folder", "link", "other"]
-    size: int
     offset: int | None
-    content: bytes | None
+    size: int
+    regular: bool
+    problem: str | None
+    read: Callable[[], bytes]
 
 
-def members(file: IO[bytes], *, stream: bool = False) -> Iterator[Member]:
-    """The members of an open tar file, in order.
+def entries(file: IO[bytes], *, stream: bool) -> Iterator[Entry]:
+    """The members in their order, to the end mark.
 
-    stream : read the file once, from front to back, and decompress it if necessary. Otherwise it must not be
-        compressed, and contents are to be read later at their offsets.
+    stream : read from front to back, also if compressed; else the file must be seekable and not compressed.
 
-    Raises tarfile.ReadError if the file is damaged, after the members before the damage.
+    Raises tarfile.TarError if the archive is damaged, and on hostile bytes also OSError, EOFError, zlib.error, ...
     """
-    header: type[_Header] = type("Header", (_Header,), {})  # `ended` belongs to one archive
-    try:
-        with tarfile.open(fileobj=file, mode="r|*" if stream else "r:", tarinfo=header) as tar:
-            before = -1
-            while (info := tar.next()) is not None:
-                tar.members.clear()  # type: ignore[attr-defined]  # it would keep them all
-                if tar.offset <= before:  # a damaged size may lead back
-                    raise tarfile.ReadError("its members overlap")
-                before = tar.offset
-                yield _member(tar, info, stream)
-        if not header.ended:
-            raise tarfile.ReadError("it has no end mark")
-    except Exception as error:  # hostile bytes make tarfile raise TarError, OSError, EOFError, zlib.error, ...
-        raise tarfile.ReadError(str(error) or type(error).__name__) from error
-
-
-def read_at(file: Path, offset: int, size: int, state: Signature | None = None) -> bytes:
-    """The content of a member. Raises ImageError, also if the file's signature is no longer `state`."""
-    try:
-        with file.open("rb") as archive:
-            if state and signature(archive) != state:
-                raise ImageError(f"{file}: changed while it was read; run the extraction again")
-            archive.seek(offset)
-            content = archive.read(size)
-    except OSError as error:
-        raise ImageError(f"{file}: {error.strerror or error}") from error
-    if len(content) < size:
-        raise ImageError(f"{file}: ends within this image")
-    return content
+    header: type[_Header] = type("Header", (_Header,), {})  # one class per archive: `ended` is its state
+    with tarfile.open(fileobj=file, mode="r|*" if stream else "r:", tarinfo=header) as tar:
+        before = -1
+        while (info := tar.next()) is not None:
+            tar.members.clear()  # type: ignore[attr-defined]  # tarfile would keep them all
+            if tar.offset <= before:  # a damaged size can lead back
+                raise tarfile.ReadError("its members overlap")
+            before = tar.offset
+            if not info.isdir():
+                yield _entry(tar, info)
+    if not header.ended:
+        raise tarfile.ReadError("it has no end mark")
 
 
 class _Header(tarfile.TarInfo):
-    """A header of limited length that notes the end mark, which tarfile does not require."""
+    """A header of bounded length. It notes the end mark, which tarfile does not require."""
 
     ended = False
 
@@ -88,12 +65,38 @@ class _Header(tarfile.TarInfo):
         return info
 
 
-def _member(tar: tarfile.TarFile, info: tarfile.TarInfo, stream: bool) -> Member:
+def _entry(tar: tarfile.TarFile, info: tarfile.TarInfo) -> Entry:
+    def read() -> bytes:
+        content = tar.extractfile(info)
+        return content.read() if content else b""
+
+    offset = None if info.issparse() else info.offset_data
+    return Entry(info.name, offset, info.size, info.isreg(), _problem(info), read)
+
+
+def _problem(info: tarfile.TarInfo) -> str | None:
+    path = PurePosixPath(info.name)
     if info.islnk() or info.issym():
-        return Member(info.name, "link", info.size, None, None)
+        return "is a link, which is not followed"
     if not info.isreg():
-        return Member(info.name, "folder" if info.isdir() else "other", info.size, None, None)
-    if not (stream or info.issparse()):
-        return Member(info.name, "file", info.size, info.offset_data, None)
-    content = tar.extractfile(info) if info.size <= MAX_BYTES else None
-    return Member(info.name, "file", info.size, None, content.read() if content else None)
+        return "not a regular file"
+    if path.is_absolute() or ".." in path.parts:
+        return "its name leads out of the archive"
+    if info.size > MAX_BYTES:
+        return f"has {info.size:,} bytes, more than {MAX_BYTES:,}"
+    return None
+
+
+def read_at(archive: Path, offset: int, size: int, expected: Signature | None = None) -> bytes:
+    """The bytes of a member. Raises ImageError if the archive is unreadable, shorter, or not the expected one."""
+    try:
+        with archive.open("rb") as file:
+            if expected and signature(file) != expected:
+                raise ImageError(f"{archive}: changed while it was read; run the same command again")
+            file.seek(offset)
+            data = file.read(size)
+    except OSError as error:
+        raise ImageError(f"{archive}: {error.strerror or error}") from error
+    if len(data) < size:
+        raise ImageError(f"{archive}: ends within this image")
+    return data

@@ -52,7 +52,7 @@ class LinearSVM(BaseEstimator):
     C : float
         Weight of the loss, > 0.
     jobs, seed, device, progress
-        See `vggfeat.svm.settings.SolverSettings`.
+        As for `SolverSettings`.
     solver : {"newton", "liblinear"}
         newton trains all classes together; liblinear is scikit-learn's LinearSVC for one class after the other.
 
@@ -214,6 +214,8 @@ def choose_C(
         The held-out samples, such as those of `stratified_holdout`, or VOC's val within trainval.
     solver, jobs, seed, device, progress
         As for `LinearSVM`.
+    settings : SolverSettings, optional
+        The last four as one object, instead of the keywords.
 
     Returns
     -------

@@ -29,7 +29,7 @@ from vggfeat import __version__
 from vggfeat._util.files import Locked, lock, remove_leftovers, replacing, signature
 from vggfeat._util.progress import progress
 from vggfeat.errors import ImageError, VggfeatError
-from vggfeat.images import MAX_PIXELS
+from vggfeat.spec import MAX_PIXELS
 from vggfeat.train.ranks import Ranks
 from vggfeat.train.shards import Member
 

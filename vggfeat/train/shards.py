@@ -1,14 +1,13 @@
-"""Images in tar shards as webdataset writes them: few large files, which clusters prefer to a million small ones.
+"""Training images in tar shards, as webdataset writes them: clusters prefer a few large files to a million small ones.
 
-    ROOT/train-000000.tar, ... or ROOT/train/*.tar, and the same for val. For each sample they contain KEY.jpg (or
-    another image) and KEY.cls, the number of its class as text. ROOT/classes.txt, which is optional, has the names of
-    the classes, one per line.
+    ROOT/train-000000.tar, ... or ROOT/train/*.tar, and the same for val. Each sample has two files: KEY.jpg (or
+    another image suffix) and KEY.cls, the number of its class as text. ROOT/classes.txt is optional and names the
+    classes, one per line.
 
-Nothing is unpacked: the table of a shard's members is read once, then each image from its place in the shard, in any
-order. So order, augmentation and resumed runs are the same as with plain files.
+Nothing is unpacked. The table of contents of a shard is read once; each image is then read from its place in the shard,
+in any order. So order, augmentation and resuming are the same as with plain files.
 """
 
-import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -34,17 +33,17 @@ class Member:
     size: int
 
     def read(self) -> bytes:
-        """Its bytes. Raises ImageError if the shard has become shorter or cannot be read."""
+        """The bytes of the image. Raises ImageError if the shard is unreadable or has become shorter."""
         return tar.read_at(self.shard, self.offset, self.size)
 
 
 def shards(root: Path, subset: str) -> list[Path]:
-    """The shards of a subset, sorted; none if the data set has another form."""
+    """The shards of a subset, sorted; empty if the data set is not in shards."""
     return sorted([*root.glob(f"{subset}-*.tar"), *(root / subset).glob("*.tar")])
 
 
 def read(root: Path, subset: str) -> tuple[list[str], list[Member], np.ndarray]:
-    """Names (shard/key.jpg), places and labels of all images, in the order of the shards.
+    """Names (shard/key.jpg), places and labels (int64, shape (N,)) of all images, in the order of the shards.
 
     Raises DataError that names the shard if it is damaged or compressed, or if a sample has no image or no label.
     """
@@ -55,13 +54,13 @@ def read(root: Path, subset: str) -> tuple[list[str], list[Member], np.ndarray]:
             members.append(member)
             labels.append(label)
     if not paths:
-        missing = f"has no sample, KEY.jpg and KEY.cls with no dot in KEY, in {subset}-*.tar or {subset}/*.tar"
-        raise DataError(f"{root}: {missing}; give train and val both as shards or both as folders")
+        lacking = f"has no sample, KEY.jpg and KEY.cls with no dot in KEY, in {subset}-*.tar or {subset}/*.tar"
+        raise DataError(f"{root}: {lacking}; train and val are both shards or both folders")
     return paths, members, np.array(labels, np.int64)
 
 
 def class_names(root: Path, labels: np.ndarray) -> tuple[str, ...]:
-    """The names in classes.txt, else "class 0", ... Raises DataError for labels beyond them."""
+    """The names in classes.txt, else "class 0", ...; raises DataError for labels beyond them."""
     count = int(labels.max()) + 1
     file = root / NAMES
     if not file.exists():
@@ -69,51 +68,58 @@ def class_names(root: Path, labels: np.ndarray) -> tuple[str, ...]:
     try:
         names = tuple(line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip())
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{file}: cannot be read ({error}); save it as UTF-8 text") from error
+        raise DataError(f"{file}: cannot be read ({error})") from error
     if count > len(names):
-        raise DataError(f"{file}: names {len(names)} classes, and a shard has the label {count - 1}; complete it")
+        raise DataError(
+            f"{file}: names {len(names)} classes, but a shard has the label {count - 1}; add the missing names"
+        )
     return names
 
 
 def _samples(shard: Path) -> Iterator[tuple[str, Member, int]]:
     images: dict[str, tuple[str, Member]] = {}
     labels: dict[str, int] = {}
-    for name, member in _members(shard):
+    for name, member in _contents(shard):
         path = PurePosixPath(name)
         key, _, suffix = path.name.partition(".")  # as webdataset divides names
         key = str(path.parent / key)
         if f".{suffix.lower()}" in SUFFIXES:
             if member.size > MAX_BYTES:
-                raise DataError(f"{shard}: {name!a} has {member.size:,} bytes, more than {MAX_BYTES:,}; remove it")
+                raise DataError(f"{shard}: {name!a} has {member.size:,} bytes, more than {MAX_BYTES:,}")
             images[key] = (name, member)
         elif suffix == "cls":
             labels[key] = _label(name, member)
     for key in images.keys() ^ labels.keys():
-        raise DataError(f"{shard}: the sample {key!a} has no {'image' if key in labels else 'label (.cls)'}; add it")
+        raise DataError(f"{shard}: the sample {key!a} has no {'image' if key in labels else 'label (.cls)'}")
     for key, (name, member) in images.items():
         yield name, member, labels[key]
 
 
-def _members(shard: Path) -> Iterator[tuple[str, Member]]:
-    """(name, place) of each file whose bytes lie in the shard as they are. Names may lead out: nothing is unpacked."""
+def _contents(shard: Path) -> Iterator[tuple[str, Member]]:
+    """The regular files of a shard. Names that lead out of it are harmless, because nothing is unpacked."""
     try:
         with shard.open("rb") as file:
-            for found in tar.members(file):
-                if found.offset is not None:
-                    found.name.encode()
-                    yield found.name, Member(shard, found.offset, found.size)
+            for entry in tar.entries(file, stream=False):
+                if not entry.regular:
+                    continue
+                if entry.offset is None:
+                    raise DataError(f"{shard}: {entry.name!a} is a sparse file; write the shard again without it")
+                entry.name.encode()
+                yield entry.name, Member(shard, entry.offset, entry.size)
+    except DataError:
+        raise
     except UnicodeEncodeError as error:
         raise DataError(f"{shard}: {error.object!a} is not UTF-8; write it again under another name") from None
-    except (tarfile.ReadError, OSError) as error:
-        raise DataError(f"{shard}: is not a whole, uncompressed tar file ({error}); write it again") from error
+    except Exception as error:  # hostile bytes make tarfile raise errors of many types
+        raise DataError(f"{shard}: is not a complete, uncompressed tar file ({error}); write it again") from error
 
 
 def _label(name: str, member: Member) -> int:
     try:
-        data = tar.read_at(member.shard, member.offset, min(member.size, MAX_LABEL))
+        data = Member(member.shard, member.offset, min(member.size, MAX_LABEL)).read()
     except ImageError as error:
         raise DataError(f"{member.shard}: cannot be read to its end ({error}); write it again") from None
     text = data.decode("ascii", errors="replace").strip()
     if not text.isdigit() or int(text) >= MAX_CLASSES:
-        raise DataError(f"{member.shard}: {name!a} is {text!a}, not the number of a class from 0 on; write it again")
+        raise DataError(f"{member.shard}: {name!a} is {text!a}; write the number of a class, from 0 on")
     return int(text)

@@ -68,16 +68,7 @@ def publish(
         raise UsageError(f"no dtype {dtype!r}; take one of {', '.join(get_args(Dtype))}")
     if not licence.strip():
         raise UsageError("no licence given; say under which licence the weights are published, such as CC-BY-4.0")
-    config = _parsed(run / "config.json", _config, "is not the configuration of a run of vggfeat train")
-    epochs = _parsed(run / "log.csv", _epochs, "is not the log of a run of vggfeat train")
-    if not epochs:
-        raise WeightsError(f"{run / 'log.csv'}: has no epoch yet; train on")
-    result = {}
-    if (run / "result.json").is_file():
-        wrong = "is not the result of a run of vggfeat train; train on, and it is written again"
-        result = _parsed(run / "result.json", _result, wrong)
-    if result.get("epochs") != len(epochs):  # the run went on
-        result = {}
+    config, epochs, result = _tables(run)
     best = read(run / "best.safetensors")
     state = load(best, best.top, dtype=getattr(torch, dtype)).state_dict()
     weights = save_as(out, state, replace(best, licence=licence))
@@ -87,6 +78,19 @@ def publish(
     except OSError as error:
         raise WeightsError(f"{card}: cannot be written ({error.strerror}); make room, or name another file") from error
     return PublishedRun(weights, card)
+
+
+def _tables(run: Path) -> tuple[dict[str, Any], list[dict[str, float]], dict[str, Any]]:
+    """config.json, the rows of log.csv, and result.json; the last is empty if the run is not finished or went on."""
+    config = _parsed(run / "config.json", _config, "is not the configuration of a run of vggfeat train")
+    epochs = _parsed(run / "log.csv", _epochs, "is not the log of a run of vggfeat train")
+    if not epochs:
+        raise WeightsError(f"{run / 'log.csv'}: has no epoch yet; train on")
+    result = {}
+    if (run / "result.json").is_file():
+        wrong = "is not the result of a run of vggfeat train; train on, and it is written again"
+        result = _parsed(run / "result.json", _result, wrong)
+    return config, epochs, result if result.get("epochs") == len(epochs) else {}
 
 
 def _parsed(file: Path, parse: Callable[[str], T], wrong: str) -> T:

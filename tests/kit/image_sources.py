@@ -1,4 +1,4 @@
-"""Images, tars and lists of them on the disk, and what a source takes them for."""
+"""Makers of sources of images, and what is read back from them."""
 
 import io
 import tarfile
@@ -13,7 +13,7 @@ from vggfeat.sources.item import Fetched
 
 
 def photo(path: Path, size=(80, 60), seed=0, **options) -> Path:
-    """An image file of (width, height) whose neighbouring pixels are alike; options are Pillow's."""
+    """Write an image of (width, height) whose neighbouring pixels are alike; the options are Pillow's."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = np.random.default_rng(seed).integers(0, 256, (size[1] // 4, size[0] // 4, 3), np.uint8)
     Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC).save(path, **options)
@@ -21,21 +21,22 @@ def photo(path: Path, size=(80, 60), seed=0, **options) -> Path:
 
 
 def png(seed=0, size=(20, 16)) -> bytes:
-    """A PNG of (width, height) with pixels at random."""
+    """A PNG file of random pixels."""
+    file = io.BytesIO()
     pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
-    Image.fromarray(pixels).save(file := io.BytesIO(), "PNG")
+    Image.fromarray(pixels).save(file, "PNG")
     return file.getvalue()
 
 
 def put(path: Path, data: bytes) -> Path:
-    """A file, in folders that are made if needed."""
+    """Write a file, and its folders if needed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
     return path
 
 
 def tar(path: Path, files, mode="w") -> Path:
-    """A tar of (name, bytes) or TarInfo."""
+    """Write a tar of (name, bytes) or TarInfo."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(path, mode) as archive:
         for entry in files:
@@ -49,17 +50,15 @@ def tar(path: Path, files, mode="w") -> Path:
 
 
 def listed(source):
-    """(name, label) of each item, and the reason if it cannot be read."""
+    """(name, label, error text or None) of each image of a source."""
     return [(i.path, i.label, str(i.image) if isinstance(i.image, ImageError) else None) for i in sources.items(source)]
 
 
 def names(source):
-    """The names of all items."""
+    """The name of each image of a source."""
     return [item.path for item in sources.items(source)]
 
 
 def content(item) -> bytes:
-    """The bytes of an item's image."""
-    if isinstance(item.image, bytes):
-        return item.image
+    """The bytes of an image file."""
     return item.image.fetch() if isinstance(item.image, Fetched) else Path(item.image).read_bytes()
