@@ -387,7 +387,7 @@ def test_a_source_that_goes_down_ends_the_run_which_can_be_continued(tmp_path, m
     whole = extract("memory://many", tmp_path / "whole", describer=describer)
     with monkeypatch.context() as patch:
         take_down(patch, answers=10)
-        with pytest.raises(DataError, match=r"41\.png: .*nor could the 31 files before it .*again to continue$"):
+        with pytest.raises(DataError, match=r"41\.png: .*the 31 files before it could not .*again to continue$"):
             extract("memory://many", tmp_path / "s", describer=describer, workers=1)
     began = Store(tmp_path / "s")
     assert began.paths == many[:10]
