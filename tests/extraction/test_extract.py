@@ -10,22 +10,15 @@ import pytest
 from PIL import Image
 
 import vggfeat
+from tests.kit.image_sources import photo, tar
 from vggfeat import sources
 from vggfeat.descriptors import Describer
 from vggfeat.errors import DataError, ImageError, StoreError, UsageError
+from vggfeat.extraction import Item, default_out, extract
 from vggfeat.extraction.decoding import Decoder
-from vggfeat.extraction.run import default_out, extract
-from vggfeat.sources import Item
 from vggfeat.store import Store, load
 
 SCALES = (64, 96)
-
-
-def photo(path, size=(80, 60), seed=0, **options):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(seed).integers(0, 256, (size[1] // 4, size[0] // 4, 3), np.uint8)
-    Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC).save(path, **options)
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +60,7 @@ def test_each_row_is_the_descriptor_of_its_image(photos, tmp_path, describer):
         ([Item(Path("1.jpg"), b"")], "is no Item with a text as path"),
     ],
 )
-def test_a_list_of_other_things_is_refused_before_the_work(tmp_path, describer, items, said):
+def test_a_list_of_other_things_is_refused_before_any_work(tmp_path, describer, items, said):
     with pytest.raises(UsageError, match=said):
         extract(items, tmp_path / "s", describer=describer)
     with pytest.raises(DataError, match="the list of images is empty"):
@@ -75,36 +68,35 @@ def test_a_list_of_other_things_is_refused_before_the_work(tmp_path, describer, 
     assert not (tmp_path / "s").exists()
 
 
-def test_values_that_can_not_be_stored_make_a_failure(photos, tmp_path, describer, monkeypatch):
+class Loud(Describer):
+    """Multiplies the values of the n-th image by the n-th factor."""
+
+    def __init__(self, describer, factors):
+        super().__init__(spec=describer.spec, engine=describer.engine)
+        self.factors = iter(factors)
+
+    def stream(self, prepared):
+        for key, (vectors,) in super().stream(prepared):
+            yield key, [vectors * np.float32(next(self.factors))]
+
+
+def test_values_that_cannot_be_stored_make_a_failure(photos, tmp_path, describer):
     """Of three images one is too large for float16, and one is not finite."""
-    stream, factors = Describer.stream, iter([1.0, 1e9, float("nan")])
-
-    def loud(self, prepared):
-        for key, (vectors,) in stream(self, prepared):
-            yield key, [vectors * np.float32(next(factors))]
-
-    monkeypatch.setattr(Describer, "stream", loud)
     items = [*sources.items(photos)][:3]
-    store = extract(items, tmp_path / "s", describer=describer, dtype="float16")
+    loud = Loud(describer, [1.0, 1e9, float("nan")])
+    store = extract(items, tmp_path / "s", describer=loud, dtype="float16")
     assert len(store) == 1
     assert len(store.failures) == 2
     assert all("not finite in float16" in reason for reason in store.failures.values())
     assert np.isfinite(load(store.path).X).all()
-    factors = iter([1e9])
     with pytest.raises(ImageError, match=r"\.png: its descriptor has values"):
-        extract(items, tmp_path / "t", describer=describer, dtype="float16", on_error="fail")
+        extract(items, tmp_path / "t", describer=Loud(describer, [1e9]), dtype="float16", on_error="fail")
 
 
-def test_an_archive_that_is_mended_is_no_failure_any_more(tmp_path, describer):
-    import tarfile
-
+def test_an_archive_that_was_repaired_is_no_failure_any_more(tmp_path, describer):
     folder = tmp_path / "photos"
-    for i in range(3):
-        photo(folder / f"{i}.png", seed=i)
-    with tarfile.open(folder / "t.tar", "w") as archive:
-        for i in range(3):
-            archive.add(folder / f"{i}.png", f"x/{i}.png")
-    whole = (folder / "t.tar").read_bytes()
+    files = [photo(folder / f"{i}.png", seed=i) for i in range(3)]
+    whole = tar(folder / "t.tar", [(f"x/{file.name}", file.read_bytes()) for file in files]).read_bytes()
     (folder / "t.tar").write_bytes(whole[: len(whole) // 2])
     for _ in range(2):
         assert "t.tar" in extract(folder, tmp_path / "s", describer=describer).failures
@@ -113,7 +105,7 @@ def test_an_archive_that_is_mended_is_no_failure_any_more(tmp_path, describer):
     assert (len(store), store.failures) == (6, {})
 
 
-def test_what_a_list_names_itself_is_no_archive_that_was_mended(tmp_path, describer):
+def test_what_a_list_names_itself_is_no_archive_that_was_repaired(tmp_path, describer):
     """A folder in a list is a failure each time, also if files within it follow, which are read much later."""
     photo(tmp_path / "x" / "y.png")
     for i in range(40):
@@ -156,15 +148,18 @@ def test_part_size_cuts_parts_and_changes_no_value(photos, tmp_path, describer):
     np.testing.assert_allclose(load(parts.path).X, load(whole.path).X, atol=1e-6)
 
 
-def test_a_second_run_reads_only_what_is_new(photos, tmp_path, describer, monkeypatch):
+def test_a_second_run_reads_only_what_is_new(photos, tmp_path, describer):
     extract(photos, tmp_path / "s", describer=describer)
     photo(photos / "birds" / "new.png", seed=99)
     read = []
-    prepare = Describer.prepare
-    monkeypatch.setattr(
-        Describer, "prepare", lambda self, image, pixels: read.append(image) or prepare(self, image, pixels)
-    )
-    store = extract(photos, tmp_path / "s", describer=describer)
+
+    class Listing(Describer):
+        def prepare(self, image, max_pixels):
+            read.append(image)
+            return super().prepare(image, max_pixels)
+
+    listing = Listing(spec=describer.spec, engine=describer.engine)
+    store = extract(photos, tmp_path / "s", describer=listing)
     assert [file.name for file in read] == ["new.png"]
     assert len(store) == 24
 
@@ -177,7 +172,7 @@ def test_a_store_made_with_other_options_is_not_added_to(photos, tmp_path, descr
 
 
 def make_trouble(folder: Path) -> None:
-    """A folder as people have them: good photos of every kind, and files that are none."""
+    """A folder with good photos of every kind, and files that are no photos."""
     photo(folder / "plain.jpg")
     photo(folder / "with space.jpg")
     photo(folder / "Übung 東京 🐈.jpg")

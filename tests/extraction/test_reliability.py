@@ -17,23 +17,16 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from tests.kit.image_sources import photo
 from tests.kit.warm_commands import commands
 from vggfeat import images
 from vggfeat.descriptors import Describer
 from vggfeat.errors import ImageError, StoreError
-from vggfeat.extraction.run import extract
-from vggfeat.sources import Item
+from vggfeat.extraction import Item, extract
 from vggfeat.store import Store, load
 
 SCALES = "64,96"
 N = 80
-
-
-def photo(path, size=(80, 60), seed=0, **options):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(seed).integers(0, 256, (size[1] // 4, size[0] // 4, 3), np.uint8)
-    Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC).save(path, **options)
-    return path
 
 
 def same(one: Path, two: Path) -> bool:
@@ -140,23 +133,24 @@ def test_a_request_to_end_is_as_good_as_ctrl_c(command, arguments, tmp_path):
     assert again.output.endswith(f"{N} images described, 2 failed (failures.csv); {done} of them before this run\n")
 
 
-def test_an_interrupt_stores_what_was_described_after_the_last_part(photos, tmp_path, describer, monkeypatch):
-    stream = Describer.stream
+class Interrupted(Describer):
+    """Raises KeyboardInterrupt instead of the eleventh result of a group."""
 
-    def interrupted(self, prepared):
-        for n, pair in enumerate(stream(self, prepared)):
+    def stream(self, prepared):
+        for n, pair in enumerate(super().stream(prepared)):
             if n == 10:
                 raise KeyboardInterrupt
             yield pair
 
-    monkeypatch.setattr(Describer, "stream", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        extract(photos, tmp_path / "kept", describer=describer)
+
+def test_an_interrupt_stores_what_was_described_after_the_last_part(photos, tmp_path, describer):
+    interrupted = Interrupted(spec=describer.spec, engine=describer.engine)
+    with pytest.raises(KeyboardInterrupt, match=r"^$"):
+        extract(photos, tmp_path / "kept", describer=interrupted)
     assert len(Store(tmp_path / "kept")) == 10
-    with pytest.raises(KeyboardInterrupt):  # ... but of a group that is broken off nothing, where bits matter
-        extract(photos, tmp_path / "dropped", describer=describer, deterministic=True)
+    with pytest.raises(KeyboardInterrupt, match=r"^$"):  # ... but nothing of an unfinished group, if bits matter
+        extract(photos, tmp_path / "dropped", describer=interrupted, deterministic=True)
     assert len(Store(tmp_path / "dropped")) == 0
-    monkeypatch.setattr(Describer, "stream", stream)
     extract(photos, tmp_path / "whole", describer=describer)
     extract(photos, tmp_path / "kept", describer=describer)
     whole, kept = load(tmp_path / "whole"), load(tmp_path / "kept")
@@ -172,7 +166,7 @@ def test_an_interrupt_while_a_part_is_written_comes_after_it(photos, tmp_path, d
         write_table(*part, **options)
 
     monkeypatch.setattr(pq, "write_table", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match=r"^$"):
         extract(photos, tmp_path / "s", describer=describer, part_size=8)
     names = Store(tmp_path / "s").paths
     assert len(names) >= 7
@@ -221,7 +215,7 @@ def test_two_runs_on_one_store_at_once(command, arguments, unbroken, tmp_path):
     assert same(tmp_path / "s", unbroken)
 
 
-def test_where_a_file_system_has_no_locks_no_image_gets_two_rows(photos, tmp_path, describer, monkeypatch):
+def test_on_a_file_system_without_locks_no_image_gets_two_rows(photos, tmp_path, describer, monkeypatch):
     import fcntl
 
     def no_locks(*_):
@@ -238,7 +232,7 @@ def test_where_a_file_system_has_no_locks_no_image_gets_two_rows(photos, tmp_pat
     assert len(healed) == N
 
 
-def test_a_damaged_part_is_named_and_deleting_it_mends_the_store(photos, tmp_path, describer):
+def test_a_damaged_part_is_named_and_deleting_it_repairs_the_store(photos, tmp_path, describer):
     whole = extract(photos, tmp_path / "whole", describer=describer, part_size=64)
     broken = Path(copytree(whole.path, tmp_path / "broken"))
     part = broken / "part-00064.parquet"
@@ -258,26 +252,25 @@ def test_a_damaged_part_is_named_and_deleting_it_mends_the_store(photos, tmp_pat
     assert same(broken, whole.path)
 
 
-def test_a_file_that_vanishes_or_changes_meanwhile_is_a_failure_until_the_next_run(tmp_path, describer, monkeypatch):
+def test_a_file_that_vanishes_or_changes_meanwhile_is_a_failure_until_the_next_run(tmp_path, describer):
     for i in range(20):
         photo(tmp_path / "photos" / f"{i:02}.png", seed=i)
     (tmp_path / "list.txt").write_text("".join(f"photos/{i:02}.png\n" for i in range(20)))
     gone, changed = tmp_path / "photos" / "15.png", tmp_path / "photos" / "07.png"
-    read = images.read
 
-    def meanwhile(source, *options):
-        gone.unlink(missing_ok=True)
-        pixels = read(source, *options)
-        if source == changed:
-            photo(changed, (90, 70), seed=99)
-        return pixels
+    class Meanwhile(Describer):
+        def prepare(self, image, *options):
+            gone.unlink(missing_ok=True)
+            pixels = super().prepare(image, *options)
+            if image == changed:
+                photo(changed, (90, 70), seed=99)
+            return pixels
 
-    monkeypatch.setattr(images, "read", meanwhile)
-    store = extract(tmp_path / "list.txt", tmp_path / "s", describer=describer, workers=1)
+    meanwhile = Meanwhile(spec=describer.spec, engine=describer.engine)
+    store = extract(tmp_path / "list.txt", tmp_path / "s", describer=meanwhile, workers=1)
     assert len(store) == 18
     assert store.failures["photos/15.png"] == "No such file or directory"
     assert "changed while it was read" in store.failures["photos/07.png"]
-    monkeypatch.setattr(images, "read", read)
     store = extract(tmp_path / "list.txt", tmp_path / "s", describer=describer)
     assert store.failures.keys() == {"photos/15.png"}
     row = load(store.path).paths.index("photos/07.png")
@@ -370,7 +363,7 @@ def test_hostile_names_keep_their_rows_apart(tmp_path, describer):
     assert (len(again), again.failures) == (len(NAMES), store.failures)
 
 
-def test_what_is_no_file_of_the_folder_is_listed(tmp_path, describer, monkeypatch):
+def test_links_pipes_and_locked_files_of_a_folder_are_listed(tmp_path, describer, monkeypatch):
     photo(tmp_path / "outside" / "secret.png")
     folder = tmp_path / "photos"
     photo(folder / "good.png")
@@ -459,7 +452,7 @@ def test_names_no_disk_could_hold_are_shortened(tmp_path, describer):
 
 
 def originals() -> list[bytes]:
-    """A small image in each format, and in its stranger dresses."""
+    """A small image in each format, and in rare variants of it."""
     import io
 
     rgb = Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 31, 3), np.uint8))

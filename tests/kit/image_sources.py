@@ -12,6 +12,14 @@ from vggfeat.errors import ImageError
 from vggfeat.sources.item import Fetched
 
 
+def photo(path: Path, size=(80, 60), seed=0, **options) -> Path:
+    """Write an image of (width, height) whose neighbouring pixels are alike; the options are Pillow's."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1] // 4, size[0] // 4, 3), np.uint8)
+    Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC).save(path, **options)
+    return path
+
+
 def png(seed=0, size=(20, 16)) -> bytes:
     """A PNG file of random pixels."""
     file = io.BytesIO()

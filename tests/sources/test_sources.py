@@ -21,7 +21,6 @@ from tests.kit.image_sources import content, listed, names, png, put, tar
 from vggfeat import sources
 from vggfeat.descriptors import Describer
 from vggfeat.errors import DataError, ImageError
-from vggfeat.extraction import decoding
 from vggfeat.extraction.run import default_out, extract
 from vggfeat.sources import Item, folders
 from vggfeat.store import Store, load
@@ -362,20 +361,17 @@ def test_a_file_system_that_is_not_installed_says_what_it_needs(tmp_path, monkey
     assert listed(tmp_path / "l.txt")[0][2].endswith(need)
 
 
-class Down:
-    """memory:// whose files can't be read from the n-th on."""
+def take_down(monkeypatch, answers: int) -> None:
+    """memory:// that refuses every file of `many` except the first ones."""
+    system = type(fsspec.filesystem("memory"))
+    opened = system.open
 
-    def __init__(self, monkeypatch, answers):
-        system = type(fsspec.filesystem("memory"))
-        opened, self.left = system.open, answers
+    def open_(self, path, *args, **options):
+        if int(Path(path).stem) >= answers:
+            raise ConnectionRefusedError(111, "Connect call failed")
+        return opened(self, path, *args, **options)
 
-        def open_(*args, **options):
-            self.left -= 1
-            if self.left < 0:
-                raise ConnectionRefusedError(111, "Connect call failed")
-            return opened(*args, **options)
-
-        monkeypatch.setattr(system, "open", open_)
+    monkeypatch.setattr(system, "open", open_)
 
 
 @pytest.fixture
@@ -390,9 +386,8 @@ def many():
 def test_a_source_that_goes_down_ends_the_run_which_can_be_continued(tmp_path, many, describer, monkeypatch):
     whole = extract("memory://many", tmp_path / "whole", describer=describer)
     with monkeypatch.context() as patch:
-        patch.setattr(decoding, "FETCHES", 1)  # one after the other, so that it is known which are lost
-        Down(patch, answers=10)
-        with pytest.raises(DataError, match=r"41\.png: .*the 31 files before it could not be read .*again to continue$"):
+        take_down(patch, answers=10)
+        with pytest.raises(DataError, match=r"41\.png: .*the 31 files before it could not .*again to continue$"):
             extract("memory://many", tmp_path / "s", describer=describer, workers=1)
     began = Store(tmp_path / "s")
     assert began.paths == many[:10]
@@ -402,15 +397,15 @@ def test_a_source_that_goes_down_ends_the_run_which_can_be_continued(tmp_path, m
     assert not again.failures
 
 
-def test_of_a_list_each_file_is_tried_however_many_are_not_to_be_had(tmp_path, many, describer, monkeypatch):
+def test_of_a_list_each_file_is_tried_however_many_cannot_be_read(tmp_path, many, describer, monkeypatch):
     (tmp_path / "l.txt").write_text("".join(f"memory://many/{name}\n" for name in many))
-    Down(monkeypatch, answers=0)
+    take_down(monkeypatch, answers=0)
     for source in (tmp_path / "l.txt", "memory://many/{00..49}.png"):  # braces count, and list nothing
         with pytest.raises(DataError, match="none of its 50 files could be read"):
             extract(source, tmp_path / f"{Path(source).suffix}s", describer=describer)
 
 
-def test_many_are_fetched_at_once_and_few_decoded(tmp_path, describer, monkeypatch):
+def test_many_are_fetched_at_once_and_few_decoded(tmp_path, describer):
     """With one worker: eight images arrive together, and are decoded one by one."""
     together, decoding_now, most = threading.Barrier(8), [], []
 
@@ -421,17 +416,18 @@ def test_many_are_fetched_at_once_and_few_decoded(tmp_path, describer, monkeypat
             together.wait(60)
             return png()
 
-    def prepare(image, *_):
-        decoding_now.append(1)
-        most.append(len(decoding_now))
-        try:
-            return Describer.prepare(describer, image)
-        finally:
-            decoding_now.pop()
+    class Counting(Describer):
+        def prepare(self, *arguments):
+            decoding_now.append(1)
+            most.append(len(decoding_now))
+            try:
+                return super().prepare(*arguments)
+            finally:
+                decoding_now.pop()
 
-    monkeypatch.setattr(describer, "prepare", prepare)
+    counting = Counting(spec=describer.spec, engine=describer.engine)
     items = [Item(f"{i}", Far()) for i in range(16)]
-    store = extract(items, tmp_path / "s", describer=describer, workers=1)
+    store = extract(items, tmp_path / "s", describer=counting, workers=1)
     assert len(store) == 16
     assert max(most) == 1
 

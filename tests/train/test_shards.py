@@ -1,13 +1,10 @@
 """Tar shards as webdataset writes them, read in any order without it."""
 
-import io
-import tarfile
-from pathlib import Path
-
 import numpy as np
 import pytest
 import webdataset
 
+from tests.kit.image_sources import tar
 from tests.kit.training_photos import TINY, photo_set
 from vggfeat.errors import DataError, ImageError
 from vggfeat.train import train
@@ -56,42 +53,38 @@ def test_a_net_trains_on_shards_as_on_folders(root, photos, tmp_path):
     assert (tmp_path / "a" / "steps.csv").read_text() == (tmp_path / "b" / "steps.csv").read_text()
 
 
-def shard(file: Path, members: dict[str, bytes], mode: str = "w") -> None:
-    with tarfile.open(file, mode) as tar:
-        for name, data in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-
-
 def test_what_is_wrong_with_a_shard_is_said_in_one_line(root):
     def refused(match: str) -> None:
         with pytest.raises(DataError, match=match) as error:
             read_sets(root, 1)
         assert "\n" not in str(error.value)
 
-    good, bad = {"a.png": b"x", "a.cls": b"0"}, root / "train-000009.tar"
-    shard(bad, {**good, "b.png": b"x"})
+    good, bad = [("a.png", b"x"), ("a.cls", b"0")], root / "train-000009.tar"
+    tar(bad, [*good, ("b.png", b"x")])
     refused(r"train-000009.tar: the sample 'b' has no label")
-    shard(bad, {**good, "b.cls": b"1"})
+    tar(bad, [*good, ("b.cls", b"1")])
     refused("the sample 'b' has no image")
-    shard(bad, {**good, "b.png": b"x", "b.cls": b"-1"})
+    tar(bad, [*good, ("b.png", b"x"), ("b.cls", b"-1")])
     refused("'b.cls' is '-1'; write the number of a class")
-    shard(bad, {**good, "b.png": b"x", "b.cls": b"7"})
+    tar(bad, [*good, ("b.png", b"x"), ("b.cls", b"7")])
     refused("names 3 classes, but a shard has the label 7")
-    shard(bad, good, "w:gz")
+    tar(bad, [*good, ("\udcff.png", b"x")])
+    refused(r"'\\udcff\.png' is not UTF-8")
+    tar(bad, good, "w:gz")
     refused("is not a complete, uncompressed tar file")
-    shard(bad, {**good, "b.png": bytes(9000), "b.cls": b"0"})
-    bad.write_bytes(bad.read_bytes()[:4000])
-    refused(r"train-000009.tar: is not a complete, uncompressed tar file")
+    tar(bad, [*good, ("b.png", bytes(9000)), ("b.cls", b"0")])
+    whole = bad.read_bytes()
+    for end in (4000, 2048):  # within an image; after a sample
+        bad.write_bytes(whole[:end])
+        refused(r"train-000009.tar: is not a complete, uncompressed tar file")
     bad.unlink()
-    shard(root / "val-000009.tar", {"c.png": b"x", "c.cls": b"3"})
+    tar(root / "val-000009.tar", [("c.png", b"x"), ("c.cls", b"3")])
     (root / "classes.txt").unlink()
     refused("val has images of 'class 3' .* a class that train does not have")
 
 
 def test_an_image_that_is_damaged_in_its_shard_is_named(root):
-    shard(root / "train-000009.tar", {"a/../../b.png": b"no image", "a/../../b.cls": b"0"})
+    tar(root / "train-000009.tar", [("a/../../b.png", b"no image"), ("a/../../b.cls", b"0")])
     photos = read_sets(root, 1).train
     assert photos.paths[-1] == "train-000009.tar/a/../../b.png"
     with pytest.raises(ImageError, match=r"^not an image"):
