@@ -173,7 +173,7 @@ def test_the_smallest_q_gives_one_place_and_a_smaller_one_none(top: Top, ceil: b
         net = dense(VGG("A", width=1 / 64, ceil=ceil), top)
     q = smallest_q(top, ceil)
     assert net(torch.empty(1, 3, q, q, device="meta")).shape[2:] == (1, 1)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError, match="size"):
         net(torch.empty(1, 3, q - 1, q - 1, device="meta"))
 
 

@@ -88,7 +88,7 @@ def test_a_way_that_torch_cannot_go_is_not_taken(choice, log):
 
 def test_want_of_memory_is_the_callers_to_hear_of(choice, log):
     layer = choice("other", Failing(log, "other", torch.OutOfMemoryError("CUDA out of memory")))
-    with pytest.raises(torch.OutOfMemoryError):
+    with pytest.raises(torch.OutOfMemoryError, match="memory"):
         layer(X)
     layer.other = Times(log, "other")  # nothing is decided yet
     layer(X)
