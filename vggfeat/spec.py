@@ -4,6 +4,7 @@ Library, command, scikit-learn transformer, benchmarks, evaluation and the worke
 variant of one is made with `dataclasses.replace`.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import index
@@ -35,7 +36,7 @@ SCALES = (256, 384, 512)  # Appendix B, Caltech; the five scales of VOC gain 0.3
 
 
 @dataclass(frozen=True)
-class NetSpec:
+class NetSpec(ABC):
     """Settings of the nets that see the images, shared by descriptors and class posteriors.
 
     Parameters
@@ -71,9 +72,9 @@ class NetSpec:
     ceil: bool = field(default=False, metadata={"flags": "--ceil/--floor"})
 
     @property
+    @abstractmethod
     def top(self) -> Top:
         """The layer whose values are wanted."""
-        raise NotImplementedError
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "scales", whole_scales(self.scales))

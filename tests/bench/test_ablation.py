@@ -16,7 +16,6 @@ from tests.kit.voc_kits import action_kit, classification_kit
 from vggfeat import cli, svm
 from vggfeat.bench import BENCHMARKS, ablation, check, run
 from vggfeat.bench.probe import FitCounter
-from vggfeat.bench.settings import Solver
 from vggfeat.bench.stored import store_name
 from vggfeat.data import ImageSet
 from vggfeat.data.base import Sample, single_label
@@ -24,6 +23,7 @@ from vggfeat.descriptors import Describer
 from vggfeat.engine import Box
 from vggfeat.errors import DataError, UsageError
 from vggfeat.store import Store
+from vggfeat.svm.settings import SolverName
 
 TWO = ("A", "B")
 
@@ -310,7 +310,7 @@ def test_the_solver_is_passed_on_and_recorded(options, monkeypatch):
 
 
 def test_the_settings_name_the_solvers():
-    assert set(svm.SOLVERS) == set(get_args(Solver))
+    assert set(svm.SOLVERS) == set(get_args(SolverName))
 
 
 @pytest.mark.parametrize("told", [[1, 2, 3, 4, 5, 6, 1, 2], [6, 2], [2, 6, 2], [6, 1, 2]])

@@ -16,9 +16,9 @@ from vggfeat.spec import (
     check_choice,
     whole_scales,
 )
+from vggfeat.svm.settings import SolverName
 
 PaperRecipe = Literal["paper"]
-Solver = Literal["newton", "liblinear"]
 
 _TYPES: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(("root", "splits", "save_splits", "submission", "stores"), Path),
@@ -32,7 +32,7 @@ _CHOICES = {
     "layer": ("layer", DescriptorLayer),
     "normalize": ("normalisation", Normalisation),
     "precision": ("precision", Precision),
-    "solver": ("SVM solver", Solver),
+    "solver": ("SVM solver", SolverName),
 }
 
 
@@ -125,7 +125,7 @@ class BenchmarkSettings:
     comp: int | None = None
     stores: Path | None = None
     jobs: int = -1
-    solver: Solver | None = None
+    solver: SolverName | None = None
     ablate: bool = field(default=False, metadata={"flags": "--ablate"})
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ from vggfeat.spec import MAX_PIXELS, check_choice
 
 OnError = Literal["skip", "fail"]
 Dtype = Literal["float32", "float16"]
-Where = Literal["local", "ray"]
+EngineName = Literal["local", "ray"]
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,12 @@ class ExtractionSettings:
     max_pixels: int = MAX_PIXELS
     workers: int | None = None
     deterministic: bool = False
-    engine: Where = "local"
+    engine: EngineName = "local"
 
     def __post_init__(self) -> None:
         check_choice("on_error", self.on_error, OnError)
         check_choice("dtype", self.dtype, Dtype)
-        check_choice("engine", self.engine, Where)
+        check_choice("engine", self.engine, EngineName)
         if self.part_size < 1:
             raise UsageError(f"part_size must be at least 1, not {self.part_size}")
         if not 1 <= self.max_pixels <= 2 * MAX_PIXELS:

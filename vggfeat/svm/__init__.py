@@ -21,7 +21,7 @@ A small C keeps b near 0; choosing C on held-out samples compensates for it.
 from typing import TYPE_CHECKING
 
 from vggfeat._util.lazy import attach
-from vggfeat.svm.settings import CS
+from vggfeat.svm.settings import CS, SolverSettings
 
 if TYPE_CHECKING:
     from vggfeat.svm.holdout import stratified_holdout
@@ -30,4 +30,4 @@ if TYPE_CHECKING:
 _MODEL = dict.fromkeys(["SOLVERS", "CSearch", "LinearSVM", "choose_C"], "vggfeat.svm.model")
 __getattr__ = attach(__name__, {**_MODEL, "stratified_holdout": "vggfeat.svm.holdout"})[0]
 
-__all__ = ["CS", "SOLVERS", "CSearch", "LinearSVM", "choose_C", "stratified_holdout"]
+__all__ = ["CS", "SOLVERS", "CSearch", "LinearSVM", "SolverSettings", "choose_C", "stratified_holdout"]
