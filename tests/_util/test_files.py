@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from vggfeat._util.files import Locked, lock, remove_leftovers, replacing, signature, write_text
+from vggfeat._util.files import Locked, check_writable, lock, remove_leftovers, replacing, signature, write_text
+from vggfeat.errors import UsageError
 
 
 @contextmanager
@@ -385,3 +387,19 @@ def test_a_signature_changes_with_the_file(file: Path) -> None:
 def test_a_file_that_cannot_be_inspected_has_no_signature(file: Path) -> None:
     assert signature(file) is None
     assert signature(Path("a\0b")) is None
+
+
+def test_what_can_be_written(tmp_path):
+    (tmp_path / "old").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "old")
+    for file in (tmp_path / "new", tmp_path / "old", tmp_path / "link", Path(os.devnull)):
+        check_writable(file)
+        write_text(file, "text")
+
+
+@pytest.mark.parametrize(("name", "said"), [("", "is a folder; name a file"), ("none/x", "none: no such folder for x")])
+def test_what_cannot_be_written(tmp_path, name, said):
+    with pytest.raises(UsageError, match=said):
+        check_writable(tmp_path / name)
+    with pytest.raises(OSError, match=re.escape(str(tmp_path / name))):
+        write_text(tmp_path / name, "text")

@@ -269,7 +269,7 @@ def test_what_the_command_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         invoke("--report", "none/r.html")
     with pytest.raises(UsageError, match="a table has no report"):
         invoke("--table", 3, "--runs", "runs", "--report", "r.html")
-    with pytest.raises(UsageError, match=r"json: is a folder; name a file in it"):
+    with pytest.raises(UsageError, match=r"json: is a folder; name a file"):
         (tmp_path / "json").mkdir()
         invoke("--json", "json")
     with pytest.raises(UsageError, match=r"--runs computes nothing, so --net, --train-scale has no effect"):

@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from vggfeat.errors import UsageError
+
 # The errors of a file system that cannot sync a folder, or that has no locks.
 NOT_SUPPORTED = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 NO_LOCKS = NOT_SUPPORTED | {errno.ENOLCK}
@@ -76,6 +78,17 @@ def write_text(file: Path, text: str) -> None:
     """Write a text file in UTF-8, whole or not at all. Raises OSError that names `file`."""
     with replacing(file) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def check_writable(file: Path) -> None:
+    """Raise UsageError, before long work begins, if `replacing` cannot write `file`."""
+    if file.is_dir():
+        raise UsageError(f"{file}: is a folder; name a file")
+    folder = _target(file).parent
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: no such folder for {file.name}")
+    if not os.access(file if file.exists() and not file.is_file() else folder, os.W_OK):  # a device, or a plain file
+        raise UsageError(f"{file}: cannot be written; name another file")
 
 
 def remove_leftovers(file: Path) -> None:

@@ -1,12 +1,12 @@
 """How good descriptors are: bench."""
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from vggfeat._util.files import check_writable, write_text
 from vggfeat.bench.settings import BenchmarkSettings
 from vggfeat.errors import UsageError
 
@@ -32,7 +32,7 @@ def bench(
         raise UsageError(f"no benchmark {name!r}; take one of {', '.join(bench.BENCHMARKS)}")
     for file in (json, settings.save_splits):
         if file is not None:
-            _check_writable(file)
+            check_writable(file)
     if report is not None:
         bench.check_target(report)
     _check_record(name, check, record)
@@ -41,7 +41,7 @@ def bench(
     result = bench.run(bench.BENCHMARKS[name], settings=settings)
     typer.echo(result.table())
     if json is not None:
-        json.write_text(result.json(), encoding="utf-8")
+        write_text(json, result.json())
     if report is not None:
         bench.write_report(result, report, command=sys.argv)
     if check:
@@ -56,13 +56,3 @@ def _check_record(name: str, check: bool, record: Path | None) -> None:
         read_record(record or record_of(name))
     elif record is not None:
         raise UsageError("a record is for --check; give both")
-
-
-def _check_writable(file: Path) -> None:
-    """Raise UsageError, before the long work begins, if `file` cannot be written."""
-    if file.is_dir():
-        raise UsageError(f"{file}: is a folder; name a file")
-    if not file.parent.is_dir():
-        raise UsageError(f"{file.parent}: no such folder for {file.name}")
-    if not os.access(file if file.exists() else file.parent, os.W_OK):
-        raise UsageError(f"{file}: cannot be written; name another file")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vggfeat._util.files import check_writable, write_text
 from vggfeat.errors import UsageError
 from vggfeat.evaluate.settings import EvaluationSettings
 
@@ -91,10 +92,8 @@ def _check(
 ) -> None:
     """Raise UsageError for contradictions and unusable files, before the work begins."""
     for file in (json, submission):
-        if file is not None and not file.parent.is_dir():
-            raise UsageError(f"{file.parent}: no such folder for {file.name}")
-        if file is not None and file.is_dir():
-            raise UsageError(f"{file}: is a folder; name a file in it")
+        if file is not None:
+            check_writable(file)
     if report is not None:
         from vggfeat.report import check_target
 
@@ -111,4 +110,4 @@ def _check(
 
 def _write(file: Path | None, text: Any) -> None:
     if file is not None:
-        file.write_text(text, encoding="utf-8")
+        write_text(file, text)

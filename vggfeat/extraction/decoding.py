@@ -1,6 +1,5 @@
 """Reading and decoding images in threads; a limited number of images, and of bytes, ahead of the net."""
 
-import os
 import re
 import sys
 from collections import deque
@@ -15,6 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from vggfeat._util.files import Signature, signature
+from vggfeat._util.processes import cores
 from vggfeat.errors import DataError, ImageError
 from vggfeat.extraction.environment import processes_here
 from vggfeat.sources.item import Fetched, Item, Unanswered
@@ -60,7 +60,7 @@ class Decoder:
         workers: int | None = None,
         bytes_ahead: int = BYTES_AHEAD,
     ) -> None:
-        workers = workers or max(1, (os.cpu_count() or 1) // processes_here())
+        workers = workers or max(1, cores() // processes_here())
         self._prepare, self._max_pixels, self._bytes_ahead = prepare, max_pixels, bytes_ahead
         self._workers, self._ahead = workers, AHEAD * workers
         self._decoding = 0  # images that are being decoded

@@ -2,6 +2,7 @@
 
 import os
 
+from vggfeat._util.processes import torchrun_number
 from vggfeat.errors import UsageError
 
 
@@ -24,7 +25,7 @@ def launch_of_environment() -> str:
 
 def processes_here() -> int:
     """How many processes of torchrun run on this machine."""
-    return int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    return torchrun_number("LOCAL_WORLD_SIZE", 1, default=1)
 
 
 def local_device(device: str, share: tuple[int, int]) -> str:
@@ -34,4 +35,4 @@ def local_device(device: str, share: tuple[int, int]) -> str:
     import torch
 
     count = torch.cuda.device_count()
-    return f"cuda:{int(os.environ.get('LOCAL_RANK', share[0])) % count}" if count else device
+    return f"cuda:{torchrun_number('LOCAL_RANK', 0, default=share[0]) % count}" if count else device

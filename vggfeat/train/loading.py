@@ -1,6 +1,5 @@
 """Which images make a step, and the processes that decode them."""
 
-import os
 import signal
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from vggfeat._util.processes import cores
 from vggfeat.errors import ImageError
 from vggfeat.nets.table import CROP
 from vggfeat.train.crops import centre_crop, random_crop
@@ -134,11 +134,6 @@ def _ignore_signals(_: int) -> None:
     """A signal to the whole process group must stop only the training process, which ends its workers itself."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-
-
-def cores() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 def decoding_workers(recipe: Recipe, ranks: Ranks) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 
+from vggfeat._util.processes import torchrun_number
 from vggfeat._util.torch_settings import find_device
 from vggfeat.errors import UsageError, VggfeatError
 
@@ -67,11 +68,12 @@ def placed(device: str) -> Ranks:
     With "auto" or "cuda" each process of a machine takes the GPU of its local number. Raises UsageError if there are
     fewer GPUs than processes.
     """
-    world = _number("WORLD_SIZE", 1) if "WORLD_SIZE" in os.environ else 1
+    world = torchrun_number("WORLD_SIZE", 1) if "WORLD_SIZE" in os.environ else 1
     found = find_device(device)
     if world == 1:
         return Ranks(found)
-    rank, local, on_machine = _number("RANK", 0), _number("LOCAL_RANK", 0), _number("LOCAL_WORLD_SIZE", 1)
+    rank, local = torchrun_number("RANK", 0), torchrun_number("LOCAL_RANK", 0)
+    on_machine = torchrun_number("LOCAL_WORLD_SIZE", 1)
     if found.type == "cuda":
         if on_machine > torch.cuda.device_count():
             count = torch.cuda.device_count()
@@ -103,13 +105,3 @@ def joined(device: str) -> Iterator[Ranks]:
         ) from error
     finally:
         distributed.destroy_process_group()
-
-
-def _number(name: str, least: int) -> int:
-    """A number that torchrun puts into the environment. Raises UsageError if it is missing or invalid."""
-    word = os.environ.get(name, "")
-    if not word.isdecimal() or int(word) < least:
-        raise UsageError(
-            f"${name} is {word!r} in the environment: start the processes with torchrun, or unset $WORLD_SIZE"
-        )
-    return int(word)

@@ -10,11 +10,12 @@ from typing import Any
 
 import torch
 
+from vggfeat._util.processes import cores
 from vggfeat._util.torch_settings import torch_settings
 from vggfeat.errors import DataError
 from vggfeat.train.draws import step_seed
 from vggfeat.train.folder import held
-from vggfeat.train.loading import Crops, MicroBatch, cores, decoding_workers, micro_batches
+from vggfeat.train.loading import Crops, MicroBatch, decoding_workers, micro_batches
 from vggfeat.train.ranks import joined
 from vggfeat.train.recipe import Recipe, recipe_of
 from vggfeat.train.records import Records, diverged

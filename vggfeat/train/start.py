@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from vggfeat import __version__
+from vggfeat._util.processes import cores
 from vggfeat.data.imagenet import synset_names
 from vggfeat.errors import UsageError, VggfeatError, WeightsError
 from vggfeat.nets.table import layers, tensor_shapes
@@ -15,7 +16,7 @@ from vggfeat.train import checkpoint
 from vggfeat.train.draws import weights_seed
 from vggfeat.train.folder import CONFIG, RunFolder
 from vggfeat.train.learner import Learner, find_precision
-from vggfeat.train.loading import StepPlan, cores
+from vggfeat.train.loading import StepPlan
 from vggfeat.train.pixel_statistics import ILSVRC, PixelStatistics, measure, sample
 from vggfeat.train.ranks import Ranks
 from vggfeat.train.recipe import FROM, LR, LR_TUNING, Recipe
