@@ -163,7 +163,7 @@ class TestAveragePrecision:
             ([0.5, 0.1], [True, False], [0, 1], "area", "'ignore' must be a bool array"),
             ([0.5, 0.1], [True], None, "area", "shape"),
             ([[0.5, 0.1]], [[True, False]], None, "area", "one class"),
-            ([0.5, 0.1], [True, False], None, "voc", "unknown kind"),
+            ([0.5, 0.1], [True, False], None, "voc", "no kind of average precision .voc.; take one of area, 11-point"),
         ],
     )
     def test_refuses(self, scores, positive, ignore, kind, says):

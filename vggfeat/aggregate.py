@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vggfeat.spec import Aggregation, Normalisation, check_choice
+from vggfeat._util.options import check_choice
+from vggfeat.spec import Aggregation, Normalisation
 
 __all__ = ["aggregate", "fuse", "l2_normalise"]
 

@@ -10,7 +10,7 @@ from vggfeat.descriptors import Describer, is_image
 from vggfeat.errors import UsageError, WeightsError
 from vggfeat.images import Source
 from vggfeat.spec import PosteriorSpec
-from vggfeat.weights import class_names
+from vggfeat.weights.names import output_names
 
 __all__ = ["TOP", "Classifier", "Prediction", "classify"]
 
@@ -64,7 +64,7 @@ class Classifier:
     def __init__(self, *, spec: PosteriorSpec) -> None:
         self.describer = Describer(spec=spec)
         nets = self.describer.engine.nets
-        first, *others = (class_names(net.weights) or self._numbers(net.dim) for net in nets)
+        first, *others = (output_names(net.weights) for net in nets)
         for other, net in zip(others, nets[1:], strict=True):
             if other != first:
                 raise WeightsError(
@@ -72,10 +72,6 @@ class Classifier:
                     "only posteriors over the same classes can be averaged"
                 )
         self.names = first
-
-    @staticmethod
-    def _numbers(outputs: int) -> tuple[str, ...]:
-        return tuple(f"class {i}" for i in range(outputs))
 
     def posteriors(self, image: Source | Iterable[Source]) -> np.ndarray:
         """Compute the posteriors of one image or several.

@@ -3,11 +3,12 @@
 All values are fractions in [0, 1]. NaN means nothing to score: no positive samples, or no samples of a class.
 """
 
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from vggfeat._util.options import check_choice
 from vggfeat.errors import UsageError
 
 __all__ = [
@@ -131,8 +132,7 @@ def average_precision(
     >>> average_precision([0.9, 0.8, 0.7], [False, True, True])
     0.6666666666666666
     """
-    if kind not in get_args(APKind):
-        raise UsageError(f"unknown kind of average precision {kind!r}: 'area' or '11-point'")
+    check_choice("kind of average precision", kind, APKind)
     hits = _ranked_hits(scores, positive, ignore)
     total = int(hits.sum())
     if total == 0:
@@ -180,7 +180,7 @@ def mean_average_precision(
     ignored = np.zeros(table.shape, bool) if ignore is None else _mask(ignore, table.shape, "ignore")
     columns = zip(table.T, wanted.T, ignored.T, strict=True)
     values = np.array([average_precision(s, p, i, kind) for s, p, i in columns], np.float64)
-    return _mean_of_known(values), values
+    return mean_of_known(values), values
 
 
 def class_recalls(predicted: ArrayLike, labels: ArrayLike, classes: int) -> Floats:
@@ -233,7 +233,7 @@ def mean_class_recall(predicted: ArrayLike, labels: ArrayLike, classes: int) -> 
     >>> mean_class_recall([0, 0, 1], [0, 1, 1], classes=2)
     0.75
     """
-    return _mean_of_known(class_recalls(predicted, labels, classes))
+    return mean_of_known(class_recalls(predicted, labels, classes))
 
 
 def _ranked_hits(scores: ArrayLike, positive: ArrayLike, ignore: ArrayLike | None) -> Bools:
@@ -282,6 +282,7 @@ def _class_numbers(numbers: ArrayLike, length: int | None, classes: int, name: s
     return array
 
 
-def _mean_of_known(values: Floats) -> float:
+def mean_of_known(values: Floats) -> float:
+    """The mean of the values that are not NaN; NaN if there are none."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if known.size else float("nan")

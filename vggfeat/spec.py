@@ -9,8 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import index
 from os import fspath
-from typing import Any, ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
+from vggfeat._util.options import check_choice
 from vggfeat.errors import UsageError
 from vggfeat.nets.table import FC_WINDOW, TOPS, Top
 
@@ -135,12 +136,6 @@ class PosteriorSpec(NetSpec):
     def top(self) -> Top:
         """The layer whose values are wanted."""
         return "fc8"
-
-
-def check_choice(what: str, value: Any, choices: Any) -> None:
-    """Raise UsageError if `value` is none of the choices of a Literal."""
-    if value not in get_args(choices):
-        raise UsageError(f"no {what} {value!r}; take one of {', '.join(get_args(choices))}")
 
 
 def whole_scales(scales: Iterable[int]) -> tuple[int, ...]:

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 
-def attach(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
-    """`__getattr__`, `__dir__` and `__all__` of a package, from public name -> the module that defines it."""
+def attach(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
+    """`__getattr__` of a package, from public name -> the module that defines it."""
 
     def getattr_(name: str) -> Any:
         if name not in homes:
@@ -16,5 +16,4 @@ def attach(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any]
         setattr(sys.modules[package], name, value)
         return value
 
-    names = sorted(homes)
-    return getattr_, lambda: names, names
+    return getattr_

@@ -6,9 +6,17 @@ import functools
 import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import MISSING, Field, fields
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
+
+from vggfeat.errors import UsageError
 
 R = TypeVar("R")
+
+
+def check_choice(what: str, value: Any, choices: Any) -> None:
+    """Raise UsageError if `value` is none of the choices of a Literal."""
+    if value not in get_args(choices):
+        raise UsageError(f"no {what} {value!r}; take one of {', '.join(get_args(choices))}")
 
 
 def default_of(field: Field[Any]) -> Any:

@@ -54,7 +54,7 @@ __getattr__ = attach(
         "run": "vggfeat.bench.runner",
         "write_report": "vggfeat.bench.page",
     },
-)[0]
+)
 
 __all__ = [
     "BENCHMARKS",

@@ -32,7 +32,7 @@ def differences(benchmark: Benchmark, config: Mapping[str, Any]) -> list[str]:
         paper |= {"scales": list(benchmark.paper_settings.scales), "agg": benchmark.paper_settings.agg}
     paper |= {name: getattr(benchmark, name) for name in ("train_per_class", "test_per_class") if name in config}
     if len(config.get("scales", ())) == 1 and config["scales"] != paper.get("scales"):
-        del paper["agg"]  # there is nothing to aggregate
+        paper.pop("agg", None)  # there is nothing to aggregate
     return [
         f"{LABELS[name][0].lower()}{LABELS[name][1:]} {words(config[name])} (paper: {words(value)})"
         for name, value in paper.items()

@@ -10,6 +10,7 @@ from vggfeat._util.progress import progress
 from vggfeat.bench.protocol import Fold, PerClass, Protocol, Splits
 from vggfeat.data import ImageSet
 from vggfeat.errors import DataError
+from vggfeat.metrics import mean_of_known
 from vggfeat.svm import CS, LinearSVM, choose_C
 from vggfeat.svm.settings import Progress
 
@@ -83,7 +84,7 @@ class Probe:
         for (seed, one), values in zip(scores.items(), per_class, strict=True):
             if np.isnan(values).all():
                 raise DataError(f"{images.name}: no class has both training and test images; is the copy whole?")
-            rows.append({"seed": seed, "value": _mean_of_known(values), "C": one.C})
+            rows.append({"seed": seed, "value": mean_of_known(values), "C": one.C})
             if one.at_edge:
                 notes.append(f"split {seed}: C={one.C:g} is the grid's {one.at_edge} edge; others may do better")
         also = {name: _table(measure, images, scores) for name, measure in protocol.also.items()}
@@ -94,7 +95,7 @@ class Probe:
             metric=protocol.metric,
             splits=rows,
             per_class=_mean_per_class(per_class),
-            metrics={name: float(np.mean([_mean_of_known(row) for row in table])) for name, table in also.items()},
+            metrics={name: float(np.mean([mean_of_known(row) for row in table])) for name, table in also.items()},
             notes=notes + _missing_classes(images, per_class),
         )
 
@@ -122,7 +123,7 @@ class Probe:
             X[train],
             labels[:, searched],
             CS,
-            metric=lambda *values: _mean_of_known(protocol.per_class(*values)),
+            metric=lambda *values: mean_of_known(protocol.per_class(*values)),
             validation=held,
             ignore=ignore[:, searched],
             **how,
@@ -172,10 +173,6 @@ def _table(measure: PerClass, images: ImageSet, scores: dict[int, FoldScores]) -
         labels, ignore = images.labels[one.rows], images.ignore[one.rows]
         row[trained] = measure(one.values[:, trained], labels[:, trained], ignore[:, trained])
     return 100 * table
-
-
-def _mean_of_known(values: np.ndarray) -> float:
-    return float(np.mean(values[~np.isnan(values)])) if not np.isnan(values).all() else float("nan")
 
 
 def _mean_per_class(table: np.ndarray) -> list[float | None]:

@@ -6,6 +6,7 @@ from os import fspath
 from pathlib import Path
 from typing import Any, Literal
 
+from vggfeat._util.options import check_choice
 from vggfeat.errors import UsageError
 from vggfeat.spec import (
     Aggregation,
@@ -13,7 +14,6 @@ from vggfeat.spec import (
     DescriptorSpec,
     Normalisation,
     Precision,
-    check_choice,
     whole_scales,
 )
 from vggfeat.svm.settings import SolverName

@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Literal, get_args, overload
+from typing import Literal, overload
 
 import numpy as np
 
+from vggfeat._util.options import check_choice
 from vggfeat.data.base import Origin, image_files, locate, posix, read_text, shortfall, subfolders, unfollowed
 from vggfeat.data.kit import BLACKLISTS, GROUND_TRUTHS, find_kit, kit_classes, kit_numbers, numbers_of
 from vggfeat.errors import DataError, UsageError
@@ -131,8 +132,7 @@ def read(
     UsageError
         If there is no such subset, a class is named twice, or the blacklist is for another subset than val.
     """
-    if subset not in get_args(Subset):
-        raise UsageError(f"no subset {subset!r}; take one of {', '.join(get_args(Subset))}")
+    check_choice("subset", subset, Subset)
     if classes is not None and len(set(classes)) < len(classes):
         raise UsageError("a class is named twice")
     if blacklist and subset != "val":

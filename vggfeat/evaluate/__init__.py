@@ -43,7 +43,7 @@ __getattr__ = attach(
         "write_report": "vggfeat.evaluate.page",
         "write_submission": "vggfeat.evaluate.submission",
     },
-)[0]
+)
 
 __all__ = [
     "EvaluationResult",

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from vggfeat.data.imagenet import synset_names
 from vggfeat.errors import DataError, UsageError
-from vggfeat.weights import Weights, class_names
 
 MAX_FILE = 4 << 20  # bytes
 
@@ -20,11 +19,6 @@ class Outputs:
     of: str
     names: Sequence[str]
     places: Mapping[str, int]
-
-
-def output_names(weights: Weights) -> tuple[str, ...]:
-    """The names of fc8's outputs: those of the weights, or "class 17" if the weights have no names."""
-    return class_names(weights) or tuple(f"class {i}" for i in range(weights.outputs))
 
 
 def match_classes(

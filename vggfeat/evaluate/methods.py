@@ -6,11 +6,12 @@ All are Describers of the layer fc8, so that the engine that fills descriptor st
 from dataclasses import replace
 from pathlib import Path
 
+from vggfeat._util.options import check_choice
 from vggfeat.data.imagenet import Classified
 from vggfeat.descriptors import Describer
 from vggfeat.engine import Engine, Grid, View, Whole
 from vggfeat.evaluate.settings import EvaluationSettings, Method, Methods
-from vggfeat.spec import PosteriorSpec, check_choice, check_scales
+from vggfeat.spec import PosteriorSpec, check_scales
 
 
 def posterior_describers(

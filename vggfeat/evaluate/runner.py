@@ -10,7 +10,7 @@ from vggfeat._util.options import takes
 from vggfeat.data.imagenet import Classified, read
 from vggfeat.descriptors import Describer
 from vggfeat.errors import DataError
-from vggfeat.evaluate.classes import Outputs, match_classes, match_outputs, output_names, read_classes
+from vggfeat.evaluate.classes import Outputs, match_classes, match_outputs, read_classes
 from vggfeat.evaluate.methods import posterior_describers
 from vggfeat.evaluate.result import EvaluationResult, summarise
 from vggfeat.evaluate.runs import open_runs, write_facts
@@ -18,6 +18,7 @@ from vggfeat.evaluate.settings import EvaluationSettings, parse_train_scale
 from vggfeat.extraction.run import extract
 from vggfeat.sources import Item
 from vggfeat.weights import Weights
+from vggfeat.weights.names import output_names
 
 # S of the published nets: the training scale was drawn from [256, 512] for each image.
 PUBLISHED_SCALES = {("oxford", "D"): (256, 512), ("oxford", "E"): (256, 512)}

@@ -6,9 +6,10 @@ from operator import index
 from pathlib import Path
 from typing import Literal, get_args
 
+from vggfeat._util.options import check_choice
 from vggfeat.errors import UsageError
 from vggfeat.extraction.settings import ExtractionSettings, OnError
-from vggfeat.spec import PosteriorSpec, Precision, check_choice
+from vggfeat.spec import PosteriorSpec, Precision
 
 Method = Literal["dense", "multi-crop", "centre"]
 Methods = Literal["dense", "multi-crop", "both", "centre"]

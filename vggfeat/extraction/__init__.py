@@ -33,6 +33,6 @@ __getattr__ = attach(
         "default_out": "vggfeat.extraction.run",
         "extract": "vggfeat.extraction.run",
     },
-)[0]
+)
 
 __all__ = ["ExtractionSettings", "Item", "default_out", "extract"]

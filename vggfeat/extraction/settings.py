@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from vggfeat._util.options import check_choice
 from vggfeat.errors import UsageError
-from vggfeat.spec import MAX_PIXELS, check_choice
+from vggfeat.spec import MAX_PIXELS
 
 OnError = Literal["skip", "fail"]
 Dtype = Literal["float32", "float16"]

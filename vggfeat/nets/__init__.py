@@ -27,7 +27,7 @@ from vggfeat.nets.table import (
 if TYPE_CHECKING:
     from vggfeat.nets.vgg import VGG, initialise
 
-__getattr__ = attach(__name__, {"VGG": "vggfeat.nets.vgg", "initialise": "vggfeat.nets.vgg"})[0]
+__getattr__ = attach(__name__, {"VGG": "vggfeat.nets.vgg", "initialise": "vggfeat.nets.vgg"})
 
 __all__ = [
     "CONFIGS",

@@ -2,12 +2,12 @@
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from vggfeat.errors import UsageError
+from vggfeat._util.options import check_choice
 from vggfeat.nets.table import Init, Layer, Top, layers
 
 
@@ -106,8 +106,7 @@ def initialise(vgg: VGG, how: Init = "glorot", generator: torch.Generator | None
     ----------
     Sect. 3.1; Glorot & Bengio, 2010.
     """
-    if how not in get_args(Init):
-        raise UsageError(f"no initialisation {how!r}; take one of {', '.join(get_args(Init))}")
+    check_choice("initialisation", how, Init)
     for module in vgg:
         if not isinstance(module, nn.Conv2d | nn.Linear):
             continue

@@ -10,9 +10,10 @@ import numpy as np
 import pyarrow as pa
 
 from vggfeat._util.files import remove_leftovers, replacing
+from vggfeat._util.options import check_choice
 from vggfeat.aggregate import aggregate, fuse
 from vggfeat.errors import StoreError, UsageError
-from vggfeat.spec import Aggregation, Normalisation, check_choice, whole_scales
+from vggfeat.spec import Aggregation, Normalisation, whole_scales
 from vggfeat.store import files
 from vggfeat.store.reading import Store
 

@@ -28,6 +28,6 @@ if TYPE_CHECKING:
     from vggfeat.svm.model import SOLVERS, CSearch, LinearSVM, choose_C
 
 _MODEL = dict.fromkeys(["SOLVERS", "CSearch", "LinearSVM", "choose_C"], "vggfeat.svm.model")
-__getattr__ = attach(__name__, {**_MODEL, "stratified_holdout": "vggfeat.svm.holdout"})[0]
+__getattr__ = attach(__name__, {**_MODEL, "stratified_holdout": "vggfeat.svm.holdout"})
 
 __all__ = ["CS", "SOLVERS", "CSearch", "LinearSVM", "SolverSettings", "choose_C", "stratified_holdout"]

@@ -35,6 +35,6 @@ __getattr__ = attach(
         "train": "vggfeat.train.run",
         "train_paper": "vggfeat.train.chain",
     },
-)[0]
+)
 
 __all__ = ["Recipe", "TrainingResult", "train", "train_paper"]

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, get_args
 
+from vggfeat._util.options import check_choice
 from vggfeat.errors import UsageError
 from vggfeat.nets.table import CROP, Init, layers
-from vggfeat.spec import check_choice
 
 Finetune = Literal["all", "fc"]
 Statistics = Literal["auto", "own", "ilsvrc"]

@@ -27,3 +27,8 @@ def class_names(weights: Weights) -> tuple[str, ...] | None:
 
         return tuple(VGG16_Weights.IMAGENET1K_V1.meta["categories"])
     return None
+
+
+def output_names(weights: Weights) -> tuple[str, ...]:
+    """The names of fc8's outputs: those of the weights, or "class 17" if the weights have no names."""
+    return class_names(weights) or tuple(f"class {i}" for i in range(weights.outputs))

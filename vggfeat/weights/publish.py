@@ -6,11 +6,12 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar
 
 import torch
 
 from vggfeat._util.files import write_text
+from vggfeat._util.options import check_choice
 from vggfeat.errors import UsageError, WeightsError
 from vggfeat.nets import parameter_count
 from vggfeat.weights.header import Weights, shown
@@ -64,8 +65,7 @@ def publish(
     run, out = Path(run), Path(out)
     if out.suffix != ".safetensors":
         raise UsageError(f"{out}: weights are published as .safetensors; name the file so")
-    if dtype not in get_args(Dtype):
-        raise UsageError(f"no dtype {dtype!r}; take one of {', '.join(get_args(Dtype))}")
+    check_choice("dtype", dtype, Dtype)
     if not licence.strip():
         raise UsageError("no licence given; say under which licence the weights are published, such as CC-BY-4.0")
     config, epochs, result = _tables(run)
