@@ -134,7 +134,7 @@ def test_the_slim_net_knows_most_of_its_photos(shared: Callable[[str], Path]) ->
 
 
 def test_a_net_without_fc8(tiny_weights: Weights) -> None:
-    with pytest.raises(WeightsError, match=r"up to pool5 only, fc8 needs .*: take weights with them"):
+    with pytest.raises(WeightsError, match=r"ends at pool5, and fc8 is needed; take weights that have fc8"):
         Classifier(weights=tiny_weights("A", top="pool5"))
 
 

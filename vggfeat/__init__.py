@@ -1,11 +1,11 @@
-"""vggfeat: VGG descriptors of images, as Simonyan & Zisserman describe them, and what they are worth.
+"""vggfeat: VGG descriptors of images, as Simonyan & Zisserman describe them, and measures of how good they are.
 
     import vggfeat
     v = vggfeat.describe("photo.jpg")                     # float32 (4096,), L2 norm 1
     store = vggfeat.extract("photos/", out="photos.vggfeat")
     X = vggfeat.load("photos.vggfeat", agg="stack").X     # float32 (N, 12288)
 
-Importing the package imports neither torch nor numpy: each public name is fetched when it is first used.
+Importing the package imports neither torch nor numpy: each public name is imported when it is first used.
 """
 
 import importlib

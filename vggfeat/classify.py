@@ -50,7 +50,7 @@ class Classifier:
     Attributes
     ----------
     names : tuple of str
-        The classes, in the order of the posteriors; "class 17" if the weights don't name them.
+        The classes, in the order of the posteriors; "class 17" if the weights have no names.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The Appendix B descriptor: images -> one descriptor a scale -> aggregation -> L2."""
+"""The Appendix B descriptor: images -> one descriptor per scale -> aggregation -> L2."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace

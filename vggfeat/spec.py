@@ -48,7 +48,8 @@ class NetSpec(ABC):
     scales : sequence of int
         Smallest image sides Q in pixels, to which each image is rescaled.
     weights : str or path
-        auto, a name (oxford, torchvision, slim) or a file; for several nets one for all, or one each with commas.
+        auto, a name (oxford, torchvision, slim) or a file. For several nets: one for all of them, or one for each net,
+        separated by commas.
     mirror : bool
         Average with the result of the mirrored image.
     device : str

@@ -267,7 +267,7 @@ def test_what_cannot_be_written_or_compared_is_said_before_the_work(tmp_path):
         (["--save-splits", tmp_path], UsageError, "is a folder; name a file"),
         (["--check", "--record", tmp_path / "none.json"], DataError, "no such record"),
         (["--check", "--record", tmp_path / "record.json"], DataError, "is no record, which is a list of results"),
-        (["--record", tmp_path / "record.json"], UsageError, "a record is for --check"),
+        (["--record", tmp_path / "record.json"], UsageError, "--record needs --check"),
     ]:
         ran = CliRunner().invoke(cli.app, ["bench", "digits", "--stores", str(stores), *map(str, words)])
         assert isinstance(ran.exception, error) and said in str(ran.exception)
@@ -300,7 +300,7 @@ def test_settings_are_light_and_have_the_defaults_of_the_descriptors():
         ({"layer": "fc8"}, "no layer 'fc8'"),
         ({"agg": "median"}, "no aggregation 'median'"),
         ({"scales": (64, 64)}, "a scale is given twice"),
-        ({"comp": 2}, "a competition is for a submission"),
+        ({"comp": 2}, "a competition needs a submission"),
         ({"splits": "s.json", "seeds": 2}, "a file of splits decides the splits"),
     ],
 )

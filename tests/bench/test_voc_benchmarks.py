@@ -311,7 +311,7 @@ def test_the_splits_of_people_go_to_a_file_and_come_back(kits, options, tmp_path
     ("name", "more", "message"),
     [
         ("voc2012", {"comp": 10, "submission": "x"}, "comp10 for this benchmark; take 1 or 2"),
-        ("voc2012", {"comp": 2}, "for a submission"),
+        ("voc2012", {"comp": 2}, "a competition needs a submission"),
         ("caltech101", {"submission": "x"}, "no server to submit to"),
         ("voc2007", {"seeds": 2}, "official split"),
         ("voc2007", {"recipe": "mine"}, "no recipe 'mine'"),

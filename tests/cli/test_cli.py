@@ -117,7 +117,7 @@ def test_weights_list_and_convert(tmp_path):
     ("arguments", "status", "line"),
     [
         (["extract", "nowhere"], 1, "nowhere: no such folder, list or image"),
-        (["extract", ".", "--weights", "nothing.safetensors"], 1, "no weights file nothing.safetensors"),
+        (["extract", ".", "--weights", "nothing.safetensors"], 1, "nothing.safetensors: no such file, and no name of"),
         (["describe", "a.jpg", "--weights", "slim"], 1, "a.jpg: No such file or directory"),
         (["describe", "a.jpg", "--weights", "slim", "--scales", "200"], 2, "its smallest Q is 224"),
         (["describe", "a.jpg", "--weights", "slim", "--net", "E"], 1, "none of net E"),

@@ -263,7 +263,7 @@ def test_the_command_writes_a_submission(tmp_path: Path) -> None:
 
 def test_what_the_command_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UsageError, match="a table is of stored runs; name them as --runs"):
+    with pytest.raises(UsageError, match="--table needs stored runs; name them as --runs"):
         invoke("--table", 3)
     with pytest.raises(UsageError, match=r"no such folder for r\.html"):
         invoke("--report", "none/r.html")

@@ -116,7 +116,7 @@ def test_table_7_names_the_best_net_and_all_of_them(tmp_path: Path) -> None:
 def test_notes_say_what_the_numbers_are(tmp_path: Path) -> None:
     told = run(tmp_path / "d", {384: 1}, train_scale=(256, 512))
     untold = run(tmp_path / "e", {384: 1}, net="E")
-    third, unknown = "third figure is its top-5 error on the test set", "S of E isn't known (--train-scale tells it)"
+    third, unknown = "third figure is its top-5 error on the test set", "training scale S of E is unknown"
     for number, runs, said in ((3, [told], ()), (3, [told, untold], (unknown,)), (6, [told], (third,))):
         notes = " ".join(table(number, open_runs(runs)).notes)
         assert [words for words in (third, unknown) if words in notes] == list(said)
@@ -138,7 +138,7 @@ def test_text_and_json(tmp_path: Path) -> None:
     lines = found.text().splitlines()
     assert lines[0] == "Table 3: a single test scale, dense; top-1 / top-5 error in per cent on set val"
     assert "  D      256        256     27.0 / 8.8   20.0 / 0.0" in lines
-    assert lines[-1] == "  the paper's errors are on ILSVRC-2012's validation set: set val can't be compared with them"
+    assert lines[-1] == "  the paper's errors are on ILSVRC-2012's validation set: set val cannot be compared with them"
     values = json.loads(found.json())
     assert (values["number"], values["lines"][6]["paper"], values["lines"][6]["ours"]) == (3, [27.0, 8.8], [20.0, 0.0])
 

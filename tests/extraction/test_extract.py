@@ -56,8 +56,8 @@ def test_each_row_is_the_descriptor_of_its_image(photos, tmp_path, describer):
     ("items", "said"),
     [
         (["a.jpg"], "'a.jpg' is no Item"),
-        ([Item("1.jpg", b"", 7)], "is no Item with a text as path, and as label"),
-        ([Item(Path("1.jpg"), b"")], "is no Item with a text as path"),
+        ([Item("1.jpg", b"", 7)], "is no Item whose path is a str and whose label"),
+        ([Item(Path("1.jpg"), b"")], "is no Item whose path is a str"),
     ],
 )
 def test_a_list_of_other_things_is_refused_before_any_work(tmp_path, describer, items, said):

@@ -178,17 +178,17 @@ def test_the_page_shows_the_right_cases():
 
 def test_differences_from_the_paper_are_noted():
     same = Parsed(page.page(deciding(("ant", "bee"))).html()).text
-    assert "Not like with like" not in same
+    assert "Not directly comparable" not in same
     result = deciding(("ant", "bee"))
     other = result.config | {"layer": "pool5", "scales": [256], "agg": "mean"}
     text = Parsed(page.page(deciding(("ant", "bee"), config=other)).html()).text
-    assert "Not like with like: layer pool5 (paper: fc7); scales Q 256 (paper: 256, 384, 512)." in text
+    assert "Not directly comparable: layer pool5 (paper: fc7); scales Q 256 (paper: 256, 384, 512)." in text
     other = result.config | {"background": False, "train_per_class": 5}
     table = deciding(("ant", "bee"), config=other).table()
     assert table.endswith(
-        "not like with like: background class no (paper: yes); training images per class 5 (paper: 30)"
+        "not directly comparable: background class no (paper: yes); training images per class 5 (paper: 30)"
     )
-    assert "not like with like" not in result.table()
+    assert "not directly comparable" not in result.table()
 
 
 def test_partial_data_and_figures_of_the_server_are_noted():

@@ -321,7 +321,7 @@ def test_unreadable_images_are_skipped_counted_and_listed(data, tmp_path):
     failures = rows(tmp_path / "run" / "failures.csv")
     assert [row["path"] for row in failures] == ["train/blue/1.png", "val/red/0.png"]
     assert failures[0]["reason"] == "is empty" and result.unreadable == 2
-    assert "2 images could not be read" in str(result)
+    assert "2 images were left out (failures.csv)" in str(result)
     for path in (root / "val").glob("*/*"):
         path.write_bytes(b"")
     with pytest.raises(DataError, match="none of the 6 validation images could be read"):

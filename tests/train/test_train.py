@@ -406,7 +406,7 @@ def test_nets_that_do_not_fit_are_refused_in_one_line(tiny_weights, tmp_path):
         started(Recipe(net="D", init=f"from:{file}"))
     with pytest.raises(WeightsError, match="net B-5x5 has no layer like its conv1_1"):
         started(Recipe(net="B-5x5", width=1 / 16, init=f"from:{file}"))
-    with pytest.raises(WeightsError, match="no weights file"):
+    with pytest.raises(WeightsError, match=r"none\.safetensors: no such file, and no name of published weights"):
         started(Recipe(init=f"from:{tmp_path / 'none.safetensors'}"))
 
 

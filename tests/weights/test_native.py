@@ -95,13 +95,12 @@ def test_pooling_may_round_up(path: Path) -> None:
 
 def test_a_file_without_the_layers_says_what_to_do(path: Path) -> None:
     found = saved(path, tensors=tensors_of(top="pool5"))
-    with pytest.raises(WeightsError, match="up to pool5 only") as caught:
+    with pytest.raises(WeightsError, match="ends at pool5") as caught:
         load(found, "fc7")
     assert str(caught.value) == (
-        f"{path}: holds the layers up to pool5 only, fc7 needs the fully connected ones: "
-        "use --layer pool5, or weights with them"
+        f"{path}: ends at pool5, and fc7 is needed; take weights that have fc7, or use --layer pool5"
     )
-    with pytest.raises(WeightsError, match="up to fc7 only, fc8 needs"):
+    with pytest.raises(WeightsError, match=r"ends at fc7, and fc8 is needed; take weights that have fc8$"):
         load(saved(path, tensors=tensors_of(top="fc7")), "fc8")
 
 
@@ -403,7 +402,7 @@ def test_files_of_other_kinds(content: bytes, path: Path) -> None:
 
 
 def test_no_file(tmp_path: Path) -> None:
-    refused(tmp_path / "none.safetensors", "no weights file")
+    refused(tmp_path / "none.safetensors", "no such file; check the name of the weights")
     refused(tmp_path)
 
 

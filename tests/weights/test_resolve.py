@@ -307,7 +307,7 @@ def test_the_command_fetches_several_nets(server: Server, cache: Path, monkeypat
 
 @pytest.mark.parametrize("net", ["C", "A-LRN", "B-5x5"])
 def test_nets_that_nobody_publishes(net: str) -> None:
-    fails([f"nobody publishes weights of net {net}"], "auto", net)
+    fails([f"no published weights of net {net} are known"], "auto", net)
     fails([f"none of net {net}", "A, B, D, E"], "torchvision", net)
 
 

@@ -78,7 +78,7 @@ def _float32(tf32: bool) -> Iterator[None]:
 def _deterministic() -> Iterator[None]:
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     workspace = os.environ.get(_CUBLAS)
-    os.environ.setdefault(_CUBLAS, ":4096:8")  # without it cuBLAS doesn't promise equal bits
+    os.environ.setdefault(_CUBLAS, ":4096:8")  # without it cuBLAS does not promise equal bits
     torch.use_deterministic_algorithms(True)
     try:
         yield

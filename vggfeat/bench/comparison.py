@@ -9,7 +9,7 @@ LABELS = {
     "net": "Net",
     "layer": "Layer",
     "scales": "Scales Q",
-    "agg": "Over the scales",
+    "agg": "Aggregation over the scales",
     "mirror": "Mirror image",
     "normalize": "Normalisation",
     "pooling": "Pooling sizes",

@@ -89,7 +89,7 @@ def _beside_the_paper(result: BenchmarkResult) -> list[Block]:
     if result.definition and result.definition.paper_on:
         unlike.append(f"the paper's figures are of {result.definition.paper_on}")
     if unlike:
-        blocks.append(Text(f"Not like with like: {'; '.join(unlike)}."))
+        blocks.append(Text(f"Not directly comparable: {'; '.join(unlike)}."))
     return blocks
 
 

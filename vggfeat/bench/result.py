@@ -96,11 +96,11 @@ class BenchmarkResult:
         lines = [f"{self.benchmark}: {self.metric}, per cent"]
         lines += [f"  {row:{width}}  {value}" for row, value in rows]
         lines += [f"  split {s['seed']}: {s['value']:.2f} with C={s['C']:g}" for s in self.splits]
-        lines += [f"  beside it, {name}: {value:.2f}" for name, value in self.metrics.items()]
+        lines += [f"  also {name}: {value:.2f}" for name, value in self.metrics.items()]
         lines += _ablation_lines(self.ablation)
         lines += [f"  {note}" for note in self.notes]
         if unlike := self.differences():
-            lines.append(f"  not like with like: {'; '.join(unlike)}")
+            lines.append(f"  not directly comparable: {'; '.join(unlike)}")
         return "\n".join(lines)
 
     def differences(self) -> list[str]:

@@ -57,7 +57,8 @@ class BenchmarkSettings:
     layer : {"fc7", "fc6", "pool5"}
         Layer whose activations are averaged over space, after its ReLU.
     weights : str, path or None
-        auto, a name (oxford, torchvision, slim) or a file; for several nets one for all, or one each with commas.
+        auto, a name (oxford, torchvision, slim) or a file. For several nets: one for all of them, or one for each net,
+        separated by commas.
         Default: slim for digits, else auto.
     mirror : bool
         Average with the descriptor of the mirrored image.
@@ -90,7 +91,7 @@ class BenchmarkSettings:
     stores : path or None
         Folder of the descriptor stores, one for each net and scale; later runs use them again. Default: in the cache.
     jobs : int
-        Processes that train SVMs; -1: one for each processor.
+        CPU cores that train SVMs; -1 for all.
     solver : {"newton", "liblinear"} or None
         Solver of the SVMs. Default: newton.
     ablate : bool
@@ -134,14 +135,14 @@ class BenchmarkSettings:
         for name, value in self._given(_CHOICES):
             check_choice(_CHOICES[name][0], value, _CHOICES[name][1])
         if self.jobs == 0:
-            raise UsageError("jobs must be a number of processes, or -1 for all processors, not 0")
+            raise UsageError("jobs must be a number of cores, or -1 for all, not 0")
         for name, value in self._given(_COUNTS):
             if value < 1:
                 raise UsageError(f"{name} must be at least 1, not {value}")
         if self.splits is not None and self.has_split_numbers:
             raise UsageError("a file of splits decides the splits; leave out seeds and numbers of images per class")
         if self.comp is not None and self.submission is None:
-            raise UsageError("a competition is for a submission; name the folder of the submission")
+            raise UsageError("a competition needs a submission; name the folder of the submission")
 
     @property
     def has_split_numbers(self) -> bool:

@@ -22,7 +22,7 @@ __all__ = ["app", "main"]
 INTERRUPTED = 130  # the exit status that typer makes of a KeyboardInterrupt
 
 app = typer.Typer(
-    help="VGG descriptors of images, as Simonyan & Zisserman describe them, and what they are worth.",
+    help="VGG descriptors of images, as Simonyan & Zisserman describe them, and measures of how good they are.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -15,12 +15,13 @@ BENCHMARKS = "voc2007, voc2012, voc2012-actions, caltech101, caltech256, folder,
 
 def bench(
     name: Annotated[str, typer.Argument(help=f"One of {BENCHMARKS}.")],
-    json: Annotated[Path | None, typer.Option(help="Write the result for machines.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the result as JSON to this file.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write the result as one HTML page.")] = None,
     download: Annotated[bool, typer.Option("--download", help="First fetch what the data set lacks.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Compare with the record of the same settings.")] = False,
     record: Annotated[
-        Path | None, typer.Option(help="That record. Default: benchmarks/NAME/expected.json below the current folder.")
+        Path | None,
+        typer.Option(help="The record for --check. Default: benchmarks/NAME/expected.json below the current folder."),
     ] = None,
     *,
     settings: BenchmarkSettings,
@@ -55,4 +56,4 @@ def _check_record(name: str, check: bool, record: Path | None) -> None:
     if check:
         read_record(record or record_of(name))
     elif record is not None:
-        raise UsageError("a record is for --check; give both")
+        raise UsageError("--record needs --check; give both")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from vggfeat._util.files import check_writable
 from vggfeat.cli.derive import Without, whole_numbers
 from vggfeat.extraction.settings import ExtractionSettings
 from vggfeat.spec import MAX_PIXELS, Aggregation, DescriptorSpec, Normalisation, PosteriorSpec
@@ -79,16 +80,20 @@ def _end_now(message: str) -> NoReturn:
 
 def describe(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...")],
-    out: Annotated[Path | None, typer.Option(help="Save a matrix as .npy instead of printing.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Save the matrix (N, D) to this .npy file instead of printing it.")
+    ] = None,
     max_pixels: Annotated[int, typer.Option(help="An image that has more pixels is not read.")] = MAX_PIXELS,
     *,
     spec: DescriptorSpec,
 ) -> None:
-    """Print the descriptors of images, one line for each: the name, then its values, with tabs; or save them."""
+    """Print the descriptors of images, one line for each: the name, then its values, separated by tabs."""
     import numpy as np
 
     from vggfeat.descriptors import Describer
 
+    if out is not None:
+        check_writable(out)
     matrix = Describer(spec=spec).describe(list(images), max_pixels)
     if out is not None:
         np.save(out, matrix)
@@ -124,7 +129,9 @@ def nets(q: Annotated[int, typer.Option(help="Cost for a photo of Q x 4/3 Q pixe
 def export(
     store: Annotated[list[Path], typer.Argument(metavar="STORE...", help="A store; several are fused.")],
     out: Annotated[Path, typer.Argument(metavar="FILE", help=".npy, .npz, .h5, .csv or .mat.")],
-    scales: Annotated[Any, typer.Option(parser=whole_numbers, metavar="Q,...", help="Some of the stored ones.")] = None,
+    scales: Annotated[
+        Any, typer.Option(parser=whole_numbers, metavar="Q,...", help="Stored scales to use. Default: all.")
+    ] = None,
     agg: Annotated[Aggregation | None, typer.Option(help="Aggregation over the scales. Default: as extracted.")] = None,
     normalize: Annotated[Normalisation, typer.Option(help="L2 normalisation.")] = DescriptorSpec.normalize,
 ) -> None:

@@ -29,7 +29,7 @@ def evaluate(
         typer.Option(metavar="RUN", help="Read these runs, or folders of runs, and compute nothing; repeat it."),
     ] = None,
     table: Annotated[int | None, typer.Option(help="With --runs: Table 3, 4, 5, 6 or 7, beside the paper's.")] = None,
-    json: Annotated[Path | None, typer.Option(help="Write the result for machines.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the result as JSON to this file.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write the result as an HTML page.")] = None,
     submission: Annotated[Path | None, typer.Option(help="Write the file for ILSVRC's server, of a test set.")] = None,
     *,
@@ -99,7 +99,7 @@ def _check(
 
         check_target(report)
     if table is not None and not runs:
-        raise UsageError("a table is of stored runs; name them as --runs")
+        raise UsageError("--table needs stored runs; name them as --runs")
     if table is not None and (report or submission):
         raise UsageError("a table has no report and no submission; leave --table out")
     given = [name for name in ctx.params if (source := ctx.get_parameter_source(name)) and source.name == "COMMANDLINE"]

@@ -10,10 +10,18 @@ from vggfeat.train.recipe import Recipe
 
 
 def train(
-    data: Annotated[Path, typer.Option(help="A folder with train/<class>/ and val/<class>/, or ILSVRC's layout.")],
+    data: Annotated[
+        Path,
+        typer.Option(
+            help="A folder with train/<class>/ and val/<class>/, ILSVRC's layout, or shards train-*.tar, val-*.tar."
+        ),
+    ],
     out: Annotated[Path, typer.Option(metavar="RUN", help="Folder of the run. The same command continues it.")],
     schedule: Annotated[
-        Literal["paper"] | None, typer.Option(help="paper: train the chain A, NET, 384, 256-512, below RUN.")
+        Literal["paper"] | None,
+        typer.Option(
+            help="paper: train A, then NET at S=256, 384 and 256-512, each from the run before it; below RUN."
+        ),
     ] = None,
     *,
     recipe: Recipe,

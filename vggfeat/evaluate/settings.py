@@ -48,7 +48,8 @@ class EvaluationSettings:
         dense: the whole image; multi-crop: a grid of 224x224 crops; both: these two and their average; centre: the
         centre crop.
     weights : str or path
-        auto, a name (oxford, torchvision, slim) or a file; for several nets one for all, or one each with commas.
+        auto, a name (oxford, torchvision, slim) or a file. For several nets: one for all of them, or one for each net,
+        separated by commas.
     subset : {"train", "val", "test"}
         Subset of the data set. Images of test have no labels, and so no errors.
     classes : path or mapping, optional

@@ -105,13 +105,15 @@ def table(number: int, nets: Sequence[StoredNet]) -> PaperTable:
     header, lines = made[number](nets, notes)
     if tuple(sorted(facts.places)) != tuple(synset_names()):
         notes.append(
-            f"the paper's errors are on ILSVRC-2012's validation set: {facts.data} can't be compared with them"
+            f"the paper's errors are on ILSVRC-2012's validation set: {facts.data} cannot be compared with them"
         )
     if any(line.paper is not None and len(line.paper) > 2 for line in lines):
         notes.append("the paper's third figure is its top-5 error on the test set")
     unknown = [net.title for net in nets if net.train_scale is None]
     if unknown:
-        notes.append(f"S of {', '.join(unknown)} isn't known (--train-scale tells it): Q is taken from what is stored")
+        notes.append(
+            f"training scale S of {', '.join(unknown)} is unknown: the stored Q is taken; give S as --train-scale"
+        )
     return PaperTable(number, paper.TITLES[number], facts.data, header, lines, notes)
 
 

@@ -160,7 +160,7 @@ def _items(source: str | Path | Sequence[Item]) -> Iterator[Item]:
         source = list(source)
         for item in source:
             if not (isinstance(item, Item) and isinstance(item.path, str) and isinstance(item.label, str | None)):
-                raise UsageError(f"{item!r} is no Item with a text as path, and as label if any")
+                raise UsageError(f"{item!r} is no Item whose path is a str and whose label is a str or None")
         if not source:
             raise DataError("the list of images is empty")
         if len({item.path for item in source}) < len(source):

@@ -27,7 +27,8 @@ class ExtractionSettings:
     max_pixels : int
         An image that has more pixels is not read.
     workers : int or None
-        Threads that decode images while the net runs. Default: one for each processor.
+        Threads that decode images while the net runs. Default: one for each processor, shared among the processes on
+        this machine. With engine ray: the CPUs of a worker.
     deterministic : bool
         Produce the same bits in each run on the same machine with the same number of threads, also after an interrupt.
         A GPU whose memory is too small for a whole batch is then an error.
@@ -43,8 +44,8 @@ class ExtractionSettings:
     Notes
     -----
     `deterministic` uses only algorithms that promise the same bits, and keeps nothing of an interrupted group of
-    images. Without it, a kill or several processes change no bit on a CPU either, and rows described after an interrupt
-    may differ by rounding: less than 1e-6 in a float32 descriptor of norm 1.
+    images. Without it, a CPU gives the same bits after a kill and with several processes too. Only rows described after
+    an interrupt (Ctrl-C) may differ by rounding: less than 1e-6 in a float32 descriptor of norm 1.
     """
 
     on_error: OnError = "skip"

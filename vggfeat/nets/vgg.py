@@ -15,7 +15,7 @@ class VGG(nn.Sequential):
     """A net of Table 1 for training: float images (N, 3, 224, 224) to scores (N, classes) before the soft-max.
 
     The modules have the names of the layers (conv1_1, relu1_1, pool1, ..., fc8), so the parameters have the names of
-    the native weights format. Their values are those of torch; see `initialise`.
+    the native weights format. Their first values are torch's own; see `initialise`.
 
     Parameters
     ----------

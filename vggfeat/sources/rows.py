@@ -66,5 +66,5 @@ def _parquet(file: Any, name: str) -> Iterator[tuple[str, str | None]]:
 def _need_path(columns: Iterable[str], name: str) -> None:
     if "path" not in columns:
         raise DataError(
-            f"{name}: has no column 'path'; give the column of the paths this name (in a .csv, in the first line)"
+            f"{name}: has no column 'path'; name the column of the image paths so (in a .csv, in the first line)"
         )

@@ -45,7 +45,7 @@ SOLVERS: dict[str, Solver] = {"newton": solve_newton, "liblinear": solve_libline
 class LinearSVM(BaseEstimator):
     """One-vs-rest linear SVM with the interface of scikit-learn.
 
-    Two classes also have one column each.
+    Two classes have two columns, not one.
 
     Parameters
     ----------
@@ -177,7 +177,7 @@ class CSearch:
     converged : tuple of bool
         Whether all classes converged, at each value.
     at_edge : {"low", "high"} or None
-        The end of the grid that the best value is. A wider grid may then do better.
+        Whether the best value is the lowest or the highest of the grid; a wider grid may then do better.
     """
 
     C: float

@@ -30,8 +30,8 @@ class Recipe:
     """Settings of a training run (Sect. 3.1).
 
     The settings from `device` on, and `epochs`, may change when a run is continued. A different `micro` or `compile`,
-    or a different number of processes, draws different dropout masks from the same distribution; the others change no
-    number.
+    or a different number of processes, draws different dropout masks from the same distribution. A different `device`
+    changes the rounding, and with precision auto perhaps the precision. The others change no number.
 
     Parameters
     ----------
@@ -43,9 +43,10 @@ class Recipe:
         Training scale S, the smallest side in pixels to which an image is rescaled before it is cropped: 256 or 384,
         or a range such as 256-512 from which S is drawn for each image (Sect. 3.1).
     init : str
-        Initial weights: glorot, random (normal, standard deviation 0.01) or random-0.1 (0.1, as printed in Sect. 3.1),
-        or from:WEIGHTS with a file or a name such as oxford. From the same net all layers are copied; from another net
-        the first four convolutional and the three fully connected layers.
+        Initial weights: glorot, random (normal, standard deviation 0.01) or random-0.1 (normal, variance 0.01, as
+        printed in Sect. 3.1), or from:WEIGHTS with a file or a name such as oxford. From the same net all layers are
+        copied; from another net the first four convolutional and the three fully connected layers. fc8 is copied only
+        if its classes are the same.
     fill : {"glorot", "random", "random-0.1"}
         With init from:WEIGHTS, the initialisation of the layers that are not copied.
     finetune : {"all", "fc"}

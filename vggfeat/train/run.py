@@ -48,7 +48,7 @@ class TrainingResult:
     seconds : float
         Time spent in training steps.
     unreadable : int
-        Images in failures.csv: they could not be read, or not be described whole.
+        Images in failures.csv: unreadable, or, with `dense`, too long for the net as a whole.
     dense : dict or None
         With `dense=True` top1 and top5 of the net applied densely, and the number of `images`.
     """
@@ -72,7 +72,7 @@ class TrainingResult:
             of = f" (of {self.dense['images']:.0f} images)" if "images" in self.dense else ""
             lines.append(f"applied densely: top-1 {self.dense['top1']:.2f} %, top-5 {self.dense['top5']:.2f} %{of}")
         if self.unreadable:
-            lines.append(f"{self.unreadable} images could not be read (failures.csv)")
+            lines.append(f"{self.unreadable} images were left out (failures.csv)")
         return "\n".join(lines)
 
 

@@ -54,8 +54,8 @@ def read(root: Path, subset: str) -> tuple[list[str], list[Member], np.ndarray]:
             members.append(member)
             labels.append(label)
     if not paths:
-        lacking = f"has no sample, KEY.jpg and KEY.cls with no dot in KEY, in {subset}-*.tar or {subset}/*.tar"
-        raise DataError(f"{root}: {lacking}; train and val are both shards or both folders")
+        lacking = f"no sample (KEY.jpg and KEY.cls, no dot in KEY) in {subset}-*.tar or {subset}/*.tar"
+        raise DataError(f"{root}: {lacking}; train and val must both be shards, or both folders")
     return paths, members, np.array(labels, np.int64)
 
 

@@ -145,11 +145,8 @@ def load(weights: Weights, top: Top = "fc8", *, dtype: torch.dtype = torch.float
 def require(weights: Weights, top: Top) -> None:
     """Raise WeightsError if the file ends before the layer `top`."""
     if TOPS.index(weights.top) < TOPS.index(top):
-        rest = "the fully connected ones" if weights.top == "pool5" else "those after it"
-        remedy = "take weights with them" if top == "fc8" else f"use --layer {weights.top}, or weights with them"
-        raise WeightsError(
-            f"{known_as(weights)}: holds the layers up to {weights.top} only, {top} needs {rest}: {remedy}"
-        )
+        remedy = f"take weights that have {top}" + ("" if top == "fc8" else f", or use --layer {weights.top}")
+        raise WeightsError(f"{known_as(weights)}: ends at {weights.top}, and {top} is needed; {remedy}")
 
 
 def known_as(weights: Weights) -> str:
@@ -238,7 +235,7 @@ def opened(path: Path) -> Iterator[Any]:
     """Any safetensors file through the library's reader. All its errors become WeightsError."""
     try:
         if not path.is_file():
-            raise WeightsError(f"no weights file {path}")
+            raise WeightsError(f"{path}: no such file; check the name of the weights")
         with path.open("rb") as raw:
             length = int.from_bytes(raw.read(8), "little")
         if length > MAX_HEADER:

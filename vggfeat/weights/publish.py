@@ -64,7 +64,7 @@ def publish(
     """
     run, out = Path(run), Path(out)
     if out.suffix != ".safetensors":
-        raise UsageError(f"{out}: weights are published as .safetensors; name the file so")
+        raise UsageError(f"{out}: weights are published as .safetensors; give the file that suffix")
     check_choice("dtype", dtype, Dtype)
     if not licence.strip():
         raise UsageError("no licence given; say under which licence the weights are published, such as CC-BY-4.0")

@@ -167,7 +167,9 @@ def _auto(registry: Registry, net: str | None, top: Top) -> Weights:
     net = net or DEFAULT_NET
     names = [name for name in AUTO if (name, net) in registry.named]
     if not names:
-        raise WeightsError(f"nobody publishes weights of net {net}; give a file with --weights, or take net D or E")
+        raise WeightsError(
+            f"no published weights of net {net} are known; give a file with --weights, or take net D or E"
+        )
     here = [name for name in names if any(copy.path for copy in _copies(registry, name, net, top))]
     return _named(registry, (here or names)[0], net, top)
 
@@ -203,7 +205,7 @@ def _obtain(registry: Registry, copy: _Copy) -> None:
 
 def _at(registry: Registry, path: Path, net: str | None, top: Top) -> Weights:
     if not path.exists():
-        raise WeightsError(f"no weights file {path}, nor a name in the registry ({', '.join(registry.names)})")
+        raise WeightsError(f"{path}: no such file, and no name of published weights ({', '.join(registry.names)})")
     if path.is_dir():
         found = _in_folder(path, net, top)
         if not found:
