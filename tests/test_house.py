@@ -104,7 +104,8 @@ def loaded_by(code: str) -> set[str]:
         "import vggfeat; vggfeat.__version__; vggfeat.VggfeatError",
         "import vggfeat.cli",
         *(
-            f"import typer.testing as t, vggfeat.cli as c; t.CliRunner().invoke(c.app, ['{name}', '--help'])"
+            f"import typer.testing as t, vggfeat.cli as c\nran = t.CliRunner().invoke(c.app, ['{name}', '--help'])\n"
+            "assert ran.exit_code == 0, ran.output"
             for name in ("extract", "bench", "evaluate", "train")
         ),
         *(f"import vggfeat.{one}.settings" for one in ("extraction", "bench", "evaluate")),

@@ -56,10 +56,18 @@ def test_text_is_utf_8(file: Path) -> None:
     assert file.read_bytes() == "Ω\n".encode()
 
 
-@pytest.mark.parametrize("error", [ValueError("x"), KeyboardInterrupt(), SystemExit(3), OSError(errno.EIO, "x")])
-def test_a_failed_block_leaves_the_old_file_alone(error: BaseException, file: Path) -> None:
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ValueError("x"), "^x$"),
+        (KeyboardInterrupt(), "^$"),
+        (SystemExit(3), "^3$"),
+        (OSError(errno.EIO, "x"), re.escape(os.strerror(errno.EIO))),
+    ],
+)
+def test_a_failed_block_leaves_the_old_file_alone(error: BaseException, said: str, file: Path) -> None:
     file.write_text("old")
-    with pytest.raises(type(error), match=r"x|3|^$"), replacing(file) as temporary:
+    with pytest.raises(type(error), match=said), replacing(file) as temporary:
         temporary.write_text("half")
         raise error
     assert file.read_text() == "old"

@@ -28,11 +28,13 @@ class TestTF32:
     def test_whatever_was_set_before_and_that_again_afterwards(self, settings, outer, inner):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            with torch_settings(tf32=outer), pytest.raises(KeyboardInterrupt):
-                with torch_settings(tf32=inner):
+            before = settings()
+            with torch_settings(tf32=outer):
+                with pytest.raises(KeyboardInterrupt), torch_settings(tf32=inner):
                     assert settings() == [inner, inner]
                     raise KeyboardInterrupt
                 assert settings() == [outer, outer]
+            assert settings() == before
 
     def test_a_global_permission_does_not_count(self, settings):
         if not hasattr(torch.backends, "fp32_precision"):

@@ -283,35 +283,35 @@ def test_metadata_must_be_complete(key: str, path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "text"),
+    ("key", "text", "said"),
     [
-        ("format", "vggfeat/2"),
-        ("format", "pt"),
-        ("net", "Z"),
-        ("width", "wide"),
-        ("width", "0"),
-        ("width", "-1"),
-        ("width", "nan"),
-        ("width", "inf"),
-        ("width", "1e9"),
-        ("width", "0.001"),
-        ("colour", "GRB"),
-        ("range", "256"),
-        ("mean", "1,2"),
-        ("mean", "1,2,x"),
-        ("mean", "1,2,nan"),
-        ("std", "1,0,1"),
-        ("std", "1,1,inf"),
-        ("classes", "cat"),
-        ("classes", '{"0": "cat"}'),
-        ("classes", "[1, 2, 3, 4, 5, 6, 7]"),
-        ("classes", '["one name for seven outputs"]'),
-        ("classes", "[" * 100_000),
+        ("format", "vggfeat/2", "not in vggfeat's format"),
+        ("format", "pt", "not in vggfeat's format"),
+        ("net", "Z", "no net 'Z'"),
+        ("width", "wide", "to float: 'wide'"),
+        ("width", "0", "width"),
+        ("width", "-1", "width"),
+        ("width", "nan", "width"),
+        ("width", "inf", "width"),
+        ("width", "1e9", "width"),
+        ("width", "0.001", "width"),
+        ("colour", "GRB", "colour 'GRB'"),
+        ("range", "256", "range '256'"),
+        ("mean", "1,2", "mean"),
+        ("mean", "1,2,x", "to float: 'x'"),
+        ("mean", "1,2,nan", "mean"),
+        ("std", "1,0,1", "std"),
+        ("std", "1,1,inf", "std"),
+        ("classes", "cat", "metadata are invalid: Expecting value"),
+        ("classes", '{"0": "cat"}', "classes is not a list"),
+        ("classes", "[1, 2, 3, 4, 5, 6, 7]", "classes is not a list"),
+        ("classes", '["one name for seven outputs"]', "1 class names for 7 outputs"),
+        ("classes", "[" * 100_000, "metadata are invalid: maximum recursion depth"),
     ],
 )
-def test_invalid_metadata(key: str, text: str, path: Path) -> None:
+def test_invalid_metadata(key: str, text: str, said: str, path: Path) -> None:
     save_file(tensors_of(), path, {**METADATA, key: text})
-    refused(path)
+    refused(path, said)
 
 
 @pytest.mark.parametrize("width", [10, MAX_WIDTH])

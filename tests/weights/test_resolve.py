@@ -1,12 +1,14 @@
 """From a name, a file or nothing to a native file, with a local server in place of the published addresses."""
 
 import hashlib
+import re
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -288,18 +290,33 @@ def test_a_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monk
     fails([str(tmp_path / "file"), "VGGFEAT_CACHE"], "oxford", "D")
 
 
-def test_the_command_fetches_several_nets(server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_checks_what_it_fetches(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the published checksums, which the narrow files of the server do not have."""
-    command = ["weights", "fetch", "torchvision", "--net", "D,A"]
     monkeypatch.setenv("VGGFEAT_MIRROR", server.address)
-    ran = CliRunner().invoke(cli.app, command)
+    ran = CliRunner().invoke(cli.app, ["weights", "fetch", "torchvision", "--net", "D,A"])
     assert isinstance(ran.exception, WeightsError)
     assert "its sha256 is " in str(ran.exception) and "not 397923af" in str(ran.exception)
     assert server.seen == ["vgg16-397923af.pth"]
-    here = [server.resolve("torchvision", net, "fc8").path for net in "DA"]
-    ran = CliRunner().invoke(cli.app, command, catch_exceptions=False)
-    assert ran.stdout.split() == [str(path) for path in here]
-    assert here == [cache / f"torchvision-{net}.safetensors" for net in "DA"]
+
+
+def test_the_command_fetches_several_nets(server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The narrow files get the checksums of the published ones, whose first digits are in their names."""
+    digest = hashlib.file_digest
+
+    def published(file: Any, algorithm: Any) -> Any:
+        promised = re.search(r"vgg\d\d-([0-9a-f]{8})", str(file.name))
+        return SimpleNamespace(hexdigest=lambda: promised[1].ljust(64, "0")) if promised else digest(file, algorithm)
+
+    monkeypatch.setattr(hashlib, "file_digest", published)
+    monkeypatch.setenv("VGGFEAT_MIRROR", server.address)
+    command = ["weights", "fetch", "torchvision", "--net", "D,A"]
+    for _ in range(2):  # the second time they are in the cache
+        ran = CliRunner().invoke(cli.app, command, catch_exceptions=False)
+        assert ran.stdout.split() == [str(cache / f"torchvision-{net}.safetensors") for net in "DA"]
+        assert server.seen == ["vgg16-397923af.pth", "vgg11-8a719046.pth"]
+
+
+def test_the_command_refuses_a_name_without_files() -> None:
     ran = CliRunner().invoke(cli.app, ["weights", "fetch", "oxfort"])
     assert isinstance(ran.exception, UsageError)
     assert "no weights 'oxfort' to fetch; take one of oxford, torchvision, slim" in str(ran.exception)
