@@ -15,7 +15,7 @@ PACKAGE = Path(vggfeat.__file__).parent
 # From the ground up. A module may import those of lower storeys, and its own.
 STOREYS = [
     {"__init__"},
-    {"errors"},
+    {"errors", "formats"},
     {"_util"},
     {"nets"},
     {"spec"},

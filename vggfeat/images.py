@@ -15,10 +15,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from vggfeat.errors import ImageError
+from vggfeat.formats import FORMATS
 from vggfeat.spec import MAX_PIXELS
 
 __all__ = [
-    "FORMATS",
     "MAX_PIXELS",
     "MAX_RESCALED_PIXELS",
     "RESCALING",
@@ -31,9 +31,6 @@ __all__ = [
 
 # str | os.PathLike | bytes | binary file | PIL.Image.Image | np.ndarray | torch.Tensor
 Source: TypeAlias = Any
-
-# Only formats that need no other program; EPS would start one.
-FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 
 MAX_RESCALED_PIXELS = 2**23  # of an image after rescaling; with the mirrored image, each map of conv1 then takes 4 GiB
 RESCALING = "bilinear, antialiased, longer side rounded half up"  # changes the descriptors, so every store records it

@@ -10,9 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vggfeat.errors import DataError, UsageError
-
-# Files with other suffixes are ignored (Thumbs.db, RENAME2 in Caltech-256).
-SUFFIXES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".mpo")
+from vggfeat.formats import has_image_suffix
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,7 +196,7 @@ def image_files(folder: Path, inside: Path, *, nested: bool = False) -> tuple[li
                 links += 1
             elif entry.is_dir(follow_symlinks=False):
                 folders += [Path(entry.path)] if nested else []
-            elif Path(entry.name).suffix.lower() in SUFFIXES and entry.is_file():
+            elif has_image_suffix(entry.name) and entry.is_file():
                 files.append(Path(entry.path))
     return files, links
 

@@ -14,6 +14,7 @@ from typing import IO, Any, ClassVar, NamedTuple
 from urllib.parse import unquote
 
 from vggfeat.errors import DataError, ImageError
+from vggfeat.formats import has_image_suffix
 from vggfeat.sources import patterns, rows, shards
 from vggfeat.sources.item import MAX_BYTES, Item, Unanswered
 
@@ -71,7 +72,7 @@ def items(address: str) -> Iterator[Item]:
         return _listed(system, path, address)
     if shards.is_shard(name):
         return _shard(Remote(system, path), name)
-    if PurePosixPath(name).suffix.lower() in shards.IMAGES:
+    if has_image_suffix(name):
         return iter([Item(name, Remote(system, path))])
     with _asked(address):
         try:

@@ -8,12 +8,12 @@ from typing import IO, NamedTuple
 
 from vggfeat._util.files import Signature, signature
 from vggfeat.errors import ImageError
+from vggfeat.formats import has_image_suffix
 from vggfeat.sources import tar
 from vggfeat.sources.item import MAX_BYTES, Fetched, Item, utf8
 from vggfeat.store.names import Names
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-IMAGES = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"}
 COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ")  # gzip, bzip2, xz
 MAX_SAMPLE = 32  # files of one sample
 MAX_LABEL = 100  # characters
@@ -118,7 +118,7 @@ def _is_full(sample: list[_Found]) -> bool:
 
 def _images(sample: list[_Found], name: str, seen: Names) -> Iterator[Item]:
     """The images of a sample; if no name is that of an image, every file counts as one."""
-    named = [one for one in sample if one.path.suffix.lower() in IMAGES]
+    named = [one for one in sample if has_image_suffix(one.path.name)]
     label = _label(sample) if named else None
     for one in named or sample:
         path, image = f"{name}/{one.path.as_posix().lstrip('/')}", one.content

@@ -14,8 +14,8 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from vggfeat.data.base import SUFFIXES
 from vggfeat.errors import DataError, ImageError
+from vggfeat.formats import SUFFIXES
 from vggfeat.sources import tar
 from vggfeat.sources.item import MAX_BYTES
 
