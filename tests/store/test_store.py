@@ -68,9 +68,13 @@ def test_the_aggregation_named_last_is_the_default(tmp_path):
 
 def test_any_tool_that_reads_parquet_reads_it(store):
     table = pq.read_table(store / "part-00000.parquet")
-    assert table.column_names == ["path", "label", "width", "height", "q256", "q384"]
+    assert table.column_names == [
+        *("path", "label", "width", "height", "size", "mtime_ns", "sha256"),
+        *("q256", "q384"),
+    ]
     assert table.to_pylist()[0] == {
-        "path": "a.jpg", "label": "cat", "width": 640, "height": 480, "q256": [3, 4], "q384": [0, 2]
+        "path": "a.jpg", "label": "cat", "width": 640, "height": 480,
+        "size": None, "mtime_ns": None, "sha256": None, "q256": [3, 4], "q384": [0, 2],
     }  # fmt: skip
     assert str(table.schema.field("q256").type).startswith("fixed_size_list<")
     assert table.schema.field("q256").type.list_size == 2
@@ -91,8 +95,8 @@ def test_failures_survive_commas_and_newlines_in_names(store):
 
 def test_an_image_that_succeeds_later_leaves_the_failures(store):
     with Writer(store, FINGERPRINT) as writer:
-        assert all(name in writer.names for name in ("a.jpg", "b/ü 1.jpg", "c.jpg"))
-        assert len(writer.names) == 3
+        assert all(name in writer.rows for name in ("a.jpg", "b/ü 1.jpg", "c.jpg"))
+        assert len(writer.rows) == 3
         writer.commit([record("x,\ny.jpg", [1, 1], [1, 1])])
     assert Store(store).failures == {}
     assert load(store).paths[-1] == "x,\ny.jpg"

@@ -26,6 +26,7 @@ from ray.data import ActorPoolStrategy, DataContext
 from vggfeat._util.progress import skip
 from vggfeat.errors import UsageError, VggfeatError
 from vggfeat.extraction.filling import PART_SECONDS
+from vggfeat.extraction.places import Findings
 from vggfeat.extraction.settings import ExtractionSettings
 from vggfeat.extraction.workers import Actor, Done, Job, Ranges, unpacked
 from vggfeat.sources.item import Item
@@ -44,8 +45,8 @@ def fill_on_cluster(
     bar: Any,
     tries: int = TRIES,
     part_seconds: float = PART_SECONDS,
-) -> None:
-    """Describe the images that have no row in the open store.
+) -> Findings:
+    """Describe the images that have no row in the open store, and return what the source showed about its rows.
 
     tries : of a range whose actors are lost. part_seconds : see `fill`.
 
@@ -53,7 +54,8 @@ def fill_on_cluster(
     are lost.
     """
     with _cluster(), _ray_data_settings():
-        skip(bar, len(writer.names))
+        found = Findings()
+        skip(bar, len(writer.rows))
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         actors, cpus, gpus = deal(nodes, spec.device, settings.workers)
         settings = replace(settings, workers=max(1, cpus))
@@ -77,9 +79,11 @@ def fill_on_cluster(
                 writer.failures.update(done.failures)
                 writer.commit(())  # writes the failures from time to time
                 bar.update(done.images)
+                found = done.found or found
                 if done.error:
                     raise done.error
         writer.settle()
+        return found
 
 
 def deal(nodes: Sequence[dict[str, float]], device: str, workers: int | None) -> tuple[int, int, int]:
@@ -142,11 +146,11 @@ def _ray_data_settings() -> Iterator[None]:
 
 
 def _shared(source: str | Path | Sequence[Item], writer: Writer) -> Any:
-    """Source and names of the rows in Ray's object store: the task that lists needs both, again if it is lost."""
+    """Source and rows in Ray's object store: the task that lists needs both, again if it is lost."""
     if isinstance(source, str | Path):
         source = str(source) if "://" in str(source) else str(Path(source).absolute())
     try:
-        return ray.put((source, writer.names))
+        return ray.put((source, writer.rows))
     except (TypeError, AttributeError, pickle.PicklingError) as error:
         reason = f"an image of the list cannot be sent to other processes ({error})"
         raise UsageError(f"{reason}; give the name of its file") from error

@@ -17,7 +17,9 @@ from vggfeat._util.files import Signature, signature
 from vggfeat._util.processes import cores
 from vggfeat.errors import DataError, ImageError
 from vggfeat.extraction.environment import processes_here
+from vggfeat.extraction.identity import file_of, read_identity
 from vggfeat.sources.item import Fetched, Item, Unanswered
+from vggfeat.store.identity import UNKNOWN, Identity
 
 AHEAD = 4  # images for each worker
 FETCHES = 16  # files from addresses at the same time, which take time and no processor
@@ -27,11 +29,15 @@ BYTES_AHEAD = 2**30  # of decoded images that wait
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """An item at its place in the source, with its image, uint8 (3, H, W), or the reason why it cannot be read."""
+    """An item at its place in the source, with its image, uint8 (3, H, W), or the reason why it cannot be read.
+
+    identity : of the bytes that were read.
+    """
 
     place: int
     item: Item
     image: Tensor | ImageError
+    identity: Identity = UNKNOWN
 
     @property
     def reason(self) -> str:
@@ -82,7 +88,7 @@ class Decoder:
 
     def decode(self, items: Iterable[tuple[int, Item]]) -> Iterator[Decoded]:
         """Decode items with their places, in order. Raises DataError if a source is down."""
-        pending: deque[tuple[int, Item, Future[Tensor]]] = deque()
+        pending: deque[tuple[int, Item, Future[tuple[Tensor, Identity]]]] = deque()
         for number, (place, item) in enumerate(items):
             pool, ahead = self._near, self._ahead
             if getattr(item.image, "far", False):
@@ -93,17 +99,18 @@ class Decoder:
         while pending:
             yield self._result(*pending.popleft())
 
-    def _read(self, number: int, item: Item) -> Tensor:
+    def _read(self, number: int, item: Item) -> tuple[Tensor, Identity]:
         if isinstance(item.image, ImageError):
             raise item.image
         image = item.image.fetch() if isinstance(item.image, Fetched) else item.image
         with self._turn(number):
             before = _signature(image)
             tensor = self._prepare(image, self._max_pixels)
+            identity = read_identity(item.image, image)
             if _signature(image) != before:
                 raise ImageError(f"{item.image}: changed while it was read; run the extraction again")
             self._count(tensor.nbytes)
-        return tensor
+        return tensor, identity
 
     @contextmanager
     def _turn(self, number: int) -> Iterator[None]:
@@ -120,9 +127,9 @@ class Decoder:
                 self._decoding -= 1
                 self._changed.notify_all()
 
-    def _result(self, place: int, item: Item, future: Future[Tensor]) -> Decoded:
+    def _result(self, place: int, item: Item, future: Future[tuple[Tensor, Identity]]) -> Decoded:
         try:
-            tensor = future.result()
+            tensor, identity = future.result()
         except ImageError as error:
             self._unanswered = self._unanswered + 1 if isinstance(error, Unanswered) else 0
             if self._unanswered == LOST:
@@ -137,7 +144,7 @@ class Decoder:
                 self._changed.notify_all()
         self._unanswered = 0
         self._count(-tensor.nbytes)
-        return Decoded(place, item, tensor)
+        return Decoded(place, item, tensor, identity)
 
     def _count(self, number: int) -> None:
         with self._changed:
@@ -147,4 +154,5 @@ class Decoder:
 
 def _signature(image: Any) -> Signature | None:
     """Of a file; one that has none cannot be read either, and the reader says why."""
-    return signature(image) if isinstance(image, Path) else None
+    file = file_of(image)
+    return signature(file) if isinstance(file, Path) else None

@@ -16,6 +16,7 @@ from vggfeat.extraction.decoding import Decoded, Decoder
 from vggfeat.extraction.places import Division
 from vggfeat.extraction.settings import ExtractionSettings
 from vggfeat.sources.item import Item
+from vggfeat.store.identity import Identity
 from vggfeat.store.writing import PartWriter, Record
 
 PART_SECONDS = 120.0  # after which a part is closed early, so that a kill costs little work
@@ -73,7 +74,7 @@ def _results(decoded: Iterable[Decoded], describer: Describer, division: Divisio
 
 
 def _described(group: Iterable[Decoded], describer: Describer) -> Iterator[Any]:
-    read: dict[int, tuple[Item, int, int]] = {}
+    read: dict[int, tuple[Item, int, int, Identity]] = {}
     failed: list[Decoded] = []
 
     def readable() -> Iterator[tuple[int, Tensor]]:
@@ -81,15 +82,15 @@ def _described(group: Iterable[Decoded], describer: Describer) -> Iterator[Any]:
             if isinstance(one.image, ImageError):
                 failed.append(one)
             else:
-                read[one.place] = (one.item, one.image.shape[2], one.image.shape[1])
+                read[one.place] = (one.item, one.image.shape[2], one.image.shape[1], one.identity)
                 yield one.place, one.image
 
     for place, (vectors,) in describer.stream(readable()):
         yield from failed
         failed.clear()
-        item, width, height = read.pop(place)
+        item, width, height, identity = read.pop(place)
         scales = dict(zip(describer.spec.scales, vectors, strict=True))
-        yield place, Record(item.path, item.label, width, height, scales)
+        yield place, Record(item.path, item.label, width, height, scales, identity)
     yield from failed
 
 
@@ -118,7 +119,7 @@ class _Waiting:
             self._records.append(result)
 
     def _list(self, path: str, reason: str, error: ImageError) -> None:
-        self._writer.failures[path] = reason
+        self._writer.fail(path, reason)
         if self._fail:
             raise error
 

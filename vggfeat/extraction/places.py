@@ -1,11 +1,14 @@
 """The places of a source: how they are divided, and which of them have no row."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 
 from vggfeat.errors import ImageError
+from vggfeat.extraction.identity import checksum, stamp
 from vggfeat.sources.item import Item
-from vggfeat.store.names import Names
+from vggfeat.store.identity import NEW, UNKNOWN, Identity, Row, Rows, content_mark, label_mark, stat_mark
+from vggfeat.store.settling import News
 
 MAX_NAME = 4096  # characters, as of a path on most systems
 
@@ -26,37 +29,116 @@ class Division:
         return place % self.part_size // self.group
 
 
-class Todo:
-    """(place, item) of the items that have no row yet, in the ranges of the i-th of n processes.
+KINDS = {
+    "changed": "changed since they were described, and are described again",
+    "relabelled": "have another label now, which is taken up",
+    "twice": "have the name of an earlier image of the source, which counts",
+    "unidentified": "were described by an earlier version, which did not store what they were made from, so that a "
+    "change is not noticed; to be sure, extract into a new store",
+    "unknown": "cannot be compared with their rows, which are kept",
+}
 
-    names : names of the existing rows; the name of each item is added. failures : of earlier runs; an archive or folder
+
+@dataclass
+class Findings:
+    """What listing a source showed about a store that has rows already.
+
+    known : rows when it was opened. listed : how many of them the source has. counts, examples : how many images of
+    each of KINDS, and the name of one.
+    """
+
+    known: int = 0
+    listed: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
+
+    def add(self, kind: str, name: str) -> None:
+        """Count an image."""
+        self.counts[kind] += 1
+        self.examples.setdefault(kind, name)
+
+    def lines(self) -> list[str]:
+        """What a user should know, one line for each kind."""
+        return [f"{self.counts[k]:,} images, such as {self.examples[k]}: {KINDS[k]}" for k in KINDS if self.counts[k]]
+
+
+class Todo:
+    """(place, item) of the items that have no row, or have changed, in the ranges of the i-th of n processes.
+
+    rows : the existing rows; those of items are marked as seen. failures : of earlier runs; an archive or folder
     that has items now is removed from them: it is no failure any more, or becomes one again after its items.
-    skipped : how many items of this process had a row.
+    note : called with the name and the News of an image whose values stay; None if rows must not be changed: then
+    images that have changed are not yielded, and only counted.
+    skipped : how many items of this process had a row. found : what else is to tell.
     """
 
     def __init__(
         self,
         items: Iterable[Item],
-        names: Names,
+        rows: Rows,
         part_size: int,
         share: tuple[int, int] = (0, 1),
         failures: dict[str, str] | None = None,
+        note: Callable[[str, News], None] | None = None,
     ) -> None:
-        self._items, self._names, self._part_size, self._share = items, names, part_size, share
+        self._items, self._rows, self._part_size, self._share = items, rows, part_size, share
         self._failures = failures if failures is not None else {}
         self._old = set(self._failures)
+        self._note = note
         self.skipped = 0
+        self.found = Findings(known=len(rows))
 
     def __iter__(self) -> Iterator[tuple[int, Item]]:
         i, n = self._share
         for place, item in enumerate(self._items):
             item = _storable(item)
             self._forget(item.path)
-            new, mine = self._names.add(item.path), place // self._part_size % n == i
-            if new and mine:
+            row, mine = self._see(item), place // self._part_size % n == i
+            if mine and row and self._is_todo(row, item):
                 yield place, item
             elif mine:
                 self.skipped += 1
+
+    def _see(self, item: Item) -> Row | None:
+        """The row that an item has, or is to get; None if the source listed its name before."""
+        row = self._rows.get(item.path) or Row()
+        if row.seen:
+            self.found.add("twice", item.path)
+            return None
+        self._rows.put(item.path, row._replace(seen=True))
+        self.found.listed += row.part != NEW
+        return row
+
+    def _is_todo(self, row: Row, item: Item) -> bool:
+        if row.part == NEW:
+            return True
+        identity = stamp(item.image)
+        if self._differs(row, identity, item):
+            self.found.add("changed", item.path)
+            return self._note is not None
+        relabelled = row.label != label_mark(item.label)
+        if relabelled:
+            self.found.add("relabelled", item.path)
+        touched = bool(row.stat) and stat_mark(identity) not in (row.stat, b"")
+        if self._note and (relabelled or touched):
+            self._note(item.path, News(item.label, identity if touched else None))
+        return False
+
+    def _differs(self, row: Row, identity: Identity, item: Item) -> bool:
+        """Whether an item is another file than that of its row. If its size or time differs, its bytes decide."""
+        if not row.stat and not row.content:
+            self.found.add("unidentified", item.path)
+            return False
+        if isinstance(item.image, ImageError) or identity == UNKNOWN:
+            self.found.add("unknown", item.path)
+            return False
+        if identity.sha256 is None and row.stat == stat_mark(identity):
+            return False
+        try:
+            sha256 = identity.sha256 or checksum(item.image)
+        except ImageError:  # its reader will say why
+            return True
+        return row.content != content_mark(identity._replace(sha256=sha256))
 
     def _forget(self, path: str) -> None:
         """Remove the failures of the archives and folders that contain an item."""

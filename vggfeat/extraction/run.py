@@ -1,5 +1,6 @@
 """extract: opens a source and a store, and shows progress."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -12,10 +13,10 @@ from vggfeat import sources
 from vggfeat._util.options import takes
 from vggfeat._util.progress import progress, skip
 from vggfeat.descriptors import Describer
-from vggfeat.errors import DataError, UsageError
+from vggfeat.errors import DataError, StoreError, UsageError
 from vggfeat.extraction.environment import launch_of_environment
 from vggfeat.extraction.filling import fill
-from vggfeat.extraction.places import Todo
+from vggfeat.extraction.places import Findings, Todo
 from vggfeat.extraction.settings import ExtractionSettings
 from vggfeat.sources.item import Item
 from vggfeat.spec import DescriptorSpec
@@ -36,7 +37,9 @@ def extract(
     """Describe all images of a source into a store, or continue a run that was killed.
 
     The rows are in the order of the source. Images that were added or repaired later, or described after an interrupt,
-    follow the images before them. Images that have a row are not read again; failed images are tried again.
+    follow the images before them. Images that have a row are not read again, unless their files have changed: a row
+    stores size, time of the last change and SHA-256 of its file. Failed images are tried again, and changed labels are
+    taken up.
 
     An interrupt (KeyboardInterrupt) is raised at once. Finished descriptors are stored; on a cluster, those in finished
     parts.
@@ -51,7 +54,7 @@ def extract(
         The store. Default: the name of the source with the suffix .vggfeat, in the current folder.
     net, scales, agg, layer, weights, mirror, normalize, device, precision, ceil
         See `DescriptorSpec` and `NetSpec`. A store holds one net: extract nets D and E separately and load both.
-    on_error, part_size, dtype, max_pixels, workers, deterministic, engine
+    on_error, part_size, dtype, max_pixels, workers, deterministic, engine, moved
         See `ExtractionSettings`.
     spec : DescriptorSpec, optional
         The settings of the descriptors as one object, instead of single settings.
@@ -72,7 +75,8 @@ def extract(
     DataError
         If the source has no images, or none of them can be read.
     StoreError
-        If `out` was made with other settings, is in use, is damaged, or cannot be written.
+        If `out` was made with other settings or of another source, is in use, is damaged, or cannot be written; if
+        images have changed that several processes cannot describe again.
     WeightsError
         If the weights are missing, damaged, or lack the layer.
     ImageError
@@ -89,15 +93,21 @@ def extract(
     on_cluster = settings.engine == "ray"
     # the process that starts the work of a cluster needs no GPU
     describer = describer or Describer(spec=replace(spec, device="cpu") if on_cluster else spec)
-    writer = _writer(Path(out) if out is not None else default_out(source), describer, settings, share)
+    writer = _writer(Path(out) if out is not None else default_out(source), source, describer, settings, share)
     with writer, _bar(source, describer.task, share) as bar:
         if on_cluster:
             from vggfeat.extraction.cluster import fill_on_cluster
 
-            fill_on_cluster(writer, source, spec, settings, bar)
+            found = fill_on_cluster(writer, source, spec, settings, bar)
         else:
-            todo = Todo(items, writer.names, settings.part_size, share, writer.failures)
+            note = writer.note if share[1] == 1 else None
+            todo = Todo(items, writer.rows, settings.part_size, share, writer.failures, note)
             fill(writer, todo, describer, settings, _Shown(bar, todo))
+            found = todo.found
+    several = on_cluster or share[1] > 1
+    _say(found, source, several and share[0] > 0)
+    if several:
+        _refuse_changes(found, writer.path)
     return _finished(writer, source)
 
 
@@ -123,12 +133,46 @@ def default_out(source: str | Path | Sequence[Item]) -> Path:
     return Path(f"{sources.name_of(source)}.vggfeat")
 
 
-def _writer(out: Path, describer: Describer, settings: ExtractionSettings, share: tuple[int, int]) -> Writer:
+def _say(found: Findings, source: str | Path | Sequence[Item], quiet: bool) -> None:
+    """Print what the source showed about existing rows."""
+    lines = found.lines()
+    if isinstance(source, str | Path) and (gone := found.known - found.listed):
+        lines.append(f"{gone:,} rows are of images that {source} no longer has; for a store without them, extract anew")
+    for line in [] if quiet else lines:
+        print(line, file=sys.stderr)
+
+
+def _refuse_changes(found: Findings, store: Path) -> None:
+    """Raise StoreError if existing rows had to be changed, which several processes cannot do together."""
+    for kind, what in (("changed", "changed since they were described"), ("relabelled", "have another label now")):
+        if count := found.counts[kind]:
+            raise StoreError(
+                f"{store}: {count:,} images, such as {found.examples[kind]}, {what}; "
+                "everything else is done; run the same command once in one process, which takes that up"
+            )
+
+
+def _writer(
+    out: Path,
+    source: str | Path | Sequence[Item],
+    describer: Describer,
+    settings: ExtractionSettings,
+    share: tuple[int, int],
+) -> Writer:
     nets = describer.engine.nets
     if len(nets) > 1:
         raise UsageError("a store holds one net; extract each net into its own store and load them together")
-    about = {"agg": describer.spec.agg, "weights": nets[0].weights.name, "launch": launch_of_environment()}
-    return Writer(out, describer.fingerprint()[0], dtype=settings.dtype, share=share, **about)
+    return Writer(
+        out,
+        describer.fingerprint()[0],
+        agg=describer.spec.agg,
+        weights=nets[0].weights.name,
+        dtype=settings.dtype,
+        share=share,
+        launch=launch_of_environment(),
+        source=sources.address_of(source) if isinstance(source, str | Path) else None,
+        moved=settings.moved,
+    )
 
 
 def _finished(writer: Writer, source: str | Path | Sequence[Item]) -> Store:

@@ -35,6 +35,8 @@ class ExtractionSettings:
     engine : {"local", "ray"}
         local describes in this process. ray uses the Ray cluster of $RAY_ADDRESS, or this machine: one worker for each
         GPU, or for a few CPUs. Source, store and weights must then be on storage that all nodes share.
+    moved : bool
+        The images of the store were moved to this source. Rows are kept if their files are the same.
 
     Raises
     ------
@@ -55,6 +57,7 @@ class ExtractionSettings:
     workers: int | None = None
     deterministic: bool = False
     engine: EngineName = "local"
+    moved: bool = False
 
     def __post_init__(self) -> None:
         check_choice("on_error", self.on_error, OnError)

@@ -6,6 +6,7 @@ import pickle
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
@@ -22,7 +23,7 @@ from vggfeat._util.memory import keep_freed_memory
 from vggfeat.descriptors import Describer
 from vggfeat.errors import VggfeatError, WeightsError
 from vggfeat.extraction.filling import fill
-from vggfeat.extraction.places import Todo
+from vggfeat.extraction.places import Findings, Todo
 from vggfeat.extraction.settings import ExtractionSettings
 from vggfeat.sources.item import Item
 from vggfeat.spec import DescriptorSpec
@@ -35,11 +36,15 @@ Work = list[tuple[int, Item]]  # items of one range, with their places
 
 @dataclass
 class Done:
-    """What an actor reports about a range: how many images are done, which of them failed, and what ended it early."""
+    """What an actor reports about a range: how many images are done, which of them failed, and what ended it early.
+
+    found : of the source, after its last range.
+    """
 
     images: int = 0
     failures: dict[str, str] = field(default_factory=dict)
     error: VggfeatError | None = None
+    found: Findings | None = None
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,7 @@ def unpacked(pickled: Any) -> Any:
 class Ranges(Datasource):
     """One block for each range of a source that lacks rows; one task lists the source as a stream.
 
-    shared : (source, names of the existing rows) in Ray's object store.
+    shared : (source, the existing rows) in Ray's object store.
     """
 
     def __init__(self, shared: Any, part_size: int) -> None:
@@ -89,16 +94,17 @@ class Ranges(Datasource):
 
 
 def _ranges(shared: Any, part_size: int) -> Iterator[pa.Table]:
-    """The same blocks each time: the names are those at the start. If listing fails, the last block is the error."""
+    """The same blocks each time: the rows are those at the start. The last block is what was found, or the error."""
     try:
-        source, names = ray.get(shared)
+        source, rows = deepcopy(ray.get(shared))  # what Ray shares cannot be changed
     except Exception as error:  # Ray would try the task again and again
         yield packed(VggfeatError(f"the list of images cannot be read by other processes ({error})"))
         return
-    items = sources.items(source) if isinstance(source, str) else source
+    todo = Todo(sources.items(source) if isinstance(source, str) else source, rows, part_size)
     try:
-        for _, work in groupby(Todo(items, names, part_size), lambda pair: pair[0] // part_size):
+        for _, work in groupby(todo, lambda pair: pair[0] // part_size):
             yield packed(list(work))
+        yield packed(todo.found)
     except VggfeatError as error:
         yield packed(error)
 
@@ -117,9 +123,11 @@ class Actor:
         """A Done for each range."""
         return pa.concat_tables([packed(self._done(unpacked(pickled))) for pickled in batch["pickled"]])
 
-    def _done(self, work: Work | VggfeatError) -> Done:
+    def _done(self, work: Work | Findings | VggfeatError) -> Done:
         if isinstance(work, VggfeatError):
             return Done(error=work)
+        if isinstance(work, Findings):
+            return Done(found=work)
         job, done = self._job, Done()
 
         def show(images: int) -> None:

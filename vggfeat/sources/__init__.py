@@ -15,6 +15,7 @@ folders, patterns, lists, remote    the four kinds of source; rows: reads the ro
 shards      the images of tar archives; tar: reads their members
 """
 
+import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -22,7 +23,7 @@ from vggfeat.errors import DataError
 from vggfeat.sources import folders, lists, patterns, remote, rows, shards
 from vggfeat.sources.item import Item
 
-__all__ = ["Item", "count", "items", "name_of"]
+__all__ = ["Item", "address_of", "count", "items", "name_of"]
 
 
 def items(source: str | Path) -> Iterator[Item]:
@@ -85,6 +86,28 @@ def count(source: str | Path) -> int | None:
     if path.is_file() and rows.is_list(path.name):
         return rows.count(path)
     return 1 if path.is_file() and not shards.is_shard(path.name) else None
+
+
+def address_of(source: str | Path) -> str:
+    """Name a source so that different sources differ, whatever the current folder is.
+
+    Parameters
+    ----------
+    source : str or Path
+        As for `items`.
+
+    Returns
+    -------
+    str
+        An absolute path without links, or an address.
+
+    Examples
+    --------
+    >>> address_of("s3://bucket/photos")
+    's3://bucket/photos'
+    """
+    text = str(source)
+    return text.rstrip("/") if remote.is_address(text) else os.path.realpath(text.removeprefix("file://"))
 
 
 def name_of(source: str | Path) -> str:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import PurePosixPath
 from typing import IO, Any, ClassVar, NamedTuple
 from urllib.parse import unquote
@@ -32,11 +33,16 @@ BUFFER = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """A file of an fsspec file system. listed : the file system itself listed it, so it should exist."""
+    """A file of an fsspec file system.
+
+    listed : the file system itself listed it, so it should exist. size, mtime_ns : what it says of the file, if it does.
+    """
 
     system: Any
     path: str
     listed: bool = False
+    size: int | None = None
+    mtime_ns: int | None = None
     far: ClassVar[bool] = True
 
     def __str__(self) -> str:
@@ -55,6 +61,10 @@ class Remote:
         if len(data) > MAX_BYTES:
             raise ImageError(f"{self}: has more than {MAX_BYTES:,} bytes")
         return bytes(data)
+
+    def stamp(self) -> tuple[int | None, int | None]:
+        """Size in bytes, and time of the last change in nanoseconds since 1970, if the listing says them."""
+        return self.size, self.mtime_ns
 
 
 def is_address(text: str) -> bool:
@@ -148,22 +158,51 @@ def _walk(system: Any, root: str, entries: "list[_Entry]") -> Iterator[Item]:
             continue
         for entry in entries:
             if not entry.is_folder:
-                yield from _file(system, entry.path, _relative(entry.path, root))
+                yield from _file(system, entry, _relative(entry.path, root))
         folders = [entry.path for entry in entries if entry.is_folder and not entry.path.endswith(".vggfeat")]
         waiting += reversed(folders)
 
 
 class _Entry(NamedTuple):
     path: str
-    is_folder: bool
+    is_folder: bool = False
+    size: int | None = None
+    mtime_ns: int | None = None
+
+
+# Where file systems of fsspec say when a file was changed: local and sftp, s3, gcs, azure, memory.
+_TIMES = ("mtime", "LastModified", "updated", "last_modified", "created")
+
+
+def _entry(info: Any) -> _Entry:
+    """What a listing says of a file or folder."""
+    size = info.get("size")
+    return _Entry(
+        str(info["name"]).rstrip("/"),
+        info["type"] == "directory",
+        size if isinstance(size, int) else None,
+        _nanoseconds(next((info[key] for key in _TIMES if info.get(key)), None)),
+    )
+
+
+def _nanoseconds(time: Any) -> int | None:
+    """A time as a file system says it; None if it is in a form that is not known."""
+    if isinstance(time, str):
+        try:
+            time = datetime.fromisoformat(time)
+        except ValueError:
+            return None
+    if isinstance(time, datetime):
+        time = time.timestamp()
+    return round(time * 1e9) if isinstance(time, int | float) else None
 
 
 def _entries(system: Any, folder: str) -> list[_Entry]:
     """The entries of a folder, sorted. An object and a prefix may have the same name."""
     folder = folder.rstrip("/")
     listing = system.ls(folder + "/", detail=True)
-    found = {_Entry(one["name"].rstrip("/"), one["type"] == "directory") for one in listing}
-    return sorted(entry for entry in found if _is_inside(entry.path, folder))
+    found = {entry[:2]: entry for entry in map(_entry, listing)}
+    return [found[key] for key in sorted(found) if _is_inside(found[key].path, folder)]
 
 
 def _is_inside(path: str, folder: str) -> bool:
@@ -182,11 +221,15 @@ def _unquoted(name: str, path: str) -> str:
     return unquote(name) if is_address(path) else name
 
 
-def _file(system: Any, path: str, name: str, listed: bool = True) -> Iterator[Item]:
+def _file(system: Any, entry: _Entry, name: str, listed: bool = True) -> Iterator[Item]:
     if shards.is_shard(name):
-        yield from _shard(Remote(system, path), name)
+        yield from _shard(Remote(system, entry.path), name)
     else:
-        yield Item(name, Remote(system, path, listed), name.split("/")[0] if "/" in name else None)
+        yield Item(
+            name,
+            Remote(system, entry.path, listed, entry.size, entry.mtime_ns),
+            name.split("/")[0] if "/" in name else None,
+        )
 
 
 def _shard(image: Remote, name: str) -> Iterator[Item]:
@@ -238,20 +281,20 @@ def _matching(address: str) -> Iterator[Item]:
         system, path = _reach(text)
         with _asked(text):
             listed = "*" in path  # braces alone do not ask the file system
-            matches = _matches(system, path) if listed else [path]
+            matches = _matches(system, path) if listed else [_Entry(path)]
         root = _reach(base)[1]
         for match in matches:
             found = True
-            yield from _file(system, match, _relative(match, root), listed)
+            yield from _file(system, match, _relative(match.path, root), listed)
     if not found:
         raise DataError(f"{address}: matches no file; check the pattern")
 
 
-def _matches(system: Any, pattern: str) -> list[str]:
+def _matches(system: Any, pattern: str) -> list[_Entry]:
     """Sorted, without folders, and without hidden files unless the pattern names them, as on a disk."""
     found = system.glob(pattern, detail=True)
-    files = [str(path) for path, entry in found.items() if entry["type"] != "directory"]
-    return sorted(path for path in files if "/." not in path or "/." in pattern)
+    files = [_entry(info)._replace(path=str(path)) for path, info in found.items() if info["type"] != "directory"]
+    return sorted(file for file in files if "/." not in file.path or "/." in pattern)
 
 
 def _listed(system: Any, path: str, address: str) -> Iterator[Item]:

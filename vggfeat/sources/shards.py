@@ -32,6 +32,10 @@ class Member:
         """Raises ImageError, also if the archive has changed since it was listed."""
         return tar.read_at(self.archive, self.offset, self.size, self.signature)
 
+    def stamp(self) -> tuple[int | None, int | None]:
+        """Size, and the time of the last change of the archive, since that in a header need not be true."""
+        return self.size, self.signature.mtime_ns if self.signature else None
+
 
 class _Found(NamedTuple):
     path: PurePosixPath

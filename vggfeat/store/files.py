@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from vggfeat._util.files import replacing
 from vggfeat.errors import StoreError
+from vggfeat.store.identity import COLUMNS
 
 FORMAT = "vggfeat-store/1"
 DTYPES = {"float32": pa.float32(), "float16": pa.float16()}
@@ -20,7 +21,7 @@ BATCH = 256  # rows that are read at once: 12 MB of three scales of fc7
 ROW_GROUP = 1024
 
 _PART = re.compile(r"part-(\d+)(?:-(\d+))?\.parquet")
-_TYPES = {"path": pa.string(), "label": pa.string(), "width": pa.int32(), "height": pa.int32()}
+_TYPES = {"path": pa.string(), "label": pa.string(), "width": pa.int32(), "height": pa.int32(), **COLUMNS}
 _REASON = 500  # characters of a reason that are kept; some libraries give whole pages as theirs
 
 

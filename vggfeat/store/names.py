@@ -1,4 +1,4 @@
-"""A set of names that stays small."""
+"""Names in little memory: a set of them, or a map from them to a few bytes."""
 
 from hashlib import blake2b
 
@@ -6,51 +6,64 @@ import numpy as np
 
 
 class Names:
-    """Which names were added before, in 16 bytes for each: ten million names take 160 MB, not more than one GB.
+    """Which names were added before, each with a value: 16 bytes for each name, and its value (at least 1 byte).
 
-    The set holds the 128-bit BLAKE2b digests of the names. The probability that two of ten million names have the same
+    The 128-bit BLAKE2b digests of the names are held. The probability that two of ten million names have the same
     digest is 1.5e-25, and no way is known to make two such names: no image is taken for another one.
 
-    unpacked : names that are held as Python objects before they are packed.
+    width : bytes of a value at most; bytes at its end that are zero are lost. unpacked : names that are held as Python
+    objects before they are packed.
     """
 
-    def __init__(self, unpacked: int = 2**18) -> None:
-        self._most = unpacked
-        self._unpacked: set[bytes] = set()
-        self._packed: list[np.ndarray] = []  # sorted, each at least twice as long as the next
+    def __init__(self, width: int = 0, unpacked: int = 2**18) -> None:
+        self._most, self._value = unpacked, f"S{max(1, width)}"
+        self._unpacked: dict[bytes, bytes] = {}
+        self._packed: list[tuple[np.ndarray, np.ndarray]] = []  # sorted, each at least twice as long as the next
 
     def __len__(self) -> int:
-        return len(self._unpacked) + sum(map(len, self._packed))
+        return len(self._unpacked) + sum(len(digests) for digests, _ in self._packed)
 
     def __contains__(self, name: str) -> bool:
-        return self._has(_digest(name))
+        return self.get(name) is not None
 
-    def add(self, name: str) -> bool:
-        """Add a name, and return whether it is new."""
+    def add(self, name: str, value: bytes = b"") -> bool:
+        """Add a name, unless it is there already, and return whether it is new."""
+        new = self.get(name) is None
+        if new:
+            self.put(name, value)
+        return new
+
+    def get(self, name: str) -> bytes | None:
+        """The value of a name; None if the name was not added."""
         digest = _digest(name)
-        if self._has(digest):
-            return False
-        self._unpacked.add(digest)
+        if digest in self._unpacked:
+            return self._unpacked[digest]
+        for digests, values in self._packed:
+            place = digests.searchsorted(digest)
+            if place < len(digests) and digests[place] == digest:
+                return bytes(values[place])
+        return None
+
+    def put(self, name: str, value: bytes) -> None:
+        """Set the value of a name, which may be new."""
+        digest = _digest(name)
+        for digests, values in self._packed:
+            place = digests.searchsorted(digest)
+            if place < len(digests) and digests[place] == digest:
+                values[place] = value
+                return
+        self._unpacked[digest] = value
         if len(self._unpacked) >= self._most:
             self._pack()
-        return True
-
-    def _has(self, digest: bytes) -> bool:
-        if digest in self._unpacked:
-            return True
-        for packed in self._packed:
-            place = packed.searchsorted(digest)
-            if place < len(packed) and packed[place] == digest:
-                return True
-        return False
 
     def _pack(self) -> None:
-        run = np.array(list(self._unpacked), "S16")
-        self._unpacked = set()
-        while self._packed and len(self._packed[-1]) < 2 * len(run):
-            run = np.concatenate([self._packed.pop(), run])
-        run.sort()
-        self._packed.append(run)
+        digests, values = np.array(list(self._unpacked), "S16"), np.array(list(self._unpacked.values()), self._value)
+        self._unpacked = {}
+        while self._packed and len(self._packed[-1][0]) < 2 * len(digests):
+            more_digests, more_values = self._packed.pop()
+            digests, values = np.concatenate([more_digests, digests]), np.concatenate([more_values, values])
+        order = digests.argsort()
+        self._packed.append((digests[order], values[order]))
 
 
 def _digest(name: str) -> bytes:

@@ -1,34 +1,57 @@
 """Making one store of what several runs or processes wrote: each image has one row, or one line in failures.csv."""
 
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 
 from vggfeat.store import files
+from vggfeat.store.identity import COLUMNS, Identity, Rows, row_of
 from vggfeat.store.names import Names
 
 
-def settle(store: Path, owner: str = "") -> tuple[Names, dict[str, str]]:
+class News(NamedTuple):
+    """What is new of an image whose values stay: its label, and if its file was touched, size and time of that."""
+
+    label: str | None
+    identity: Identity | None
+
+
+class Settled(NamedTuple):
+    """A store after settling: its parts, its rows, whose `part` counts in these parts, and its failures."""
+
+    parts: list[Path]
+    rows: Rows
+    failures: dict[str, str]
+
+
+def settle(store: Path, owner: str = "") -> Settled:
     """Drop rows that exist twice, join the lists of failures, and remove temporary files.
 
-    Other processes may have ended, or may have nothing to write yet, but must not be writing.
+    Of two rows made from the same file the first stays; of two files the second, because a changed image is described
+    later. Other processes may have ended, or may have nothing to write yet, but must not be writing.
 
     owner : of the temporary files; all of them if it is empty.
 
-    Returns the names of the rows, and the failures. Raises StoreError.
+    Raises StoreError.
     """
-    names, failures = Names(), files.read_failures(store)
+    parts, rows, failures = files.parts(store), Rows(), files.read_failures(store)
     lists, known = files.failure_lists(store), len(failures)
-    for part in files.parts(store):
-        new = add_names(part, names, failures)
+    outdated: dict[int, set[str]] = defaultdict(set)
+    for number, part in enumerate(parts):
+        new = add_rows(part, number, rows, failures, outdated)
         if not all(new):
-            _keep(part, new)
+            _keep(part, _table(part), new)
+    for number, old in outdated.items():
+        amend(parts[number], old, {})
     if len(failures) != known or lists[1:]:
         files.write_failures(store / "failures.csv", failures)
     for pattern in ("failures-*of*.csv", ".ended-*of*"):
         _remove(store, pattern)
     remove_temporary(store, owner)
-    return names, failures
+    return Settled(parts, rows, failures)
 
 
 def remove_temporary(store: Path, owner: str = "") -> None:
@@ -46,25 +69,69 @@ def names_within(store: Path, places: range) -> Names:
     names = Names()
     for part in files.parts(store):
         if files.number_of(part) in places:
-            add_names(part, names)
+            for batch in files.read_part(part, ["path"], files.ROW_GROUP):
+                for name in batch.column("path").to_pylist():
+                    names.add(name)
     return names
 
 
-def add_names(part: Path, names: Names, failures: dict[str, str] | None = None) -> list[bool]:
-    """Add the names of a part's rows; for each row whether its name is new. A name with a row leaves the failures."""
+def add_rows(
+    part: Path,
+    number: int,
+    rows: Rows,
+    failures: dict[str, str] | None = None,
+    outdated: dict[int, set[str]] | None = None,
+) -> list[bool]:
+    """Add the rows of a part; for each whether it is new. A name with a row leaves the failures.
+
+    outdated : number of an earlier part -> names of its rows whose images have changed; such names are added.
+    """
     new = []
-    for batch in files.read_part(part, ["path"], files.ROW_GROUP):
-        for name in batch.column("path").to_pylist():
-            new.append(names.add(name))
+    stored = files.part_schema(part).names
+    for batch in files.read_part(part, ["path", "label", *(c for c in COLUMNS if c in stored)], files.ROW_GROUP):
+        for fields in batch.to_pylist():
+            name, label = fields.pop("path"), fields.pop("label")
+            row, known = row_of(number, label, Identity(**fields)), rows.get(name)
+            new.append(known is None or known[1:] != row[1:])
+            if new[-1]:
+                rows.put(name, row)
+            if new[-1] and known and outdated is not None:
+                outdated[known.part].add(name)
             if failures:
                 failures.pop(name, None)
     return new
 
 
-def _keep(part: Path, rows: list[bool]) -> None:
-    """Write a part again with some of its rows; the others are in earlier parts."""
+def amend(part: Path, dropped: Collection[str], news: Mapping[str, News]) -> None:
+    """Write a part again, without the rows of some names, and with what is new of others. Raises StoreError."""
+    table = _table(part)
+    names = table["path"].to_pylist()
+    for column in ("label", "size", "mtime_ns") if news else ():
+        values = table[column].to_pylist() if column in table.column_names else [None] * len(names)
+        for i, name in enumerate(names):
+            new = news.get(name)
+            if new and column == "label":
+                values[i] = new.label
+            elif new and new.identity:
+                values[i] = getattr(new.identity, column)
+        table = _with(table, column, values)
+    _keep(part, table, [name not in dropped for name in names])
+
+
+def _keep(part: Path, table: pa.Table, rows: Sequence[bool]) -> None:
+    """Write a part again, with some of the rows of a table."""
     if any(rows):
-        table = pa.Table.from_batches(list(files.read_part(part))).filter(pa.array(rows))
-        files.write_part(table, part)
+        files.write_part(table if all(rows) else table.filter(pa.array(rows)), part)
     else:
         part.unlink(missing_ok=True)
+
+
+def _with(table: pa.Table, column: str, values: list[object]) -> pa.Table:
+    if column not in table.column_names:
+        return table.append_column(column, pa.array(values, COLUMNS[column]))
+    at = table.column_names.index(column)
+    return table.set_column(at, column, pa.array(values, table.schema.field(at).type))
+
+
+def _table(part: Path) -> pa.Table:
+    return pa.Table.from_batches(list(files.read_part(part)))

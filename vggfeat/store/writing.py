@@ -2,7 +2,8 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,21 +17,23 @@ from vggfeat import __version__
 from vggfeat._util.files import Locked, lock
 from vggfeat.errors import StoreError, UsageError
 from vggfeat.store import files
-from vggfeat.store.names import Names
-from vggfeat.store.settling import add_names, remove_temporary, settle
+from vggfeat.store.identity import COLUMNS, NEW, UNKNOWN, Identity, Rows
+from vggfeat.store.settling import News, add_rows, amend, remove_temporary, settle
 
 FAILURES_SECONDS = 60  # after which a list of failures that has grown is written again
+MAX_NEWS = 2**16  # rows whose parts are written again together
 
 
 @dataclass(frozen=True)
 class Record:
-    """One row: name, label and size in pixels of the image as read, and a vector (C,) for each scale Q."""
+    """One row: name, label and size in pixels of the image as read, a vector (C,) for each scale Q, and the file."""
 
     path: str
     label: str | None
     width: int
     height: int
     scales: dict[int, np.ndarray]
+    identity: Identity = UNKNOWN
 
 
 class PartWriter:
@@ -54,6 +57,10 @@ class PartWriter:
             for record in records:
                 self.failures.pop(record.path, None)
 
+    def fail(self, path: str, reason: str) -> None:
+        """List an image that has no row."""
+        self.failures[path] = reason
+
     def why_not(self, record: Record) -> str:
         """The reason why a record cannot be stored; empty if it can."""
         dtype = np.dtype(self.dtype.to_pandas_dtype())
@@ -70,6 +77,8 @@ def _table(records: Sequence[Record], scales: Sequence[int], dtype: pa.DataType)
         "width": pa.array([r.width for r in records], pa.int32()),
         "height": pa.array([r.height for r in records], pa.int32()),
     }
+    for i, (column, kind) in enumerate(COLUMNS.items()):
+        columns[column] = pa.array([r.identity[i] for r in records], kind)
     for q in scales:
         matrix = np.stack([r.scales[q] for r in records]).astype(dtype.to_pandas_dtype())
         columns[f"q{q}"] = pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), matrix.shape[1])
@@ -85,7 +94,9 @@ class Writer(PartWriter):
     share : (i, n), the i-th of n processes that write one store together, each its own rows and parts, without knowing
         of the others. The last one to end joins their lists of failures.
     launch : tells the runs of such processes apart: a process that ended in an earlier run has not ended in this one.
-    names : names of the rows that the store had when it was opened.
+    source : where the images come from. A store of another source is refused, unless `moved`: then the images of the
+        stored source have moved to this one.
+    rows : the rows that the store had when it was opened.
     settled : after the end, whether no other process still works on the store.
     """
 
@@ -99,6 +110,8 @@ class Writer(PartWriter):
         dtype: str = "float32",
         share: tuple[int, int] = (0, 1),
         launch: str = "",
+        source: str | None = None,
+        moved: bool = False,
     ) -> None:
         self._rank, self._world = share
         self._alone, self._launch = self._world == 1, launch
@@ -109,11 +122,16 @@ class Writer(PartWriter):
             "vggfeat": __version__,
             "weights": weights,
             "agg": agg,
+            "source": source,
             "fingerprint": {**fingerprint, "dtype": dtype},
         }
         self.meta = json.loads(json.dumps(meta))  # as it is read again: with lists instead of tuples
-        self.names = Names()
+        self.rows = Rows()
         self.settled = self._alone
+        self._moved = moved
+        self._parts: list[Path] = []  # in which `rows` counts
+        self._dropped: dict[int, set[str]] = defaultdict(set)  # number of the part -> names whose row has no image now
+        self._news: dict[int, dict[str, News]] = defaultdict(dict)
         self._failures_file = self.path / ("failures.csv" if self._alone else f"failures-{mine}.csv")
         self._ended_file = self.path / f".ended-{mine}"
         self._listed: dict[str, str] = {}  # the failures as the file has them
@@ -133,8 +151,10 @@ class Writer(PartWriter):
             if error is not None:
                 with suppress(StoreError):  # it would hide the error that matters
                     self._write_failures()
+                    self._amend()
                 return
             self._write_failures()
+            self._amend()
             if not self._alone:
                 with files.writing(self._ended_file, self.owner) as temporary:
                     temporary.write_text(self._launch, encoding="utf-8")
@@ -169,26 +189,63 @@ class Writer(PartWriter):
             files.write_meta(self.path, self.meta, self.owner)
         stored = files.read_meta(self.path)
         files.check_fingerprint(self.path, stored["fingerprint"], self.meta["fingerprint"])
+        self._check_source(stored)
         if not self._alone:
             remove_temporary(self.path, self.owner)
-            for part in files.parts(self.path):
-                add_names(part, self.names)
+            for number, part in enumerate(files.parts(self.path)):
+                add_rows(part, number, self.rows)
             return
-        if stored.get("agg") != self.meta["agg"]:  # the default of `load` is the aggregation that was named last
-            files.write_meta(self.path, stored | {"agg": self.meta["agg"]})
+        # The default of `load` is the aggregation that was named last.
+        new = {key: self.meta[key] for key in ("agg", "source") if key == "agg" or (self._moved and self.meta[key])}
+        if stored | new != stored:
+            files.write_meta(self.path, stored | new)
         self.settle()
+
+    def _check_source(self, stored: Mapping[str, Any]) -> None:
+        known, wanted = stored.get("source"), self.meta["source"]
+        if known and wanted and known != wanted and not (self._moved and self._alone):
+            raise StoreError(
+                f"{self.path}: holds images of {known}, not of {wanted}; name another store with --out, "
+                "or, if the images were moved there, add --moved"
+            )
 
     def settle(self) -> None:
         """Take up what other processes left or wrote; only if this writer is alone."""
         self._write_failures()
-        self.names, self.failures = settle(self.path)
+        self._parts, self.rows, self.failures = settle(self.path)
         self._listed = dict(self.failures)
 
     def commit(self, records: Sequence[Record], number: int | None = None) -> None:
-        """Write the records as `PartWriter` does, and from time to time the list of failures."""
+        """Write the records as `PartWriter` does, drop the old rows of their images, and at times list the failures."""
         super().commit(records, number)
+        for record in records:
+            self._drop(record.path)
+        self._amend()
         if time.monotonic() - self._listed_at > FAILURES_SECONDS:
             self._write_failures()
+
+    def fail(self, path: str, reason: str) -> None:
+        """List an image that has no row; one that it had is of an earlier image of this name."""
+        super().fail(path, reason)
+        self._drop(path)
+
+    def note(self, path: str, news: News) -> None:
+        """Take up what is new of an image whose row stays."""
+        row = self.rows.get(path)
+        if row is not None and row.part != NEW:
+            self._news[row.part][path] = news
+            if sum(map(len, self._news.values())) >= MAX_NEWS:
+                self._amend()
+
+    def _drop(self, path: str) -> None:
+        row = self.rows.get(path)
+        if row is not None and row.part != NEW:
+            self._dropped[row.part].add(path)
+
+    def _amend(self) -> None:
+        """Write again the parts in which rows have changed."""
+        for number in sorted({*self._dropped, *self._news}):
+            amend(self._parts[number], self._dropped.pop(number, set()), self._news.pop(number, {}))
 
     def _write_failures(self) -> None:
         if self.failures != self._listed:
