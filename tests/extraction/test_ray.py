@@ -184,7 +184,7 @@ class Deadly:
 def test_a_worker_that_is_killed_loses_nothing(options, tmp_path):
     """Its range had a part already, which stays: 16 rows, a group; the others are described by the next worker."""
     items = [Item(f"{n}", pixels(n)) for n in range(N)]
-    items[3] = Item("3", b"broken")
+    items[3], items[22] = Item("3", b"broken"), Item("22", encoded(22))
     expected = described(items, tmp_path / "local", options)
     items[22] = Item("22", Deadly(22, tmp_path / "s"))
     store = described_by_workers(items, tmp_path / "s", options, part_seconds=0)

@@ -296,11 +296,16 @@ def memory(tmp_path):
     system.rm("/bucket", recursive=True)
 
 
+def without_times(store):
+    """The rows of a store, but for the times at which the files were changed: a copy has its own."""
+    return store.read().drop(["mtime_ns"])
+
+
 def test_a_prefix_of_an_object_store_is_the_folder_it_looks_like(tmp_path, memory, describer):
     store = extract("memory://bucket/photos", tmp_path / "remote", describer=describer)
     memory.get("/bucket/photos/", str(tmp_path / "photos"), recursive=True)
     local = extract(tmp_path / "photos", tmp_path / "local", describer=describer)
-    assert store.read().equals(local.read())
+    assert without_times(store).equals(without_times(local))
     assert len(store) == 7
     assert store.failures == local.failures
     assert load(store.path).labels.count("a") == 3
@@ -479,7 +484,7 @@ def test_a_web_server(tmp_path, server, describer):
     assert store.paths == ["3.png", "t.tar/m/4.png", "t.tar/m/5.png", "a/0.png", "a/1.png", "b/c/2.png"]
     assert store.failures.keys() == {"broken.png"}
     local = extract(www, tmp_path / "local", describer=describer)
-    assert store.read().equals(local.read())
+    assert without_times(store).equals(without_times(local))
     lines = ["3.png", "gone.png", f"{server}/cut/a/0.png", "http://127.0.0.1:9/x.png"]
     put(www / "list.txt", "\n".join(lines).encode())
     store = extract(f"{server}/list.txt", tmp_path / "l", describer=describer)

@@ -35,7 +35,7 @@ BUFFER = 2**20
 class Remote:
     """A file of an fsspec file system.
 
-    listed : the file system itself listed it, so it should exist. size, mtime_ns : what it says of the file, if it does.
+    listed : the file system itself listed it, so it should exist. size, mtime_ns : see `stamp`.
     """
 
     system: Any
