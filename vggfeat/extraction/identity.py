@@ -68,7 +68,8 @@ def checksum(image: Any) -> str | None:
 def file_of(image: Any) -> Any:
     """A Path for the name of a file, the image of a region; else the image."""
     image = image.image if isinstance(image, Region) else image
-    return Path(image) if isinstance(image, str | os.PathLike) else image
+    is_name = isinstance(image, str | os.PathLike) and not isinstance(image, Path)
+    return Path(image) if is_name else image
 
 
 def _in_memory(image: Any) -> Identity:

@@ -101,11 +101,10 @@ class Todo:
 
     def _see(self, item: Item) -> Row | None:
         """The row that an item has, or is to get; None if the source listed its name before."""
-        row = self._rows.get(item.path) or Row()
+        row = self._rows.see(item.path)
         if row.seen:
             self.found.add("twice", item.path)
             return None
-        self._rows.put(item.path, row._replace(seen=True))
         self.found.listed += row.part != NEW
         return row
 
@@ -119,7 +118,7 @@ class Todo:
         relabelled = row.label != label_mark(item.label)
         if relabelled:
             self.found.add("relabelled", item.path)
-        touched = bool(row.stat) and stat_mark(identity) not in (row.stat, b"")
+        touched = bool(row.stat) and stat_mark(identity) not in (row.stat, 0)
         if self._note and (relabelled or touched):
             self._note(item.path, News(item.label, identity if touched else None))
         return False

@@ -83,15 +83,24 @@ def read_part(part: Path, columns: Sequence[str] | None = None, size: int = BATC
     """The rows of a part, at most `size` at once. Raises StoreError if it is damaged or lacks a column."""
     with _undamaged(part), pq.ParquetFile(part, page_checksum_verification=True) as file:
         rows = 0
+        stored = file.schema_arrow.names
         for column in columns or ():  # Arrow would leave it out
-            if column not in file.schema_arrow.names:
+            if column not in stored and column not in COLUMNS:
                 raise StoreError(f"{part}: has no column {column}; delete the store and extract it again")
+        wanted = columns or [*stored[:4], *COLUMNS, *(name for name in stored[4:] if name not in COLUMNS)]
         for batch in file.iter_batches(size, columns=columns):
             _check_types(batch.schema)
             rows += batch.num_rows
-            yield batch
+            yield _with_identities(batch, wanted)
         if rows != file.metadata.num_rows:  # the checksums protect the pages, not the list of the pages
             raise ValueError(f"has {rows} rows, not {file.metadata.num_rows}")
+
+
+def _with_identities(batch: pa.RecordBatch, wanted: Sequence[str]) -> pa.RecordBatch:
+    """The wanted columns; those of identities are null in a part of an earlier version."""
+    there = batch.schema.names
+    arrays = [batch.column(c) if c in there else pa.nulls(batch.num_rows, COLUMNS[c]) for c in wanted]
+    return pa.RecordBatch.from_arrays(arrays, list(wanted))
 
 
 def part_rows(part: Path) -> int:

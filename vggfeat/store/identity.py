@@ -1,6 +1,8 @@
 """What tells whether a row belongs to the image that a source has now under its name."""
 
+from functools import lru_cache
 from hashlib import blake2b
+from struct import Struct
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -8,7 +10,7 @@ import pyarrow as pa
 from vggfeat.store.names import Names
 
 COLUMNS = {"size": pa.int64(), "mtime_ns": pa.int64(), "sha256": pa.string()}
-NEW = 0xFFFFFF  # in place of the number of a part: the name has no row in the parts
+NEW = 2**32 - 1  # in place of the number of a part: the name has no row in the parts
 
 
 class Identity(NamedTuple):
@@ -26,24 +28,24 @@ UNKNOWN = Identity()
 
 
 class Row(NamedTuple):
-    """A row, without its values. Marks are digests, empty if nothing is known.
+    """A row, without its values. Marks are numbers made of what they stand for, and 0 if that is not known.
 
     part : the number of the part in the writer's list; NEW if there is no row yet. seen : whether the source has
-    listed the name. stat : mark of size and time. label : mark of the label. content : mark of the bytes.
+    listed the name. stat : mark of size and time. label : mark of the label. content : mark of the checksum.
     """
 
     part: int = NEW
     seen: bool = False
-    stat: bytes = b""
-    label: bytes = b""
-    content: bytes = b""
+    stat: int = 0
+    label: int = 0
+    content: int = 0
 
 
 class Rows:
     """The rows of a store by name, in 41 bytes for each."""
 
     def __init__(self) -> None:
-        self._names = Names(width=24)
+        self._names = Names(width=_PACKED.size)
 
     def __len__(self) -> int:
         return len(self._names)
@@ -52,18 +54,27 @@ class Rows:
         return name in self._names
 
     def get(self, name: str) -> Row | None:
-        """None if there is no row, and none was put."""
-        packed = self._names.get(name)
-        if packed is None:
-            return None
-        packed = packed.ljust(24, b"\0")
-        stat, label, content = packed[4:12], packed[12:16], packed[16:24]
-        return Row(int.from_bytes(packed[:3]), packed[3] == 1, *(mark.strip(b"\0") for mark in (stat, label, content)))
+        """None if there is no row, and the source has not listed the name."""
+        return _unpacked(self._names.get(name))
 
-    def put(self, name: str, row: Row) -> None:
-        """Set the row of a name."""
-        marks = row.stat.ljust(8, b"\0") + row.label.ljust(4, b"\0") + row.content.ljust(8, b"\0")
-        self._names.put(name, row.part.to_bytes(3) + bytes([row.seen]) + marks)
+    def put(self, name: str, row: Row) -> Row | None:
+        """Set the row of a name, and return the one before."""
+        return _unpacked(self._names.replace(name, lambda _: _PACKED.pack(*row)))
+
+    def see(self, name: str) -> Row:
+        """Mark the row of a name as seen, and return it as it was before."""
+
+        def seen(packed: bytes | None) -> bytes:
+            return _PACKED.pack(*(_unpacked(packed) or Row())._replace(seen=True))
+
+        return _unpacked(self._names.replace(name, seen)) or Row()
+
+
+_PACKED = Struct("<IBQIQ")
+
+
+def _unpacked(packed: bytes | None) -> Row | None:
+    return None if packed is None else Row(*_PACKED.unpack(packed.ljust(_PACKED.size, b"\0")))
 
 
 def row_of(part: int, label: str | None, identity: Identity) -> Row:
@@ -71,21 +82,27 @@ def row_of(part: int, label: str | None, identity: Identity) -> Row:
     return Row(part, False, stat_mark(identity), label_mark(label), content_mark(identity))
 
 
-def stat_mark(identity: Identity) -> bytes:
-    """Different for another size or time."""
-    known = identity.size is not None or identity.mtime_ns is not None
-    return _mark(f"{identity.size} {identity.mtime_ns}", 8) if known else b""
+def stat_mark(identity: Identity) -> int:
+    """Different for another size or time, but for one chance in 2^64."""
+    size, mtime_ns, _ = identity
+    if size is None and mtime_ns is None:
+        return 0
+    return ((size or 0) * _ODD ^ ((mtime_ns or 0) + 1)) % 2**64
 
 
-def content_mark(identity: Identity) -> bytes:
-    """Different for other bytes."""
-    return _mark(identity.sha256, 8) if identity.sha256 else b""
+_ODD = 0x9E3779B97F4A7C15  # spreads sizes over all bits
 
 
-def label_mark(label: str | None) -> bytes:
-    """Different for another label."""
-    return b"" if label is None else _mark(label, 4)
+def content_mark(identity: Identity) -> int:
+    """The first 64 bits of the checksum."""
+    return int(identity.sha256[:16], 16) if identity.sha256 else 0
 
 
-def _mark(text: str, size: int) -> bytes:
-    return blake2b(text.encode(errors="surrogatepass"), digest_size=size).digest().strip(b"\0")
+@lru_cache(maxsize=1024)
+def label_mark(label: str | None) -> int:
+    """Different for another label, but for one chance in 2^32."""
+    return (
+        0
+        if label is None
+        else int.from_bytes(blake2b(label.encode(errors="surrogatepass"), digest_size=4).digest(), "little")
+    )

@@ -1,5 +1,6 @@
 """Names in little memory: a set of them, or a map from them to a few bytes."""
 
+from collections.abc import Callable
 from hashlib import blake2b
 
 import numpy as np
@@ -28,10 +29,7 @@ class Names:
 
     def add(self, name: str, value: bytes = b"") -> bool:
         """Add a name, unless it is there already, and return whether it is new."""
-        new = self.get(name) is None
-        if new:
-            self.put(name, value)
-        return new
+        return self.replace(name, lambda old: value if old is None else old) is None
 
     def get(self, name: str) -> bytes | None:
         """The value of a name; None if the name was not added."""
@@ -44,17 +42,20 @@ class Names:
                 return bytes(values[place])
         return None
 
-    def put(self, name: str, value: bytes) -> None:
-        """Set the value of a name, which may be new."""
+    def replace(self, name: str, change: Callable[[bytes | None], bytes]) -> bytes | None:
+        """Set the value of a name to `change` of the old one, which is None for a new name. Returns the old one."""
         digest = _digest(name)
         for digests, values in self._packed:
             place = digests.searchsorted(digest)
             if place < len(digests) and digests[place] == digest:
-                values[place] = value
-                return
-        self._unpacked[digest] = value
+                old = bytes(values[place])
+                values[place] = change(old)
+                return old
+        known = self._unpacked.get(digest)
+        self._unpacked[digest] = change(known)
         if len(self._unpacked) >= self._most:
             self._pack()
+        return known
 
     def _pack(self) -> None:
         digests, values = np.array(list(self._unpacked), "S16"), np.array(list(self._unpacked.values()), self._value)

@@ -87,15 +87,14 @@ def add_rows(
     outdated : number of an earlier part -> names of its rows whose images have changed; such names are added.
     """
     new = []
-    stored = files.part_schema(part).names
-    for batch in files.read_part(part, ["path", "label", *(c for c in COLUMNS if c in stored)], files.ROW_GROUP):
-        for fields in batch.to_pylist():
-            name, label = fields.pop("path"), fields.pop("label")
-            row, known = row_of(number, label, Identity(**fields)), rows.get(name)
+    for batch in files.read_part(part, ["path", "label", *COLUMNS], files.ROW_GROUP):
+        for name, label, *identity in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            row = row_of(number, label, Identity(*identity))
+            known = rows.put(name, row)
             new.append(known is None or known[1:] != row[1:])
-            if new[-1]:
-                rows.put(name, row)
-            if new[-1] and known and outdated is not None:
+            if known and not new[-1]:
+                rows.put(name, known)
+            elif known and outdated is not None:
                 outdated[known.part].add(name)
             if failures:
                 failures.pop(name, None)
@@ -107,14 +106,15 @@ def amend(part: Path, dropped: Collection[str], news: Mapping[str, News]) -> Non
     table = _table(part)
     names = table["path"].to_pylist()
     for column in ("label", "size", "mtime_ns") if news else ():
-        values = table[column].to_pylist() if column in table.column_names else [None] * len(names)
+        values = table[column].to_pylist()
         for i, name in enumerate(names):
             new = news.get(name)
             if new and column == "label":
                 values[i] = new.label
             elif new and new.identity:
                 values[i] = getattr(new.identity, column)
-        table = _with(table, column, values)
+        at = table.column_names.index(column)
+        table = table.set_column(at, column, pa.array(values, table.schema.field(at).type))
     _keep(part, table, [name not in dropped for name in names])
 
 
@@ -124,13 +124,6 @@ def _keep(part: Path, table: pa.Table, rows: Sequence[bool]) -> None:
         files.write_part(table if all(rows) else table.filter(pa.array(rows)), part)
     else:
         part.unlink(missing_ok=True)
-
-
-def _with(table: pa.Table, column: str, values: list[object]) -> pa.Table:
-    if column not in table.column_names:
-        return table.append_column(column, pa.array(values, COLUMNS[column]))
-    at = table.column_names.index(column)
-    return table.set_column(at, column, pa.array(values, table.schema.field(at).type))
 
 
 def _table(part: Path) -> pa.Table:

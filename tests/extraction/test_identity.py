@@ -1,0 +1,267 @@
+"""A row belongs to its image: changed images are described again, others never, and labels are those of the source."""
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from tests.kit.image_sources import photo, png, put, tar
+from vggfeat.descriptors import Describer
+from vggfeat.errors import ImageError, StoreError
+from vggfeat.extraction import Item, extract
+from vggfeat.extraction.identity import checksum, stamp
+from vggfeat.store import Store, load
+from vggfeat.store.identity import UNKNOWN
+
+
+class Counting(Describer):
+    """Notes what it reads."""
+
+    def __init__(self, weights):
+        super().__init__(weights=weights, layer="pool5", scales=(64,))
+        self.read = []
+
+    def prepare(self, image, max_pixels=10**8):
+        self.read.append(Path(image).name if isinstance(image, Path) else image)
+        return super().prepare(image, max_pixels)
+
+
+@pytest.fixture
+def describer(tiny_weights):
+    return Counting(tiny_weights("A", width=1 / 16, top="pool5"))
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Nine photos in three folders."""
+    for i in range(9):
+        photo(tmp_path / "photos" / "abc"[i // 3] / f"{i}.png", seed=i)
+    return tmp_path / "photos"
+
+
+def again(describer, source, store, **options) -> list[str]:
+    """Extract into a store that exists; returns what was read. The rows must then be those of the source."""
+    describer.read.clear()
+    extract(source, store, describer=describer, part_size=4, **options)
+    return sorted(describer.read)
+
+
+def is_of(store: Path, folder: Path, describer: Describer) -> bool:
+    """Whether each row is the descriptor of the file that has its name now."""
+    data = load(store)
+    assert sorted(data.paths) == sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*.png"))
+    expected = describer.describe([folder / path for path in data.paths])
+    return bool(np.abs(data.X - expected).max() < 1e-6)
+
+
+def touch(file: Path) -> None:
+    os.utime(file, ns=(1, 10**18))
+
+
+def test_a_row_says_what_it_was_made_from(photos, tmp_path, describer):
+    store = extract(photos, tmp_path / "s", describer=describer)
+    for row in store.read().to_pylist():
+        file = photos / row["path"]
+        assert row["size"] == file.stat().st_size
+        assert row["mtime_ns"] == file.stat().st_mtime_ns
+        assert row["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert store.meta["source"] == str(photos.resolve())
+
+
+def test_an_unchanged_source_is_not_read_again(photos, tmp_path, describer, capfd):
+    extract(photos, tmp_path / "s", describer=describer)
+    capfd.readouterr()
+    assert again(describer, photos, tmp_path / "s") == []
+    assert "images," not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("keep_time", [False, True])
+def test_a_replaced_photo_is_described_again_and_no_other(photos, tmp_path, describer, capfd, keep_time):
+    store = extract(photos, tmp_path / "s", describer=describer, part_size=4).path
+    before = (photos / "b/4.png").stat()
+    photo(photos / "b/4.png", size=(84, 60), seed=99)
+    if keep_time:  # as by `cp -p`: then the size tells
+        os.utime(photos / "b/4.png", ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert again(describer, photos, store) == ["4.png"]
+    assert "1 images, such as b/4.png: changed since they were described" in capfd.readouterr().err
+    assert is_of(store, photos, describer)
+    assert again(describer, photos, store) == []
+
+
+def test_a_touched_photo_keeps_its_row(photos, tmp_path, describer):
+    store = extract(photos, tmp_path / "s", describer=describer, part_size=4).path
+    before = load(store)
+    touch(photos / "a/1.png")
+    assert again(describer, photos, store) == []
+    after = load(store)
+    assert after.paths == before.paths
+    np.testing.assert_array_equal(after.X, before.X)
+    times = dict(zip(after.paths, Store(store).read(["mtime_ns"])["mtime_ns"].to_pylist(), strict=True))
+    assert times["a/1.png"] == 10**18  # so that it is not read again each time
+
+
+def test_a_photo_that_is_broken_now_has_no_row(photos, tmp_path, describer):
+    store = extract(photos, tmp_path / "s", describer=describer, part_size=4)
+    put(photos / "c/7.png", b"no image")
+    again(describer, photos, store.path)
+    assert "c/7.png" not in load(store.path).paths
+    assert store.failures.keys() == {"c/7.png"}
+    photo(photos / "c/7.png", seed=7)
+    assert again(describer, photos, store.path) == ["7.png"]
+    assert store.failures == {}
+    assert is_of(store.path, photos, describer)
+
+
+def test_all_photos_replaced(photos, tmp_path, describer):
+    store = extract(photos, tmp_path / "s", describer=describer, part_size=4).path
+    for i, file in enumerate(sorted(photos.rglob("*.png"))):
+        photo(file, seed=100 + i)
+    assert len(again(describer, photos, store)) == 9
+    assert is_of(store, photos, describer)
+
+
+@pytest.mark.parametrize("added_before", [False, True])
+def test_an_interrupt_amid_changed_photos(photos, tmp_path, describer, added_before):
+    """Old and new rows may then stand beside each other; the next run keeps the new ones."""
+    store = extract(photos, tmp_path / "s", describer=describer, part_size=4).path
+    old = {file.name: file.read_bytes() for file in store.glob("part-*")}
+    if added_before:
+        photo(photos / "a/00.png", seed=50)
+    for i in range(9):
+        photo(photos / "abc"[i // 3] / f"{i}.png", seed=100 + i)
+    extract(photos, store, describer=describer, part_size=4)
+    new = [file.rename(tmp_path / file.name) for file in store.glob("part-*")]
+    for name, data in old.items():  # as after a kill: parts of both runs
+        (store / name).write_bytes(data)
+    new.sort()
+    new[0].rename(store / "part-00000-9.parquet")
+    kept = set(pq.read_table(store / "part-00000-9.parquet", columns=["path"])["path"].to_pylist())
+    read = again(describer, photos, store)
+    assert set(read) == {f.name for f in photos.rglob("*.png")} - {name.split("/")[1] for name in kept}
+    assert is_of(store, photos, describer)
+
+
+def test_another_source_is_refused_by_name(photos, tmp_path, describer):
+    store = extract(photos, tmp_path / "s", describer=describer).path
+    other = photo(tmp_path / "other/a/0.png", seed=77).parents[1]
+    with pytest.raises(StoreError, match=rf"holds images of {photos}, not of {other}; name another store"):
+        extract(other, store, describer=describer)
+    assert is_of(store, photos, describer)
+
+
+def test_moved_photos_are_found_again_by_their_bytes(photos, tmp_path, describer):
+    store = extract(photos, tmp_path / "s", describer=describer, part_size=4).path
+    moved = shutil.copytree(photos, tmp_path / "moved", copy_function=shutil.copy)
+    for file in moved.rglob("*.png"):
+        touch(file)
+    photo(moved / "b/3.png", seed=55)
+    with pytest.raises(StoreError, match="add --moved"):
+        extract(moved, store, describer=describer)
+    assert again(describer, moved, store, moved=True) == ["3.png"]
+    assert is_of(store, moved, describer)
+    assert again(describer, moved, store) == []
+
+
+def test_a_corrected_label_is_taken_up_without_describing(photos, tmp_path, describer, capfd):
+    lines = [f"photos/{'abc'[i // 3]}/{i}.png,cat" for i in range(9)]
+    csv = put(tmp_path / "list.csv", "\n".join(["path,label", *lines]).encode())
+    store = extract(csv, tmp_path / "s", describer=describer, part_size=4).path
+    before = load(store)
+    lines[5] = lines[5].replace("cat", "tiger")
+    lines[6] = lines[6].replace("cat", "")
+    put(csv, "\n".join(["path,label", *lines]).encode())
+    assert again(describer, csv, store) == []
+    assert "2 images, such as photos/b/5.png: have another label now" in capfd.readouterr().err
+    after = load(store)
+    assert after.labels == ["cat"] * 5 + ["tiger", None, "cat", "cat"]
+    assert after.paths == before.paths
+    np.testing.assert_array_equal(after.X, before.X)
+
+
+def test_several_processes_say_that_images_changed(photos, tmp_path, describer):
+    """They cannot take that up together: one would write a part again that another one reads."""
+    store = extract(photos, tmp_path / "s", describer=describer, part_size=2).path
+    photo(photos / "a/0.png", seed=99)
+    photo(photos / "d/new.png", seed=98)
+    said = "1 images, such as a/0.png, changed since they were described; everything else is done; .* in one process"
+    with pytest.raises(StoreError, match=said):
+        extract(photos, store, describer=describer, part_size=2, share=(0, 2))
+    extract(photos, store, describer=describer, part_size=2, share=(1, 2))
+    assert "d/new.png" in load(store).paths
+    assert again(describer, photos, store) == ["0.png"]
+    assert is_of(store, photos, describer)
+
+
+def test_a_changed_member_of_an_archive(tmp_path, describer):
+    members = {f"{i}.png": png(i) for i in range(4)}
+    archive = tar(tmp_path / "t.tar", members.items())
+    store = extract(archive, tmp_path / "s", describer=describer).path
+    rewritten = tar(tmp_path / "t.tar", (members | {"2.png": png(9)}).items())
+    assert again(describer, rewritten, store) == [png(9)]
+    data = load(store)
+    place = data.paths.index("t.tar/2.png")
+    np.testing.assert_allclose(data.X[place], describer.describe(png(9)), atol=1e-6)
+
+
+def test_images_in_memory_are_known_by_their_content(tmp_path, describer):
+    one, two = np.full((64, 64, 3), 7, np.uint8), np.full((64, 64, 3), 200, np.uint8)
+    extract([Item("a", one), Item("b", png(1, (64, 64)))], tmp_path / "s", describer=describer)
+    describer.read.clear()
+    extract([Item("a", two), Item("b", png(1, (64, 64)))], tmp_path / "s", describer=describer)
+    assert len(describer.read) == 1
+    assert describer.read[0] is two
+
+
+def test_a_store_without_identities_is_read_and_said_to_be_without(photos, tmp_path, describer, capfd):
+    store = extract(photos, tmp_path / "s", describer=describer).path
+    for part in store.glob("part-*"):  # as earlier versions wrote it
+        pq.write_table(pq.read_table(part).drop(["size", "mtime_ns", "sha256"]), part)
+    photo(photos / "a/0.png", seed=99)
+    photo(photos / "d/new.png", seed=98)
+    assert again(describer, photos, store) == ["new.png"]
+    assert "9 images, such as a/0.png: were described by an earlier version" in capfd.readouterr().err
+    assert len(load(store).X) == 10
+    assert Store(store).read(["path", "q64"]).num_rows == 10
+    assert Store(store).read().column("sha256").null_count == 9
+
+
+def test_what_the_source_no_longer_has_is_counted(photos, tmp_path, describer, capfd):
+    store = extract(photos, tmp_path / "s", describer=describer).path
+    (photos / "a/0.png").unlink()
+    again(describer, photos, store)
+    assert f"1 rows are of images that {photos} no longer has" in capfd.readouterr().err
+    assert len(load(store).X) == 9
+
+
+def test_a_name_that_a_list_has_twice_is_said(photos, tmp_path, describer, capfd):
+    csv = put(tmp_path / "list.csv", b"path,label\nphotos/a/0.png,cat\nphotos/a/0.png,dog\n")
+    extract(csv, tmp_path / "s", describer=describer)
+    assert "1 images, such as photos/a/0.png: have the name of an earlier image" in capfd.readouterr().err
+    assert again(describer, csv, tmp_path / "s") == []
+    assert load(tmp_path / "s").labels == ["cat"]
+
+
+def test_a_file_that_cannot_be_inspected_keeps_its_row(photos, tmp_path, describer, capfd):
+    items = [Item(f"{i}", photos / "a" / f"{i}.png") for i in range(3)]
+    extract(items, tmp_path / "s", describer=describer)
+    (photos / "a/1.png").unlink()
+    describer.read.clear()
+    extract(items, tmp_path / "s", describer=describer)
+    assert describer.read == []
+    assert "1 images, such as 1: cannot be compared with their rows" in capfd.readouterr().err
+
+
+def test_the_checksum_is_of_the_bytes(tmp_path):
+    data = png(3)
+    digest = hashlib.sha256(data).hexdigest()
+    file = put(tmp_path / "a.png", data)
+    assert checksum(file) == checksum(str(file)) == digest
+    assert stamp(data) == (len(data), None, digest)
+    assert stamp(tmp_path / "gone.png") == stamp(object()) == UNKNOWN
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ImageError, match="pipe: not a regular file"):
+        checksum(tmp_path / "pipe")
