@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,12 +18,12 @@ from tests.kit.posterior_runs import make_run
 from vggfeat import cli, weights
 from vggfeat.classify import Classifier
 from vggfeat.data.imagenet import Classified, read, synset_names
-from vggfeat.errors import DataError, ImageError, UsageError
+from vggfeat.errors import DataError, ImageError, StoreError, UsageError
 from vggfeat.evaluate import evaluate, open_runs, table, write_report
 from vggfeat.evaluate.classes import match_classes, read_classes
 from vggfeat.evaluate.runner import known_train_scale
 from vggfeat.evaluate.settings import parse_train_scale
-from vggfeat.store import Store
+from vggfeat.store import Store, load
 
 Weights = Callable[..., Path]
 SCALES = (224, 240)
@@ -120,6 +121,32 @@ def test_other_settings_have_runs_of_their_own(root: Path, tmp_path: Path, optio
     for more in ({}, {"mirror": False}, {"method": "centre"}, {"scales": (224,)}):
         evaluate(root, tmp_path, **{**options, **more})  # type: ignore[arg-type]
     assert len([*tmp_path.iterdir()]) == 4
+
+
+def test_two_sets_of_one_name_have_runs_of_their_own(root: Path, tmp_path: Path, options: dict[str, Any]) -> None:
+    other = tmp_path / "elsewhere" / root.name
+    shutil.copytree(root, other)
+    Image.fromarray(photo(9)).save(other / "val/class 0/0.png")
+    first, second = (evaluate(folder, tmp_path / "runs", **options) for folder in (root, other))
+    assert first.stores != second.stores
+    posteriors = [load(run, normalize="none", scales=(224,)).X for run in (*first.stores, *second.stores)]
+    different = ~np.isclose(posteriors[0], posteriors[1]).all(axis=1)
+    assert different.sum() == 1  # the changed image
+    with pytest.raises(StoreError, match=r"both are of set val, but val/class 0/0.png has a different image in each"):
+        open_runs([tmp_path / "runs"])
+
+
+def test_a_replaced_image_is_classified_again(root: Path, tmp_path: Path, options: dict[str, Any]) -> None:
+    own = shutil.copytree(root, tmp_path / "own")
+    before = load(evaluate(own, tmp_path / "runs", **options).stores[0], normalize="none")
+    Image.fromarray(photo(9)).save(own / "val/class 0/0.png")
+    after = load(evaluate(own, tmp_path / "runs", **options).stores[0], normalize="none")
+    fresh = load(evaluate(own, tmp_path / "fresh", **options).stores[0], normalize="none")
+    order = [after.paths.index(path) for path in fresh.paths]
+    np.testing.assert_allclose(after.X[order], fresh.X, atol=1e-6)
+    assert not np.allclose(
+        before.X[before.paths.index("val/class 0/0.png")], fresh.X[fresh.paths.index("val/class 0/0.png")]
+    )
 
 
 def test_test_images_have_posteriors_but_no_errors(root: Path, tmp_path: Path, tiny_weights: Weights) -> None:

@@ -76,7 +76,7 @@ def evaluate(
     stores = []
     for describer, outputs in _planned(images, settings):
         weights = describer.engine.nets[0].weights
-        stores.append(folder / run_name(describer))
+        stores.append(folder / run_name(describer, images))
         extract(items, stores[-1], describer=describer, settings=settings.extraction)
         write_facts(stores[-1], images, outputs, settings.train_scale or known_train_scale(weights))
     return summarise(open_runs(stores))
@@ -98,10 +98,11 @@ def _planned(images: Classified, settings: EvaluationSettings) -> list[tuple[Des
     return planned
 
 
-def run_name(describer: Describer) -> str:
-    """D-oxford-dense-256-384-512-1f2e3d: the same for the same data and settings, and only for them."""
+def run_name(describer: Describer, images: Classified) -> str:
+    """D-oxford-dense-256-384-512-1f2e3d: the same for the same folder of images and settings, and only for them."""
     weights = describer.engine.nets[0].weights
-    decides = json.dumps(describer.fingerprint(), sort_keys=True)
+    place = str(images.images[0]).removesuffix(images.paths[0])
+    decides = json.dumps([place, describer.fingerprint()], sort_keys=True)
     digest = hashlib.sha256(decides.encode()).hexdigest()[:6]
     scales = "-".join(map(str, describer.spec.scales))
     return f"{weights.net}-{Path(weights.name).stem}-{describer.facts['method']}-{scales}-{digest}"

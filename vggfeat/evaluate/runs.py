@@ -146,17 +146,34 @@ def open_runs(paths: Sequence[str | Path]) -> list[StoredNet]:
     Raises
     ------
     StoreError
-        If a path is neither a run nor a folder of runs, if a run is not finished, or if two runs have the same net,
-        method and scale but different settings.
+        If a path is neither a run nor a folder of runs, if a run is not finished, if two runs have the same net,
+        method and scale but different settings, or if they have different images or labels under the same names.
     UsageError
         If there is no path.
     """
     if not paths:
         raise UsageError("no run given; `vggfeat evaluate --data ROOT` makes runs")
     groups: dict[tuple[str, str], list[PosteriorRun]] = {}
-    for run in (open_run(path) for given in paths for path in _stores(Path(given))):
+    runs = [open_run(path) for given in paths for path in _stores(Path(given))]
+    _check_images(runs)
+    for run in runs:
         groups.setdefault((run.made["weights_sha256"], run.facts.data), []).append(run)
     return _marked([_net(runs) for runs in groups.values()])
+
+
+def _check_images(runs: Sequence[PosteriorRun]) -> None:
+    """Raise StoreError if runs of a data set of one name are of different images, or have different labels."""
+    known: dict[tuple[str, str], tuple[str | None, str | None, Path]] = {}
+    for run in runs:
+        for batch in run.store.batches(["path", "label", "sha256"]) if run.store.parts else ():
+            for path, label, sha256 in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                before = known.setdefault((run.facts.data, path), (label, sha256, run.store.path))
+                if label != before[0] or (sha256 and before[1] and sha256 != before[1]):
+                    what = "label" if label != before[0] else "image"
+                    raise StoreError(
+                        f"{run.store.path} and {before[2]}: both are of {run.facts.data}, but {path} has a different "
+                        f"{what} in each; give runs of one data set, or evaluate again"
+                    )
 
 
 def _net(runs: Sequence[PosteriorRun]) -> StoredNet:
