@@ -18,6 +18,8 @@ LABELS = {
     "solver": "SVM solver",
     "background": "Background class",
     "box": "Box of the sample",
+    "store": "Store of the descriptors",
+    "demonstration": "Demonstration net",
     "train_per_class": "Training images per class",
     "test_per_class": "Test images per class, at most",
     "seeds": "Seeds",
@@ -33,7 +35,8 @@ def differences(benchmark: Benchmark, config: Mapping[str, Any]) -> list[str]:
     paper |= {name: getattr(benchmark, name) for name in ("train_per_class", "test_per_class") if name in config}
     if len(config.get("scales", ())) == 1 and config["scales"] != paper.get("scales"):
         paper.pop("agg", None)  # there is nothing to aggregate
-    return [
+    shown = ["the net is a demonstration, far smaller than the paper's"] if config.get("demonstration") else []
+    return shown + [
         f"{LABELS[name][0].lower()}{LABELS[name][1:]} {words(config[name])} (paper: {words(value)})"
         for name, value in paper.items()
         if name in config and config[name] != value

@@ -8,6 +8,7 @@ from typing import Any
 from vggfeat.bench.benchmark import Benchmark
 from vggfeat.bench.comparison import differences
 from vggfeat.bench.probe import ProbeResult
+from vggfeat.weights.demonstration import DEMONSTRATION
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,8 @@ class BenchmarkResult:
 
 def in_short(config: Mapping[str, Any]) -> str:
     """The settings of the descriptors in a few words."""
-    parts = [f"net {config['net']} {config['layer']}", f"Q={','.join(map(str, config['scales']))}", config["agg"]]
+    net = DEMONSTRATION if config.get("demonstration") else f"net {config['net']}"
+    parts = [f"{net} {config['layer']}", f"Q={','.join(map(str, config['scales']))}", config["agg"]]
     return ", ".join(parts + ([f"image{' + box' if config['box'] else ' only'}"] if "box" in config else []))
 
 

@@ -15,6 +15,7 @@ from vggfeat._util.options import takes
 from vggfeat.bench.ablation import Rung, ablation_rows, describers, ladder
 from vggfeat.bench.benchmark import Benchmark
 from vggfeat.bench.choices import check_use, descriptor_spec, read_images
+from vggfeat.bench.described import Described, by_nets, in_stores, read_stores
 from vggfeat.bench.mean_average_precision import test_fold
 from vggfeat.bench.probe import DEFAULT_SOLVER, Probe, ProbeResult
 from vggfeat.bench.protocol import Fold, Splits, used_rows
@@ -26,6 +27,8 @@ from vggfeat.bench.submission import Submission
 from vggfeat.bench.trial import Trial
 from vggfeat.data import ImageSet
 from vggfeat.descriptors import Describer
+from vggfeat.store import Store
+from vggfeat.weights.demonstration import demonstration_sha256
 
 
 @takes(settings=BenchmarkSettings)
@@ -43,7 +46,7 @@ def run(benchmark: Benchmark, *, settings: BenchmarkSettings) -> BenchmarkResult
         See `BenchmarkSettings`.
     seeds, train_per_class, test_per_class, background, box, splits, save_splits, submission, comp
         See `BenchmarkSettings`.
-    stores, jobs, solver, ablate
+    store, stores, jobs, solver, ablate
         See `BenchmarkSettings`.
     settings : BenchmarkSettings
         All of these as one object, instead of them.
@@ -61,7 +64,7 @@ def run(benchmark: Benchmark, *, settings: BenchmarkSettings) -> BenchmarkResult
     WeightsError
         If the weights are missing, damaged, or lack the layer.
     StoreError
-        If a store is in use, is damaged, or cannot be written.
+        If a store is in use, is damaged, cannot be written, or holds no descriptors.
 
     References
     ----------
@@ -69,23 +72,28 @@ def run(benchmark: Benchmark, *, settings: BenchmarkSettings) -> BenchmarkResult
     """
     began = time.perf_counter()
     check_use(benchmark, settings)
-    spec = descriptor_spec(benchmark, settings)
+    extracted = [Store(path) for path in settings.store or ()]
+    asked = None if extracted else Rung("", _describer(benchmark, settings), settings.box and benchmark.boxes)
+    described = by_nets(asked.describer) if asked else in_stores(benchmark, settings, extracted)
     images = read_images(benchmark, settings)
     splits = _splits(benchmark, images, settings)
     entry = _entry(benchmark, images, settings)
-    asked = Rung("", Describer(spec=spec), settings.box and benchmark.boxes)
 
     rows = used_rows(*splits.by_seed.values(), *([entry.fold] if entry else []))
     stores = Stores(settings.stores or cache_dir() / "stores", images, rows)
     trial = Trial(benchmark, splits, stores, Probe(images, benchmark.protocol, settings.jobs, settings.solver))
-    stores.fill(asked.describer, asked.box)
-    rungs = _rungs(trial, asked) if settings.ablate else []
-    extracted = time.perf_counter()
+    if asked:
+        stores.fill(asked.describer, asked.box)
+        rungs = _rungs(trial, asked) if settings.ablate else []
+        X, found = stores.read(asked.describer, asked.box)
+    else:
+        X, found = read_stores(extracted, described.spec, images, rows)
+    ready = time.perf_counter()
 
-    probed = trial.measure(asked.describer, asked.box)
-    notes = _notes(trial, probed) + ([_submit(entry, trial, asked, probed)] if entry else [])
-    ablation, of_rungs = ablation_rows(trial, rungs, asked, probed)
-    timing = {"extract_s": round(extracted - began, 1), "svm_s": round(time.perf_counter() - extracted, 1)}
+    probed = trial.probe.evaluate(X, found, splits)
+    notes = _notes(trial, probed) + ([_submit(entry, trial, X, probed)] if entry else [])
+    ablation, of_rungs = ablation_rows(trial, rungs, asked, probed) if asked else ([], [])
+    timing = {"extract_s": round(ready - began, 1), "svm_s": round(time.perf_counter() - ready, 1)}
     return BenchmarkResult(
         benchmark=benchmark.name,
         metric=probed.metric,
@@ -95,8 +103,8 @@ def run(benchmark: Benchmark, *, settings: BenchmarkSettings) -> BenchmarkResult
         per_class=dict(zip(images.classes, probed.per_class, strict=True)),
         metrics=probed.metrics,
         paper=benchmark.paper,
-        config=_config(benchmark, asked.describer, settings) | splits.config,
-        weights=[{"name": n.weights.name, "sha256": n.weights.sha256} for n in asked.describer.engine.nets],
+        config=_config(benchmark, described, settings) | splits.config,
+        weights=[{"name": net["name"], "sha256": net["sha256"]} for net in described.nets],
         timing=timing,
         notes=notes + of_rungs,
         version=__version__,
@@ -105,6 +113,10 @@ def run(benchmark: Benchmark, *, settings: BenchmarkSettings) -> BenchmarkResult
         evidence=probed,
         definition=benchmark,
     )
+
+
+def _describer(benchmark: Benchmark, settings: BenchmarkSettings) -> Describer:
+    return Describer(spec=descriptor_spec(benchmark, settings))
 
 
 def _splits(benchmark: Benchmark, images: ImageSet, settings: BenchmarkSettings) -> Splits:
@@ -144,13 +156,13 @@ def _entry(benchmark: Benchmark, images: ImageSet, settings: BenchmarkSettings) 
     return entry
 
 
-def _submit(entry: _Entry, trial: Trial, asked: Rung, probed: ProbeResult) -> str:
+def _submit(entry: _Entry, trial: Trial, X: np.ndarray, probed: ProbeResult) -> str:
     """Write the files for the server; returns a note. A fold that was measured already is not trained again."""
     same = [seed for seed, fold in trial.splits.by_seed.items() if all(map(np.array_equal, fold, entry.fold))]
     if same:
         scores = probed.scores[same[0]]
     else:
-        scores = trial.probe.score(*trial.stores.read(asked.describer, asked.box), entry.fold)
+        scores = trial.probe.score(X, probed.found, entry.fold)
     packed = entry.server.write(trial.probe.images, scores, entry.out, entry.comp)
     return f"submission: {packed}, of {len(scores.rows):,} samples, trained on trainval with C={scores.C:g}"
 
@@ -169,19 +181,21 @@ def _notes(trial: Trial, probed: ProbeResult) -> list[str]:
     return notes
 
 
-def _config(benchmark: Benchmark, describer: Describer, settings: BenchmarkSettings) -> dict[str, Any]:
-    spec, engine = describer.spec, describer.engine
+def _config(benchmark: Benchmark, described: Described, settings: BenchmarkSettings) -> dict[str, Any]:
+    spec = described.spec
     return {
-        "net": "&".join(n.weights.net for n in engine.nets),
+        "net": "&".join(net["net"] for net in described.nets),
         "layer": spec.layer,
         "scales": list(spec.scales),
         "agg": spec.agg,
         "mirror": spec.mirror,
         "normalize": spec.normalize,
         "pooling": "ceil" if spec.ceil else "floor",
-        "precision": engine.precision,
-        "device": str(engine.device),
+        "precision": described.precision,
+        "device": described.device,
         "solver": settings.solver or DEFAULT_SOLVER,
         **({"background": settings.background} if benchmark.background else {}),
         **({"box": settings.box} if benchmark.boxes else {}),
+        **({"store": [str(path) for path in settings.store]} if settings.store else {}),
+        **({"demonstration": True} if any(net["sha256"] == demonstration_sha256() for net in described.nets) else {}),
     }

@@ -1,6 +1,6 @@
 """What a benchmark can be asked for. Free of torch and numpy."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from os import fspath
 from pathlib import Path
@@ -20,10 +20,19 @@ from vggfeat.svm.settings import SolverName
 
 PaperRecipe = Literal["paper"]
 
+
+def paths_of(stores: str | Path | Sequence[str | Path]) -> tuple[Path, ...]:
+    """The paths of stores, of which a text names several with commas."""
+    if isinstance(stores, str | Path):
+        stores = str(stores).split(",")
+    return tuple(map(Path, stores))
+
+
 _TYPES: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(("root", "splits", "save_splits", "submission", "stores"), Path),
     "weights": fspath,
     "scales": whole_scales,
+    "store": paths_of,
 }
 _COUNTS = ("seeds", "train_per_class", "test_per_class")
 _CHOICES = {
@@ -88,6 +97,9 @@ class BenchmarkSettings:
         Write the files for the VOC evaluation server to this folder, from SVMs trained on trainval.
     comp : int or None
         Number of the competition of the submission. Default: 2, for the actions 10.
+    store : str or None
+        A store that `vggfeat extract` made of the images of the data set, instead of describing them here; or several,
+        separated by commas, whose descriptors are stacked.
     stores : path or None
         Folder of the descriptor stores, one for each net and scale; later runs use them again. Default: in the cache.
     jobs : int
@@ -124,6 +136,7 @@ class BenchmarkSettings:
     save_splits: Path | None = None
     submission: Path | None = None
     comp: int | None = None
+    store: tuple[Path, ...] | None = field(default=None, metadata={"parse": paths_of, "metavar": "STORE,..."})
     stores: Path | None = None
     jobs: int = -1
     solver: SolverName | None = None

@@ -16,6 +16,7 @@ from vggfeat.errors import StoreError, UsageError
 from vggfeat.evaluate.classes import Outputs
 from vggfeat.evaluate.settings import METHODS
 from vggfeat.store import Store
+from vggfeat.weights.demonstration import DEMONSTRATION, demonstration_sha256
 
 FACTS = "run.json"
 
@@ -82,8 +83,9 @@ class StoredNet:
 
     @property
     def title(self) -> str:
-        """The name for people: D; A ×0.1875 for a narrower net; D (S=256) if there are several nets D."""
+        """The name for people: D; A ×0.25 for a narrower net; D (S=256) if there are several nets D."""
         plain = self.name if self.width == 1 else f"{self.name} ×{self.width:g}"
+        plain = DEMONSTRATION if self.sha256 == demonstration_sha256() else plain
         return f"{plain} ({self.mark})" if self.mark else plain
 
     @property

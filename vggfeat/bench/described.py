@@ -1,0 +1,136 @@
+"""How the samples of a result were described: by nets now, or in stores that `vggfeat extract` made before."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+
+from vggfeat._util.files import signature
+from vggfeat.bench.benchmark import Benchmark
+from vggfeat.bench.settings import BenchmarkSettings
+from vggfeat.data import ImageSet
+from vggfeat.descriptors import Describer
+from vggfeat.errors import DataError, StoreError, UsageError
+from vggfeat.extraction.identity import checksum
+from vggfeat.sources.item import utf8
+from vggfeat.spec import DescriptorLayer, DescriptorSpec, PosteriorSpec
+from vggfeat.store import Store, load
+
+
+@dataclass(frozen=True)
+class Described:
+    """The settings of the descriptors of a result. nets : net, name and sha256 of the weights of each."""
+
+    spec: DescriptorSpec | PosteriorSpec
+    nets: tuple[dict[str, str], ...]
+    precision: str
+    device: str
+
+
+def by_nets(describer: Describer) -> Described:
+    """Of samples that are described in this run."""
+    weights = [net.weights for net in describer.engine.nets]
+    nets = tuple({"net": one.net, "name": one.name, "sha256": one.sha256} for one in weights)
+    return Described(describer.spec, nets, describer.engine.precision, str(describer.engine.device))
+
+
+def in_stores(benchmark: Benchmark, settings: BenchmarkSettings, stores: Sequence[Store]) -> Described:
+    """Of samples that have been described before.
+
+    Raises UsageError for settings that contradict the stores or need the nets, StoreError for stores of something else.
+    """
+    for refused, why in (
+        (settings.ablate, "the ablation needs the nets; leave out --ablate"),
+        (settings.box and benchmark.boxes, "a store has whole images; add --no-box"),
+        (settings.recipe is not None, "the stores decide how images are described; leave out --recipe"),
+        (settings.net or settings.weights, "the stores say which net; leave out --net and --weights"),
+    ):
+        if refused:
+            raise UsageError(f"--store: {why}")
+    first = stores[0].fingerprint
+    for store in stores:
+        made = store.fingerprint
+        if made.get("layer") not in get_args(DescriptorLayer):
+            raise StoreError(f"{store.path}: holds {made.get('layer')}, not descriptors; name a store of `extract`")
+        for key in ("layer", "mirror", "pooling", "precision"):
+            if made[key] != first[key]:
+                raise StoreError(f"{store.path}: has {key} {made[key]}, not {first[key]} as {stores[0].path}")
+    spec = DescriptorSpec(
+        scales=settings.scales or stores[0].scales,
+        agg=settings.agg or benchmark.agg,
+        layer=first["layer"],
+        mirror=first["mirror"],
+        normalize=settings.normalize,
+        ceil=first["pooling"] == "ceil",
+    )
+    _refuse_other(settings, spec, stores[0])
+    nets = tuple(
+        {"net": s.fingerprint["net"], "name": s.meta["weights"], "sha256": s.fingerprint["weights_sha256"]}
+        for s in stores
+    )
+    return Described(spec, nets, first["precision"], "-")
+
+
+def _refuse_other(settings: BenchmarkSettings, spec: DescriptorSpec, store: Store) -> None:
+    """Raise UsageError for a setting that was given and is not the store's."""
+    defaults = {field.name: field.default for field in fields(BenchmarkSettings)}
+    for name in ("layer", "mirror", "ceil"):
+        given = getattr(settings, name)
+        if given not in (defaults[name], getattr(spec, name)):
+            raise UsageError(f"{store.path}: was made with {name} {getattr(spec, name)}, not {given}; leave that out")
+
+
+def read_stores(
+    stores: Sequence[Store], spec: DescriptorSpec | PosteriorSpec, images: ImageSet, rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """X float32 (N, dim) for the N samples, and bool (N,): rows with values, as `Stores.read`.
+
+    Raises DataError if an image of `rows` has neither a row nor a line in failures.csv, or has changed since.
+    """
+    for store in stores:
+        _check(store, images, rows)
+    data = load([store.path for store in stores], agg=spec.agg, normalize=spec.normalize, scales=spec.scales)
+    place = {name: i for i, name in enumerate(data.paths)}
+    at = np.array([place.get(_name(stores[0], images, i), -1) for i in rows])
+    X, found = np.zeros((len(images), data.X.shape[1]), np.float32), np.zeros(len(images), bool)
+    X[rows[at >= 0]], found[rows] = data.X[at[at >= 0]], at >= 0
+    return X, found
+
+
+def _name(store: Store, images: ImageSet, row: int) -> str:
+    """The name that the image of a sample has in a store of its folder, or of a folder above it."""
+    image, source = images.images[row], store.meta.get("source")
+    if not isinstance(image, Path):
+        raise DataError(f"{images.name}: its images are not in files, so no store of `extract` has them")
+    if not source:
+        return images.paths[row].partition("#")[0]
+    folder = Path(source) if Path(source).is_dir() else Path(source).parent
+    return "/".join(utf8(part) for part in Path(os.path.relpath(image, folder)).parts)
+
+
+def _check(store: Store, images: ImageSet, rows: np.ndarray) -> None:
+    """Raise DataError if a sample has no row, or its image is not the one that was described."""
+    table = store.read(["path", "size", "mtime_ns", "sha256"])
+    known = {name: row for name, *row in zip(*(table[c].to_pylist() for c in table.column_names), strict=True)}
+    names = {i: _name(store, images, i) for i in rows}
+    without = [i for i in rows if names[i] not in known and names[i] not in store.failures]
+    if without:
+        raise DataError(
+            f"{store.path}: has no row of {len(without)} of {len(rows)} images, such as {images.images[without[0]]}; "
+            "make a store of the same images, or leave out --store"
+        )
+    for i in rows:
+        if names[i] in known and _changed(images.images[i], *known[names[i]]):
+            raise DataError(
+                f"{images.images[i]}: has changed since {store.path} was made; run that `vggfeat extract` again"
+            )
+
+
+def _changed(image: Any, size: int | None, mtime_ns: int | None, sha256: str | None) -> bool:
+    found = signature(image)
+    if sha256 is None or (found and (found.size, found.mtime_ns) == (size, mtime_ns)):
+        return False
+    return checksum(image) != sha256
