@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from vggfeat.descriptors import Describer
-from vggfeat.errors import DataError, ImageError, UsageError, VggfeatError
+from vggfeat.errors import DataError, ImageError, StoreError, UsageError, VggfeatError
 from vggfeat.extraction.run import extract
 from vggfeat.extraction.settings import ExtractionSettings
 from vggfeat.sources import Item
@@ -162,6 +162,15 @@ def described_by_workers(items, store: Path, options, **tuning) -> Store:
     with Writer(store, fingerprint) as writer, progress(len(items), "describing") as bar:
         fill_on_cluster(writer, items, spec, settings, bar, **tuning)
     return Store(store)
+
+
+def test_workers_say_that_images_changed(options, tmp_path):
+    items = [Item(f"{n}", encoded(n)) for n in range(4)]
+    described(items[:3], tmp_path / "s", options)
+    items[1] = Item("1", encoded(9))
+    with pytest.raises(StoreError, match="1 images, such as 1, changed since they were described; everything else is"):
+        extract(items, tmp_path / "s", engine="ray", workers=1, **options)
+    assert Store(tmp_path / "s").paths == ["0", "1", "2", "3"]
 
 
 @dataclass(frozen=True)

@@ -30,12 +30,12 @@ class Division:
 
 
 KINDS = {
-    "changed": "changed since they were described, and are described again",
-    "relabelled": "have another label now, which is taken up",
-    "twice": "have the name of an earlier image of the source, which counts",
-    "unidentified": "were described by an earlier version, which did not store what they were made from, so that a "
-    "change is not noticed; to be sure, extract into a new store",
-    "unknown": "cannot be compared with their rows, which are kept",
+    "changed": "images that changed since they were described",
+    "relabelled": "images with a new label",
+    "twice": "left out, as the source has an earlier image of the same name",
+    "unidentified": "images described by an earlier version, which did not store what they were made from, so that "
+    "changes are not noticed (to be sure, extract into a new store)",
+    "unknown": "rows kept, as their images cannot be compared with them",
 }
 
 
@@ -59,7 +59,7 @@ class Findings:
 
     def lines(self) -> list[str]:
         """What a user should know, one line for each kind."""
-        return [f"{self.counts[k]:,} images, such as {self.examples[k]}: {KINDS[k]}" for k in KINDS if self.counts[k]]
+        return [f"{KINDS[k]}: {self.counts[k]:,}, such as {self.examples[k]}" for k in KINDS if self.counts[k]]
 
 
 class Todo:

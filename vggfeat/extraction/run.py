@@ -137,7 +137,9 @@ def _say(found: Findings, source: str | Path | Sequence[Item], quiet: bool) -> N
     """Print what the source showed about existing rows."""
     lines = found.lines()
     if isinstance(source, str | Path) and (gone := found.known - found.listed):
-        lines.append(f"{gone:,} rows are of images that {source} no longer has; for a store without them, extract anew")
+        lines.append(
+            f"rows kept of images that {source} no longer has (to be without, extract into a new store): {gone:,}"
+        )
     for line in [] if quiet else lines:
         print(line, file=sys.stderr)
 
