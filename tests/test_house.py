@@ -19,6 +19,7 @@ STOREYS = [
     {"_util"},
     {"nets"},
     {"spec"},
+    {"pixels"},
     {"images", "metrics", "aggregate"},
     {"weights"},
     {"engine"},

@@ -3,19 +3,22 @@
 import io
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torch.nn import functional
 
+from vggfeat import formats
 from vggfeat.errors import ImageError
 from vggfeat.formats import FORMATS
+from vggfeat.pixels import black_is_zero, rgb
 from vggfeat.spec import MAX_PIXELS
 
 __all__ = [
@@ -35,22 +38,13 @@ Source: TypeAlias = Any
 MAX_RESCALED_PIXELS = 2**23  # of an image after rescaling; with the mirrored image, each map of conv1 then takes 4 GiB
 RESCALING = "bilinear, antialiased, longer side rounded half up"  # changes the descriptors, so every store records it
 
-_TURNS = {  # EXIF orientation -> the turn that makes the image upright
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
-
-def read(source: Source, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def read(source: Source, max_pixels: int = MAX_PIXELS, *, exif: bool = True) -> np.ndarray:
     """Read any image as an RGB array, upright.
 
-    The EXIF orientation is applied. Transparent pixels are laid over white. Of an animation the first frame is taken.
-    16-bit grey is scaled from its full range to 8 bits. CMYK, palette and grey become RGB. Colour profiles are ignored.
+    Transparent pixels are laid over white. Of an animation the first frame is taken. Grey of more than 8 bits is scaled
+    from its full range to 8 bits; of signed pixels 0 is black, and what lies below it too. CMYK, palette and grey
+    become RGB. Colour profiles are ignored.
 
     Parameters
     ----------
@@ -58,6 +52,9 @@ def read(source: Source, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         The image. An array is uint8 (H, W, 3) in RGB order or grey (H, W), a tensor uint8 (3, H, W) in RGB order.
     max_pixels : int
         The largest number of pixels. Files with more than twice MAX_PIXELS are always refused.
+    exif : bool
+        Turn the image upright as its EXIF orientation says, or take the pixels as they are stored. HEIC, and a TIFF
+        that Pillow has loaded already, are always upright.
 
     Returns
     -------
@@ -74,15 +71,15 @@ def read(source: Source, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     if isinstance(source, Image.Image):
         name = str(getattr(source, "filename", "") or "image")
         with _decoding(name, max_pixels):
-            return _pixels(source, max_pixels, name)
+            return _pixels(source, name, max_pixels, exif)
     if isinstance(source, str | os.PathLike):
         name = os.fspath(source)
         with _open_regular(Path(name)) as file:
-            return _decoded(file, name, max_pixels)
+            return _decoded(file, name, max_pixels, exif)
     if isinstance(source, bytes | bytearray | memoryview):
-        return _decoded(io.BytesIO(source), f"image of {len(source)} bytes", max_pixels)
+        return _decoded(io.BytesIO(source), f"image of {len(source)} bytes", max_pixels, exif)
     if hasattr(source, "read"):
-        return _decoded(source, str(getattr(source, "name", "image file")), max_pixels)
+        return _decoded(source, str(getattr(source, "name", "image file")), max_pixels, exif)
     raise ImageError(f"an image cannot be a {type(source).__name__}; give a path, bytes, PIL image or array")
 
 
@@ -108,15 +105,47 @@ def _open_regular(path: Path) -> BinaryIO:
         raise ImageError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _decoded(file: BinaryIO, name: str, max_pixels: int) -> np.ndarray:
+def _decoded(file: BinaryIO, name: str, max_pixels: int, exif: bool) -> np.ndarray:
     with _decoding(name, max_pixels):
         try:
-            with Image.open(file, formats=FORMATS) as image:
-                return _pixels(image, max_pixels, name)
-        except UnidentifiedImageError as error:
-            empty = getattr(file, "seekable", bool)() and file.seek(0, os.SEEK_END) == 0
-            what = "is empty" if empty else f"not an image ({', '.join(FORMATS)})"
-            raise ImageError(f"{name}: {what}") from error
+            file.seek(0)
+        except (AttributeError, OSError):  # a stream
+            file = io.BytesIO(file.read())
+        with _opened(file, name) as image:
+            return _pixels(image, name, max_pixels, exif)
+
+
+def _opened(file: BinaryIO, name: str) -> Image.Image:
+    """Raises ImageError if it is no image that is read, or camera raw, of which Pillow would read the preview."""
+    head = file.read(formats.HEAD)
+    kind = formats.kind(head)
+    if not head:
+        raise ImageError(f"{name}: is empty")
+    try:
+        if kind != formats.CAMERA_RAW:
+            return Image.open(file, formats=_readable(FORMATS))
+    except UnidentifiedImageError:
+        if kind == "TIFF" and (image := black_is_zero(file)):
+            return image
+        if kind == formats.HEIC and (reader := _readable(["HEIF"])):
+            return Image.open(file, formats=reader)
+        if kind in FORMATS and not _readable([kind]):
+            raise ImageError(f"{name}: is {kind}, which this Pillow lacks; pip install --upgrade pillow") from None
+    raise ImageError(f"{name}: {formats.refusal(kind)}")
+
+
+def _readable(wanted: Iterable[str]) -> list[str]:
+    """Those of Pillow's formats that it has here; HEIF is that of pillow-heif."""
+    if "HEIF" in wanted:
+        with suppress(ImportError):
+            import_module("pillow_heif").register_heif_opener()
+    Image.init()
+    return [name for name in wanted if name in Image.OPEN]
+
+
+def _pixels(image: Image.Image, name: str, max_pixels: int, exif: bool) -> np.ndarray:
+    _check_size(*image.size, max_pixels, name)
+    return rgb(image, name, exif)
 
 
 @contextmanager
@@ -129,33 +158,6 @@ def _decoding(name: str, max_pixels: int) -> Iterator[None]:
         raise ImageError(f"{name}: more than {min(max_pixels, MAX_PIXELS):,} pixels; reduce it first") from error
     except Exception as error:  # on damaged files, decoders raise OSError, SyntaxError, struct.error, ...
         raise ImageError(f"{name}: cannot be decoded ({error or type(error).__name__})") from error
-
-
-def _pixels(image: Image.Image, max_pixels: int, name: str) -> np.ndarray:
-    _check_size(*image.size, max_pixels, name)
-    upright = _upright(image)
-    if upright.mode.startswith("I"):  # 16-bit grey; Pillow's own conversion would clip at 255
-        grey = np.asarray(upright).astype(np.int32, copy=False)
-        if grey.min() < 0 or grey.max() > 65535:
-            raise ImageError(f"{name}: 32-bit pixels; convert it to 8 or 16 bits")
-        return np.repeat(((grey * 255 + 32767) // 65535).astype(np.uint8)[:, :, None], 3, axis=2)
-    if upright.mode == "F":
-        raise ImageError(f"{name}: floating-point pixels; convert it to 8 or 16 bits")
-    if upright.has_transparency_data:
-        rgba = upright.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, "white")
-        upright = Image.alpha_composite(white, rgba)
-    return np.array(upright.convert("RGB"))
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    """Apply the EXIF orientation. ImageOps.exif_transpose also rewrites the EXIF data, and may fail then."""
-    image.load()  # the EXIF data may be at the end of a PNG, and Pillow turns a TIFF while it loads it
-    try:
-        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # the pixels may be right if the EXIF data are damaged
-        return image
-    return image if turn is None else image.transpose(turn)
 
 
 def _check_size(width: int, height: int, max_pixels: int, name: str) -> None:
