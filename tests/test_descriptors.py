@@ -20,7 +20,7 @@ from torch.nn import functional
 import vggfeat
 from vggfeat import weights
 from vggfeat.descriptors import Describer
-from vggfeat.engine import Engine
+from vggfeat.engine import Box, Engine, Region
 from vggfeat.engine.devices import CPU_TUNING, Cpu
 from vggfeat.engine.net import DTYPES, DenseNet
 from vggfeat.errors import ImageError, UsageError, VggfeatError, WeightsError
@@ -461,6 +461,7 @@ def test_the_fingerprint_tells_apart_what_decides_the_numbers(tiny_weights: Weig
         {"mirror": False},
         {"ceil": True},
         {"precision": "bfloat16"},
+        {"exif": False},
     ]
     found = [fingerprint(), *(fingerprint(**options) for options in others)]
     assert all(found[i] != found[j] for i in range(len(found)) for j in range(i))
@@ -468,7 +469,27 @@ def test_the_fingerprint_tells_apart_what_decides_the_numbers(tiny_weights: Weig
         assert fingerprint(**options) == fingerprint()
 
 
+def test_the_fingerprint_of_upright_photos_has_nothing_new(tiny_weights: Weights) -> None:
+    """Stores of earlier versions, which were upright always, can be continued."""
+    options: dict[str, Any] = {"weights": tiny_weights("D"), "device": "cpu"}
+    (upright,), (stored,) = (Describer(**options, exif=exif).fingerprint() for exif in (True, False))
+    assert "exif" not in upright
+    assert stored == {**upright, "exif": False}
+
+
 # What describe takes
+
+
+def test_photos_are_turned_as_exif_says_or_taken_as_stored(make: Make, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn it clockwise
+    Image.fromarray(photo(64, 96)).save(tmp_path / "a.png", exif=exif)
+    upright, stored = (make(layer="pool5", scales=(64,), exif=exif) for exif in (True, False))
+    assert_close(upright.describe(tmp_path / "a.png"), upright.describe(np.rot90(photo(64, 96), -1)))
+    assert_close(stored.describe(tmp_path / "a.png"), upright.describe(photo(64, 96)))
+    box = Region(tmp_path / "a.png", (60, 0, 96, 64))  # reaches beyond the width of the upright photo, 64
+    found = Describer(spec=stored.spec, engine=stored.engine, view=Box()).describe([box])[0]
+    assert_close(found, upright.describe(photo(64, 96)[:, 60:]))
 
 
 def test_a_list_an_array_a_generator_and_nothing(make: Make, tmp_path: Path) -> None:
