@@ -9,6 +9,7 @@ from typing import Any
 from unittest.mock import Mock
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import torchvision
@@ -505,6 +506,48 @@ def test_a_list_an_array_a_generator_and_nothing(make: Make, tmp_path: Path) -> 
     for none in nothing:
         found = describer.describe(none)
         assert (found.dtype, found.shape) == (np.float32, (0, 32))
+
+
+def test_paths_in_arrays_series_and_tables(make: Make, tmp_path: Path) -> None:
+    describer = make(layer="pool5", scales=(64,))
+    files = [str(tmp_path / f"{i}.png") for i in range(2)]
+    for i, file in enumerate(files):
+        Image.fromarray(photo(64, 80, i)).save(file)
+    expected = describer.describe(files)
+    table = pd.DataFrame({"photo": files}, index=[5, 6])
+    objects = np.array([Path(file) for file in files], object)
+    for several in (
+        np.array(files),
+        np.array(files)[:, None],
+        objects,
+        table,
+        table["photo"],
+        table.index.map(dict(zip([5, 6], files, strict=True))),
+    ):
+        assert np.array_equal(describer.describe(several), expected)
+    assert describer.describe(np.array(files[:1])).shape == (1, 32)
+    for wrong in (table.assign(label=1), np.array([files]), np.array(files[0])):
+        with pytest.raises(
+            UsageError, match=r"has 2 columns .photo, label.; give the one|has the shape .*; give a list"
+        ):
+            describer.describe(wrong)
+
+
+def test_what_is_wrong_in_a_list_is_named_or_counted(make: Make, tmp_path: Path) -> None:
+    describer = make(layer="pool5", scales=(64,))
+    good = photo(64, 80)
+    with pytest.raises(ImageError, match=r"\Aimage 2 of the list \(from 0\): image of 5 bytes: not an image"):
+        describer.describe([good, good, b"bytes", good])
+    with pytest.raises(ImageError, match=r"\Aimage 1 of the list \(from 0\): an array image must be uint8"):
+        describer.describe(iter([good, good / 255.0]))
+    with pytest.raises(ImageError, match=r"\Aimage 0 of the list .* must be uint8 .* float64 .*; .*255"):
+        describer.describe(np.zeros((2, 64, 64, 3)))
+    with pytest.raises(ImageError, match=r"\Aimage 1 of the list .*an image cannot be a float"):
+        describer.describe(pd.Series([good, float("nan")]))
+    with pytest.raises(ImageError, match=r"\A\S*none\.jpg: No such file"):
+        describer.describe([good, tmp_path / "none.jpg"])
+    with pytest.raises(ImageError, match=r"\Aan array image must be"):
+        describer.describe(good / 255.0)
 
 
 def test_every_kind_of_single_image(make: Make, tmp_path: Path) -> None:

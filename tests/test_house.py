@@ -21,6 +21,7 @@ STOREYS = [
     {"spec"},
     {"pixels"},
     {"images", "metrics", "aggregate"},
+    {"inputs"},
     {"weights"},
     {"engine"},
     {"descriptors"},

@@ -18,6 +18,7 @@ from vggfeat.engine import Engine, View, Whole
 from vggfeat.engine.batching import K
 from vggfeat.errors import ImageError
 from vggfeat.images import Source
+from vggfeat.inputs import column, is_image
 from vggfeat.spec import DescriptorSpec, NetSpec, PosteriorSpec
 
 __all__ = ["Describer", "clear_cache", "describe"]
@@ -141,6 +142,32 @@ class Describer:
                 raise ImageError(named) from error
         return tensor
 
+    def prepare_all(
+        self, images: Iterable[Source], max_pixels: int = images.MAX_PIXELS
+    ) -> Iterator[tuple[int, Tensor]]:
+        """Decode several images, as `prepare` does.
+
+        Yields
+        ------
+        (int, Tensor)
+            The index of the image, from 0, and its pixels.
+
+        Raises
+        ------
+        ImageError
+            As `prepare`; the message says the index of an image that is no file.
+        UsageError
+            If a table or an array of paths has several columns.
+        """
+        for i, image in enumerate(column(images)):
+            try:
+                tensor = self.prepare(image, max_pixels)
+            except ImageError as error:
+                if isinstance(image, str | PathLike):
+                    raise
+                raise ImageError(f"image {i} of the list (from 0): {error}") from error
+            yield i, tensor
+
     def stream(self, prepared: Iterable[tuple[K, Tensor]]) -> Iterator[tuple[K, list[np.ndarray]]]:
         """Describe a stream of prepared images; see `Engine.stream`.
 
@@ -162,7 +189,8 @@ class Describer:
         Parameters
         ----------
         image : path, bytes, file object, PIL image, array or tensor, or an iterable of these
-            Arrays are uint8 (H, W, 3) RGB or (H, W), or uint8 (N, H, W, 3) for N images; tensors uint8 (3, H, W).
+            Arrays are uint8 (H, W, 3) RGB or (H, W), or uint8 (N, H, W, 3) for N images; tensors uint8 (3, H, W). A
+            Series, an array of paths, and a table with one column count as several.
         max_pixels : int
             An image that has more pixels is an error.
 
@@ -175,9 +203,9 @@ class Describer:
         ImageError
             If an image cannot be read or has too many pixels; the message names the file.
         """
-        if is_image(image):
-            return self.describe([image], max_pixels)[0]
-        rows = dict(self.stream((i, self.prepare(one, max_pixels)) for i, one in enumerate(image)))
+        single = is_image(image)
+        prepared = [(0, self.prepare(image, max_pixels))] if single else self.prepare_all(image, max_pixels)
+        rows = dict(self.stream(prepared))
         if not rows:
             return np.zeros((0, self.dim), np.float32)
         ordered = [rows[i] for i in range(len(rows))]
@@ -185,16 +213,8 @@ class Describer:
             aggregate(list(np.stack([row[n] for row in ordered], axis=1)), self.spec.agg, self.spec.normalize)
             for n in range(len(self.engine.nets))
         ]
-        return fuse(per_net, self.spec.normalize)
-
-
-def is_image(image: Source | Iterable[Source]) -> bool:
-    """Whether the argument is one image rather than several."""
-    if isinstance(image, np.ndarray | Tensor):
-        return image.ndim < 4
-    if isinstance(image, str | bytes | bytearray | memoryview | PathLike):
-        return True
-    return not isinstance(image, Iterable) or hasattr(image, "read")
+        matrix = fuse(per_net, self.spec.normalize)
+        return matrix[0] if single else matrix
 
 
 @lru_cache(maxsize=1)
@@ -216,7 +236,8 @@ def describe(image: Source | Iterable[Source], *, spec: DescriptorSpec) -> np.nd
     Parameters
     ----------
     image : path, bytes, file object, PIL image, array or tensor, or an iterable of these
-        Arrays are uint8 (H, W, 3) RGB or (H, W), or uint8 (N, H, W, 3) for N images; tensors uint8 (3, H, W).
+        Arrays are uint8 (H, W, 3) RGB or (H, W), or uint8 (N, H, W, 3) for N images; tensors uint8 (3, H, W). A Series,
+        an array of paths, and a table with one column count as several.
     net, scales, agg, layer, weights, mirror, normalize, device, precision, ceil, exif
         See `DescriptorSpec` and `NetSpec`.
     spec : DescriptorSpec

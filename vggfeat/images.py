@@ -84,25 +84,46 @@ def read(source: Source, max_pixels: int = MAX_PIXELS, *, exif: bool = True) -> 
 
 
 def _array(array: np.ndarray | Tensor, max_pixels: int) -> np.ndarray:
+    tensor = isinstance(array, Tensor)
+    shapes = "(3, H, W)" if tensor else "(H, W, 3) or (H, W)"
+    layout = array.ndim == 3 and array.shape[0 if tensor else 2] == 3
+    if array.dtype not in (torch.uint8, np.uint8) or not (layout or (array.ndim == 2 and not tensor)):
+        what, found = "a tensor" if tensor else "an array", f"{array.dtype} {tuple(array.shape)}"
+        raise ImageError(f"{what} image must be uint8 of shape {shapes}, not {found}{_remedy(array)}")
     if isinstance(array, Tensor):
-        if array.dtype != torch.uint8 or array.ndim != 3 or array.shape[0] != 3:
-            raise ImageError(f"a tensor image must be uint8 of shape (3, H, W), not {array.dtype} {tuple(array.shape)}")
         array = array.permute(1, 2, 0).cpu().numpy()
-    if array.dtype != np.uint8 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)):
-        raise ImageError(f"an array image must be uint8 of shape (H, W, 3) or (H, W), not {array.dtype} {array.shape}")
     _check_size(array.shape[1], array.shape[0], max_pixels, "array image")
     if array.ndim == 2:
         array = np.repeat(array[:, :, None], 3, axis=2)
     return np.require(array, requirements=["C", "W"])  # torch warns of read-only arrays
 
 
+def _remedy(array: np.ndarray | Tensor) -> str:
+    """What makes an image of an array, if one can tell."""
+    name, values = ("tensor", ".to(torch.uint8)") if isinstance(array, Tensor) else ("array", ".astype('uint8')")
+    kind = str(array.dtype).removeprefix("torch.")
+    if kind.startswith(("float", "bfloat")):
+        return f"; if its values are 0..1, give ({name} * 255).round(){values}"
+    if kind == "bool":
+        return f"; give {name}{values} * 255"
+    if kind.startswith(("int", "uint")) and kind != "uint8":
+        return f"; bring its values to 0..255 and give {name}{values}"
+    if array.ndim == 3 and isinstance(array, Tensor) and array.shape[2] == 3:
+        return "; give tensor.permute(2, 0, 1)"
+    if array.ndim == 3 and not isinstance(array, Tensor):
+        last = {1: "array[:, :, 0]", 4: "Image.fromarray(array), and transparent pixels become white"}
+        found = last.get(array.shape[2], "array.transpose(1, 2, 0)" if array.shape[0] == 3 else "list(array)")
+        return f"; give {found}"
+    return ""
+
+
 def _open_regular(path: Path) -> BinaryIO:
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # opening a FIFO would wait for a writer
-            raise ImageError(f"{path}: not a regular file")
-        return path.open("rb")
+        if stat.S_ISREG(path.stat().st_mode):  # opening a FIFO would wait for a writer
+            return path.open("rb")
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise ImageError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+    raise ImageError(f"{path}: not a regular file")
 
 
 def _decoded(file: BinaryIO, name: str, max_pixels: int, exif: bool) -> np.ndarray:

@@ -104,7 +104,7 @@ class EvaluationSettings:
     device: str = PosteriorSpec.device
     precision: Precision = PosteriorSpec.precision
     ceil: bool = field(default=PosteriorSpec.ceil, metadata={"flags": "--ceil/--floor"})
-    exif: bool = False
+    exif: bool = field(default=False, metadata={"flags": "--exif/--no-exif"})
     kit: str | Path | None = None
     blacklist: bool = False
     on_error: OnError = ExtractionSettings.on_error
