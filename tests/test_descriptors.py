@@ -1,6 +1,9 @@
 """The descriptor: its laws, an independent recomputation, and what is said when it can't be had."""
 
 import io
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -660,3 +663,45 @@ def test_a_gpu_gives_what_the_cpu_does(make: Make, precision: str) -> None:
     if precision == "float32":
         assert_close(found, expected, 1e-4)
     assert ((found * expected).sum(axis=1) > 0.999).all()
+
+
+FORK = """
+import multiprocessing, sys
+import numpy as np, torch
+import vggfeat
+
+def describe(seed):
+    images = [np.random.default_rng(seed).integers(0, 256, (64, 80, 3), dtype=np.uint8)] * 3
+    return vggfeat.describe(images, weights=sys.argv[1], layer="pool5", scales=(64,), device="cpu").shape
+
+if __name__ == "__main__":
+    torch.set_num_threads(int(sys.argv[2]))
+    if sys.argv[3] == "after":
+        describe(0)
+    with multiprocessing.get_context(sys.argv[4]).Pool(1) as pool:
+        print(pool.map(describe, [1, 2]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.parametrize(
+    ("threads", "when", "start", "works"),
+    [
+        (2, "after", "fork", False),  # torch's threads would be waited for
+        (1, "after", "fork", True),  # there are none
+        (2, "before", "fork", True),
+        (2, "after", "spawn", True),
+    ],
+)
+def test_a_process_that_is_forked_after_a_net_has_run_is_told_to_use_spawn(
+    tiny_weights: Weights, tmp_path: Path, threads: int, when: str, start: str, works: bool
+) -> None:
+    (tmp_path / "fork.py").write_text(FORK)
+    command = [sys.executable, tmp_path / "fork.py", tiny_weights("A"), str(threads), when, start]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    if works:
+        assert ran.stdout == "[(3, 32), (3, 32)]\n", ran.stderr
+    else:
+        last = ran.stderr.splitlines()[-1]
+        assert last.startswith("vggfeat.errors.VggfeatError: this process was forked after its parent had run a net")
+        assert last.endswith('multiprocessing.get_context("spawn")')
