@@ -3,6 +3,7 @@
 import io
 import struct
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -119,15 +120,13 @@ def black_is_zero(file: BinaryIO) -> Image.Image | None:
     file.seek(0)
     data = bytearray(file.read())
     order = ">" if data.startswith(b"MM") else "<"
-    (start,) = struct.unpack_from(f"{order}4xI", data)
-    (count,) = struct.unpack_from(f"{order}H", data, start)
-    for entry in range(start + 2, start + 2 + 12 * count, 12):
-        if struct.unpack_from(f"{order}H6xH", data, entry) == (_Tag.PhotometricInterpretation, 0):
-            struct.pack_into(f"{order}H", data, entry + 8, 1)
-            try:
+    with suppress(struct.error, UnidentifiedImageError):  # damaged, or of another kind
+        (start,) = struct.unpack_from(f"{order}4xI", data)
+        (count,) = struct.unpack_from(f"{order}H", data, start)
+        for entry in range(start + 2, start + 2 + 12 * count, 12):
+            if struct.unpack_from(f"{order}H6xH", data, entry) == (_Tag.PhotometricInterpretation, 0):
+                struct.pack_into(f"{order}H", data, entry + 8, 1)
                 image = Image.open(io.BytesIO(data), formats=["TIFF"])
-            except UnidentifiedImageError:
-                break
-            image.tag_v2[_Tag.PhotometricInterpretation] = 0  # type: ignore[attr-defined]
-            return image
+                image.tag_v2[_Tag.PhotometricInterpretation] = 0  # type: ignore[attr-defined]
+                return image
     return None
