@@ -109,7 +109,7 @@ def test_32_bits_are_refused_whatever_their_values(order: str) -> None:
 def test_a_tiff_that_pillow_does_not_read_is_one_all_the_same(order: str) -> None:
     two = tiff(np.zeros((16, 32), np.uint16), (16, 16), order=order, bits=[16, 16], more={338: (3, [2])})
     rare = tiff(bytes(48), (4, 8), order=">", bits=[12], photometric=0)
-    for data in (two, rare, two[:8]):
+    for data in (two, rare, b"II*\0"):
         assert said(data).endswith(
             "cannot be decoded (damaged, or TIFF of a kind that Pillow does not read); save it as PNG"
         )
