@@ -96,6 +96,13 @@ def test_predictions_are_named_and_in_order(make: Make, tiny_weights: Weights) -
         make().predict([image], top=0)
 
 
+def test_one_image_where_a_list_is_wanted(make: Make) -> None:
+    with pytest.raises(UsageError, match=r"give \[image\] for one"):
+        make().predict("a.jpg")
+    with pytest.raises(ImageError, match=r"\Aimage 1 of the list \(from 0\): "):
+        make().posteriors([photo(224, 224), b"bytes"])
+
+
 def saved(path: Path, outputs: int, lineage: str, **facts: Any) -> weights.Weights:
     vgg = initialise(VGG("A", width=1 / 16, classes=outputs), generator=torch.Generator().manual_seed(1))
     facts = {"source": "", "licence": "", "preprocessing": weights.OXFORD, "width": 1 / 16, **facts}

@@ -1,6 +1,9 @@
 """The descriptor: its laws, an independent recomputation, and what is said when it can't be had."""
 
 import io
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -9,6 +12,7 @@ from typing import Any
 from unittest.mock import Mock
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import torchvision
@@ -20,7 +24,7 @@ from torch.nn import functional
 import vggfeat
 from vggfeat import weights
 from vggfeat.descriptors import Describer
-from vggfeat.engine import Engine
+from vggfeat.engine import Box, Engine, Region
 from vggfeat.engine.devices import CPU_TUNING, Cpu
 from vggfeat.engine.net import DTYPES, DenseNet
 from vggfeat.errors import ImageError, UsageError, VggfeatError, WeightsError
@@ -461,6 +465,7 @@ def test_the_fingerprint_tells_apart_what_decides_the_numbers(tiny_weights: Weig
         {"mirror": False},
         {"ceil": True},
         {"precision": "bfloat16"},
+        {"exif": False},
     ]
     found = [fingerprint(), *(fingerprint(**options) for options in others)]
     assert all(found[i] != found[j] for i in range(len(found)) for j in range(i))
@@ -468,7 +473,27 @@ def test_the_fingerprint_tells_apart_what_decides_the_numbers(tiny_weights: Weig
         assert fingerprint(**options) == fingerprint()
 
 
+def test_the_fingerprint_of_upright_photos_has_nothing_new(tiny_weights: Weights) -> None:
+    """Stores of earlier versions, which were upright always, can be continued."""
+    options: dict[str, Any] = {"weights": tiny_weights("D"), "device": "cpu"}
+    (upright,), (stored,) = (Describer(**options, exif=exif).fingerprint() for exif in (True, False))
+    assert "exif" not in upright
+    assert stored == {**upright, "exif": False}
+
+
 # What describe takes
+
+
+def test_photos_are_turned_as_exif_says_or_taken_as_stored(make: Make, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn it clockwise
+    Image.fromarray(photo(64, 96)).save(tmp_path / "a.png", exif=exif)
+    upright, stored = (make(layer="pool5", scales=(64,), exif=exif) for exif in (True, False))
+    assert_close(upright.describe(tmp_path / "a.png"), upright.describe(np.rot90(photo(64, 96), -1)))
+    assert_close(stored.describe(tmp_path / "a.png"), upright.describe(photo(64, 96)))
+    box = Region(tmp_path / "a.png", (60, 0, 96, 64))  # reaches beyond the width of the upright photo, 64
+    found = Describer(spec=stored.spec, engine=stored.engine, view=Box()).describe([box])[0]
+    assert_close(found, upright.describe(photo(64, 96)[:, 60:]))
 
 
 def test_a_list_an_array_a_generator_and_nothing(make: Make, tmp_path: Path) -> None:
@@ -484,6 +509,48 @@ def test_a_list_an_array_a_generator_and_nothing(make: Make, tmp_path: Path) -> 
     for none in nothing:
         found = describer.describe(none)
         assert (found.dtype, found.shape) == (np.float32, (0, 32))
+
+
+def test_paths_in_arrays_series_and_tables(make: Make, tmp_path: Path) -> None:
+    describer = make(layer="pool5", scales=(64,))
+    files = [str(tmp_path / f"{i}.png") for i in range(2)]
+    for i, file in enumerate(files):
+        Image.fromarray(photo(64, 80, i)).save(file)
+    expected = describer.describe(files)
+    table = pd.DataFrame({"photo": files}, index=[5, 6])
+    objects = np.array([Path(file) for file in files], object)
+    for several in (
+        np.array(files),
+        np.array(files)[:, None],
+        objects,
+        table,
+        table["photo"],
+        table.index.map(dict(zip([5, 6], files, strict=True))),
+    ):
+        assert np.array_equal(describer.describe(several), expected)
+    assert describer.describe(np.array(files[:1])).shape == (1, 32)
+    for wrong in (table.assign(label=1), np.array([files]), np.array(files[0])):
+        with pytest.raises(
+            UsageError, match=r"has 2 columns .photo, label.; give the one|has the shape .*; give a list"
+        ):
+            describer.describe(wrong)
+
+
+def test_what_is_wrong_in_a_list_is_named_or_counted(make: Make, tmp_path: Path) -> None:
+    describer = make(layer="pool5", scales=(64,))
+    good = photo(64, 80)
+    with pytest.raises(ImageError, match=r"\Aimage 2 of the list \(from 0\): image of 5 bytes: not an image"):
+        describer.describe([good, good, b"bytes", good])
+    with pytest.raises(ImageError, match=r"\Aimage 1 of the list \(from 0\): an array image must be uint8"):
+        describer.describe(iter([good, good / 255.0]))
+    with pytest.raises(ImageError, match=r"\Aimage 0 of the list .* must be uint8 .* float64 .*; .*255"):
+        describer.describe(np.zeros((2, 64, 64, 3)))
+    with pytest.raises(ImageError, match=r"\Aimage 1 of the list .*an image cannot be a float"):
+        describer.describe(pd.Series([good, float("nan")]))
+    with pytest.raises(ImageError, match=r"\A\S*none\.jpg: No such file"):
+        describer.describe([good, tmp_path / "none.jpg"])
+    with pytest.raises(ImageError, match=r"\Aan array image must be"):
+        describer.describe(good / 255.0)
 
 
 def test_every_kind_of_single_image(make: Make, tmp_path: Path) -> None:
@@ -596,3 +663,45 @@ def test_a_gpu_gives_what_the_cpu_does(make: Make, precision: str) -> None:
     if precision == "float32":
         assert_close(found, expected, 1e-4)
     assert ((found * expected).sum(axis=1) > 0.999).all()
+
+
+FORK = """
+import multiprocessing, sys
+import numpy as np, torch
+import vggfeat
+
+def describe(seed):
+    images = [np.random.default_rng(seed).integers(0, 256, (64, 80, 3), dtype=np.uint8)] * 3
+    return vggfeat.describe(images, weights=sys.argv[1], layer="pool5", scales=(64,), device="cpu").shape
+
+if __name__ == "__main__":
+    torch.set_num_threads(int(sys.argv[2]))
+    if sys.argv[3] == "after":
+        describe(0)
+    with multiprocessing.get_context(sys.argv[4]).Pool(1) as pool:
+        print(pool.map(describe, [1, 2]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.parametrize(
+    ("threads", "when", "start", "works"),
+    [
+        (2, "after", "fork", False),  # torch's threads would be waited for
+        (1, "after", "fork", True),  # there are none
+        (2, "before", "fork", True),
+        (2, "after", "spawn", True),
+    ],
+)
+def test_a_process_that_is_forked_after_a_net_has_run_is_told_to_use_spawn(
+    tiny_weights: Weights, tmp_path: Path, threads: int, when: str, start: str, works: bool
+) -> None:
+    (tmp_path / "fork.py").write_text(FORK)
+    command = [sys.executable, tmp_path / "fork.py", tiny_weights("A"), str(threads), when, start]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    if works:
+        assert ran.stdout == "[(3, 32), (3, 32)]\n", ran.stderr
+    else:
+        last = ran.stderr.splitlines()[-1]
+        assert last.startswith("vggfeat.errors.VggfeatError: this process was forked after its parent had run a net")
+        assert last.endswith('multiprocessing.get_context("spawn")')

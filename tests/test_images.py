@@ -371,6 +371,31 @@ def test_what_is_no_image_is_said(source: Any, said: str) -> None:
     assert said in complaint(source)
 
 
+@pytest.mark.parametrize(
+    ("array", "remedy"),
+    [
+        (np.zeros((4, 5, 3)), "(array * 255).round().astype('uint8')"),
+        (np.zeros((4, 5, 3), np.float16), "(array * 255).round().astype('uint8')"),
+        (np.zeros((4, 5), bool), "array.astype('uint8') * 255"),
+        (np.zeros((4, 5, 3), np.int64), "bring its values to 0..255 and give array.astype('uint8')"),
+        (np.zeros((3, 4, 5), np.uint8), "array.transpose(1, 2, 0)"),
+        (np.zeros((4, 5, 1), np.uint8), "array[:, :, 0]"),
+        (np.zeros((4, 5, 4), np.uint8), "Image.fromarray(array), and transparent pixels become white"),
+        (np.zeros((7, 6, 5), np.uint8), "list(array)"),
+        (torch.zeros(3, 4, 5), "(tensor * 255).round().to(torch.uint8)"),
+        (torch.zeros(3, 4, 5, dtype=torch.bfloat16), "(tensor * 255).round().to(torch.uint8)"),
+        (torch.zeros(4, 5, 3, dtype=torch.uint8), "tensor.permute(2, 0, 1)"),
+    ],
+)
+def test_the_remedy_makes_an_image_of_an_array(array: Any, remedy: str) -> None:
+    message = complaint(array)
+    assert message.endswith(remedy)
+    code = message.rpartition("give ")[2].partition(", and")[0]
+    made = eval(code, {"array": array, "tensor": array, "torch": torch, "Image": Image, "list": list})
+    for one in made if isinstance(made, list) else [made]:
+        assert read(one).shape[2] == 3
+
+
 def test_a_pil_image_whose_file_is_cut_is_named(tmp_path: Path) -> None:
     path = tmp_path / "cut.jpg"
     path.write_bytes(encoded(noise(200, 200), "JPEG")[:9000])

@@ -13,6 +13,7 @@ NET = {
     "device": "auto",
     "precision": "auto",
     "ceil": False,
+    "exif": True,
 }
 
 

@@ -5,17 +5,24 @@ import pickle
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock
 
 import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
 from sklearn.base import clone
+from sklearn.compose import ColumnTransformer
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.svm import LinearSVC
+from sklearn.utils import get_tags
+from sklearn.utils.estimator_checks import check_estimator
+from sklearn.utils.validation import validate_data
 
 from vggfeat import Describer, DescriptorSpec, VGGDescriptor, weights
-from vggfeat.errors import ImageError, UsageError
+from vggfeat.errors import ImageError, UsageError, WeightsError
 
 LABELS = [0, 1] * 6
 
@@ -41,6 +48,14 @@ def stripes() -> list[np.ndarray]:
         image += wave[None, :, None] if label else wave[:, None, None]
         images.append(image.astype(np.uint8))
     return images
+
+
+@pytest.fixture
+def files(stripes: list[np.ndarray], tmp_path: Path) -> list[str]:
+    """The first three, as files."""
+    for i in range(3):
+        Image.fromarray(stripes[i]).save(tmp_path / f"{i}.png")
+    return [str(tmp_path / f"{i}.png") for i in range(3)]
 
 
 def test_the_parameters_and_their_defaults_are_describers() -> None:
@@ -108,6 +123,99 @@ def test_names_of_features_and_pandas_output(transformer: VGGDescriptor, stripes
     assert (len(names), names[0], names[-1]) == (64, "vggdescriptor0", "vggdescriptor63")
     frame = transformer.set_output(transform="pandas").transform(stripes[:2])
     assert list(frame.columns) == list(names)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [list, np.array, pd.Series, lambda paths: np.array(paths)[:, None], lambda paths: pd.DataFrame({"path": paths})],
+    ids=["list", "array", "Series", "column", "DataFrame"],
+)
+def test_paths_as_people_have_them(
+    transformer: VGGDescriptor, files: list[str], stripes: list[np.ndarray], kind: Callable[[list[str]], Any]
+) -> None:
+    assert np.array_equal(transformer.fit_transform(kind(files)), transformer.transform(stripes[:3]))
+
+
+def test_a_column_of_a_table(transformer: VGGDescriptor, files: list[str], stripes: list[np.ndarray]) -> None:
+    table = pd.DataFrame({"path": files, "year": [1.0, 2.0, 3.0]}, index=[7, 8, 9])
+    expected = np.c_[transformer.transform(stripes[:3]), table["year"]]
+    for chosen in ("path", ["path"]):
+        both = ColumnTransformer([("image", transformer, chosen)], remainder="passthrough")
+        assert np.array_equal(both.fit_transform(table), expected)
+    both.set_output(transform="pandas")
+    frame = both.fit_transform(table)
+    assert (frame.index.tolist(), frame.columns[0], frame.columns[-1]) == (
+        [7, 8, 9],
+        "image__vggdescriptor0",
+        "remainder__year",
+    )
+
+
+@pytest.mark.parametrize(
+    ("X", "message"),
+    [
+        ("a.jpg", r"X must be a list of images, not one str; give \[image\] for one"),
+        (Path("a.jpg"), "not one .*Path;"),
+        (np.zeros((4, 4, 3), np.uint8), "not one ndarray"),
+        (pd.DataFrame({"path": ["a.jpg"], "year": [2000]}), r"a table has 2 columns \(path, year\); give the one"),
+        (np.array([["a.jpg", "b.jpg"]]), r"an array of paths has the shape \(1, 2\); give a list"),
+    ],
+    ids=["str", "Path", "array", "table", "columns"],
+)
+def test_what_is_no_list_of_images_is_refused(transformer: VGGDescriptor, X: Any, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        transformer.fit_transform(X)
+
+
+def test_parameters_are_checked_by_fit(pool5: str) -> None:
+    wrong = VGGDescriptor(weights=pool5, layer="fc9")
+    assert wrong.get_params()["layer"] == "fc9"
+    with pytest.raises(ValueError, match="'fc9'"):
+        wrong.fit([])
+    with pytest.raises(WeightsError, match="ends at pool5"):
+        wrong.set_params(layer="fc7").fit([])
+
+
+def test_an_unreadable_image_is_a_wrong_value(transformer: VGGDescriptor) -> None:
+    """scikit-learn's meta-estimators expect a ValueError of bad input."""
+    with pytest.raises(ValueError, match=r"none\.jpg: No such file"):
+        transformer.transform(["none.jpg"])
+
+
+def test_the_tags_say_what_is_taken(transformer: VGGDescriptor) -> None:
+    tags = get_tags(transformer)
+    assert (tags.input_tags.string, tags.input_tags.two_d_array, tags.requires_fit) == (True, False, False)
+
+
+@pytest.mark.filterwarnings("ignore:Can't test estimator:sklearn.exceptions.SkipTestWarning")
+def test_scikit_learns_checks_pass(transformer: VGGDescriptor) -> None:
+    """Few of them are run for input that is no table of numbers, as for scikit-learn's text transformers."""
+    check_estimator(transformer)
+
+
+class OfNumbers(VGGDescriptor):
+    """Makes a picture of each row of numbers, so that all checks of scikit-learn can be run."""
+
+    def fit(self, X: Any = None, y: Any = None) -> "OfNumbers":
+        return super().fit(self.pictures(validate_data(self, X)), y)
+
+    def transform(self, X: Any) -> np.ndarray:
+        return super().transform(self.pictures(validate_data(self, X, reset=False)))
+
+    def pictures(self, X: np.ndarray) -> list[np.ndarray]:
+        return [np.repeat(np.frombuffer(row.astype(float).tobytes(), np.uint8)[None], 8, axis=0) for row in X]
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array, tags.input_tags.string = True, False
+        return tags
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning", "ignore::DeprecationWarning")
+def test_scikit_learns_checks_of_numbers_pass_on_pictures_of_them(pool5: str) -> None:
+    """None is expected to fail: what images cannot meet is that numbers are taken, and here they are."""
+    ran = check_estimator(OfNumbers(weights=pool5, layer="pool5", scales=(32,), device="cpu"))
+    assert sum(one["status"] == "passed" for one in ran) > 40
 
 
 def test_errors_are_describers(transformer: VGGDescriptor, tmp_path: Path) -> None:

@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vggfeat._util.options import takes
-from vggfeat.descriptors import Describer, is_image
+from vggfeat.descriptors import Describer
 from vggfeat.errors import UsageError, WeightsError
 from vggfeat.images import Source
+from vggfeat.inputs import is_image
 from vggfeat.spec import PosteriorSpec
 from vggfeat.weights.names import output_names
 
@@ -42,7 +43,7 @@ class Classifier:
 
     Parameters
     ----------
-    net, scales, weights, mirror, device, precision, ceil
+    net, scales, weights, mirror, device, precision, ceil, exif
         See `NetSpec`.
     spec : PosteriorSpec
         All of these as one object, instead of them.
@@ -90,14 +91,12 @@ class Classifier:
         ImageError
             If an image cannot be read; the message names the file.
         """
-        if is_image(image):
-            return self.posteriors([image])[0]
-        prepared = ((i, self.describer.prepare(one)) for i, one in enumerate(image))
-        rows = dict(self.describer.stream(prepared))
+        single, describer = is_image(image), self.describer
+        rows = dict(describer.stream([(0, describer.prepare(image))] if single else describer.prepare_all(image)))
         matrix = np.zeros((len(rows), len(self.names)), np.float32)
         for i, nets in rows.items():
             matrix[i] = np.mean([scales.mean(axis=0) for scales in nets], axis=0)
-        return matrix
+        return matrix[0] if single else matrix
 
     def predict(self, images: Iterable[Source], top: int = TOP) -> list[list[Prediction]]:
         """Find the most probable classes of each image.
@@ -117,13 +116,15 @@ class Classifier:
         Raises
         ------
         UsageError
-            If `top` is below 1.
+            If `top` is below 1, or if `images` is one image and no list.
         ImageError
             If an image cannot be read; the message names the file.
         """
         if top < 1:
             raise UsageError(f"top must be 1 or more, not {top}")
-        matrix = self.posteriors(list(images))
+        if is_image(images):
+            raise UsageError("predict takes a list of images; give [image] for one")
+        matrix = self.posteriors(images)
         order = np.argsort(-matrix, axis=1, kind="stable")[:, :top]
         return [
             [Prediction(self.names[i], int(i), float(row[i])) for i in best]
@@ -140,7 +141,7 @@ def classify(image: Source | Iterable[Source], *, top: int = TOP, spec: Posterio
     image : as for `describe`
     top : int
         How many classes of each image.
-    net, scales, weights, mirror, device, precision, ceil
+    net, scales, weights, mirror, device, precision, ceil, exif
         See `NetSpec`.
     spec : PosteriorSpec
         All of these as one object, instead of them.

@@ -18,6 +18,7 @@ from vggfeat.engine import Engine, View, Whole
 from vggfeat.engine.batching import K
 from vggfeat.errors import ImageError
 from vggfeat.images import Source
+from vggfeat.inputs import column, is_image
 from vggfeat.spec import DescriptorSpec, NetSpec, PosteriorSpec
 
 __all__ = ["Describer", "clear_cache", "describe"]
@@ -28,7 +29,7 @@ class Describer:
 
     Parameters
     ----------
-    net, scales, agg, layer, weights, mirror, normalize, device, precision, ceil
+    net, scales, agg, layer, weights, mirror, normalize, device, precision, ceil, exif
         See `DescriptorSpec` and `NetSpec`.
     spec : DescriptorSpec or PosteriorSpec
         All of these as one object, instead of them.
@@ -113,6 +114,7 @@ class Describer:
                 "pooling": "ceil" if self.spec.ceil else "floor",
                 "precision": self.engine.precision,
                 "rescaling": images.RESCALING,
+                **({} if self.spec.exif else {"exif": False}),  # stores of earlier versions are upright, without it
                 **self.facts,
                 **self.view.facts(),
             }
@@ -131,7 +133,7 @@ class Describer:
         ImageError
             If the image cannot be read or is too large; the message names the file.
         """
-        tensor = torch.from_numpy(self.view.read(image, max_pixels)).permute(2, 0, 1)
+        tensor = torch.from_numpy(self.view.read(image, max_pixels, self.spec.exif)).permute(2, 0, 1)
         for q in self.spec.scales:
             try:
                 images.check_rescaled(tensor.shape[1], tensor.shape[2], q)
@@ -139,6 +141,32 @@ class Describer:
                 named = f"{image}: {error}" if isinstance(image, str | Path) else str(error)
                 raise ImageError(named) from error
         return tensor
+
+    def prepare_all(
+        self, images: Iterable[Source], max_pixels: int = images.MAX_PIXELS
+    ) -> Iterator[tuple[int, Tensor]]:
+        """Decode several images, as `prepare` does.
+
+        Yields
+        ------
+        (int, Tensor)
+            The index of the image, from 0, and its pixels.
+
+        Raises
+        ------
+        ImageError
+            As `prepare`; the message says the index of an image that is no file.
+        UsageError
+            If a table or an array of paths has several columns.
+        """
+        for i, image in enumerate(column(images)):
+            try:
+                tensor = self.prepare(image, max_pixels)
+            except ImageError as error:
+                if isinstance(image, str | PathLike):
+                    raise
+                raise ImageError(f"image {i} of the list (from 0): {error}") from error
+            yield i, tensor
 
     def stream(self, prepared: Iterable[tuple[K, Tensor]]) -> Iterator[tuple[K, list[np.ndarray]]]:
         """Describe a stream of prepared images; see `Engine.stream`.
@@ -161,7 +189,8 @@ class Describer:
         Parameters
         ----------
         image : path, bytes, file object, PIL image, array or tensor, or an iterable of these
-            Arrays are uint8 (H, W, 3) RGB or (H, W), or uint8 (N, H, W, 3) for N images; tensors uint8 (3, H, W).
+            Arrays are uint8 (H, W, 3) RGB or (H, W), or uint8 (N, H, W, 3) for N images; tensors uint8 (3, H, W). A
+            Series, an array of paths, and a table with one column count as several.
         max_pixels : int
             An image that has more pixels is an error.
 
@@ -174,9 +203,9 @@ class Describer:
         ImageError
             If an image cannot be read or has too many pixels; the message names the file.
         """
-        if is_image(image):
-            return self.describe([image], max_pixels)[0]
-        rows = dict(self.stream((i, self.prepare(one, max_pixels)) for i, one in enumerate(image)))
+        single = is_image(image)
+        prepared = [(0, self.prepare(image, max_pixels))] if single else self.prepare_all(image, max_pixels)
+        rows = dict(self.stream(prepared))
         if not rows:
             return np.zeros((0, self.dim), np.float32)
         ordered = [rows[i] for i in range(len(rows))]
@@ -184,16 +213,8 @@ class Describer:
             aggregate(list(np.stack([row[n] for row in ordered], axis=1)), self.spec.agg, self.spec.normalize)
             for n in range(len(self.engine.nets))
         ]
-        return fuse(per_net, self.spec.normalize)
-
-
-def is_image(image: Source | Iterable[Source]) -> bool:
-    """Whether the argument is one image rather than several."""
-    if isinstance(image, np.ndarray | Tensor):
-        return image.ndim < 4
-    if isinstance(image, str | bytes | bytearray | memoryview | PathLike):
-        return True
-    return not isinstance(image, Iterable) or hasattr(image, "read")
+        matrix = fuse(per_net, self.spec.normalize)
+        return matrix[0] if single else matrix
 
 
 @lru_cache(maxsize=1)
@@ -215,8 +236,9 @@ def describe(image: Source | Iterable[Source], *, spec: DescriptorSpec) -> np.nd
     Parameters
     ----------
     image : path, bytes, file object, PIL image, array or tensor, or an iterable of these
-        Arrays are uint8 (H, W, 3) RGB or (H, W), or uint8 (N, H, W, 3) for N images; tensors uint8 (3, H, W).
-    net, scales, agg, layer, weights, mirror, normalize, device, precision, ceil
+        Arrays are uint8 (H, W, 3) RGB or (H, W), or uint8 (N, H, W, 3) for N images; tensors uint8 (3, H, W). A Series,
+        an array of paths, and a table with one column count as several.
+    net, scales, agg, layer, weights, mirror, normalize, device, precision, ceil, exif
         See `DescriptorSpec` and `NetSpec`.
     spec : DescriptorSpec
         All of these as one object, instead of them.

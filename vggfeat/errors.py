@@ -2,7 +2,7 @@
 
     VggfeatError
     ├── UsageError     an invalid argument; also a ValueError
-    ├── ImageError     an image that cannot be read, or is too small or too large
+    ├── ImageError     an image that cannot be read, or is too small or too large; also a ValueError
     ├── WeightsError   weights that are missing, damaged, or made for a different net
     ├── FetchError     a file that could not be downloaded
     ├── DataError      a data set or source that is missing, incomplete or in an unknown layout
@@ -20,7 +20,7 @@ class UsageError(VggfeatError, ValueError):
     """An invalid argument. The exit status of the command is then 2."""
 
 
-class ImageError(VggfeatError):
+class ImageError(VggfeatError, ValueError):
     """An image that cannot be read, or is too small or too large."""
 
 

@@ -1,11 +1,11 @@
-"""Which image files are read: the formats, and the suffixes of their names. Free of Pillow and torch."""
+"""Which image files are read, and what other files are, by their first bytes. Free of Pillow and torch."""
 
-__all__ = ["FORMATS", "SUFFIXES", "has_image_suffix"]
+__all__ = ["CAMERA_RAW", "FORMATS", "HEAD", "HEIC", "SUFFIXES", "has_image_suffix", "kind", "refusal"]
 
 # Pillow's names. Only formats that need no other program; EPS would start one.
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF", "JPEG2000")
 
-# The suffixes of these formats, in lower case. The only such list of the package.
+# The suffixes of these formats, in lower case, and of HEIC, which pillow-heif reads. The only such list of the package.
 SUFFIXES = {
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
     *(".png", ".apng"),
@@ -14,6 +14,76 @@ SUFFIXES = {
     *(".ppm", ".pgm", ".pbm", ".pnm"),
     *(".avif", ".avifs"),
     *(".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"),
+    *(".heic", ".heif", ".hif"),
+}
+
+HEAD = 512  # bytes from which a kind is told
+HEIC, CAMERA_RAW, VIDEO, PAGE, SVG = "HEIC", "camera raw", "a video", "a web page (HTML)", "SVG"
+ZIP, GZIP, LFS = "a zip archive", "a gzip file", "a Git LFS pointer"
+
+_TO_JPEG = "which is not read; convert it to JPEG"
+_TO_PNG = "which is not read; convert it to 8-bit PNG"
+_DRAWING = "a drawing and not an image of pixels; convert it to PNG"
+_UNPACK = "not an image; unpack it"
+
+# What is not read -> why, and what to do.
+_REFUSED = {
+    HEIC: "which is read after `pip install pillow-heif`; or convert it to JPEG",
+    CAMERA_RAW: _TO_JPEG,
+    "JPEG XL": _TO_JPEG,
+    "JPEG XR": _TO_JPEG,
+    "PSD": _TO_JPEG,
+    "ICO": _TO_PNG,
+    "DICOM": _TO_PNG,
+    "OpenEXR": _TO_PNG,
+    SVG: _DRAWING,
+    "EPS": _DRAWING,
+    "PDF": "a document and not an image; save its pages as images",
+    VIDEO: "not an image; save its frames as images",
+    PAGE: "not an image; download the image again",
+    LFS: "not the image itself; run `git lfs pull`",
+    ZIP: _UNPACK,
+    GZIP: _UNPACK,
+}
+
+# (place, bytes there, kind)
+_SIGNS = (
+    (0, b"\xff\xd8\xff", "JPEG"),
+    (0, b"\x89PNG\r\n\x1a\n", "PNG"),
+    (0, b"GIF8", "GIF"),
+    (8, b"WEBP", "WEBP"),
+    (8, b"CR\2\0", CAMERA_RAW),  # Canon's CR2, before TIFF, as which it begins
+    (0, b"II*\0", "TIFF"),
+    (0, b"MM\0*", "TIFF"),
+    (0, b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG2000"),
+    (0, b"\xff\x4f\xff\x51", "JPEG2000"),
+    (0, b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
+    (0, b"\xff\x0a", "JPEG XL"),
+    (0, b"II\xbc\1", "JPEG XR"),
+    (0, b"8BPS", "PSD"),
+    (0, b"\0\0\1\0", "ICO"),
+    (128, b"DICM", "DICOM"),
+    (0, b"\x76\x2f\x31\x01", "OpenEXR"),
+    (0, b"%!PS", "EPS"),
+    (0, b"\xc5\xd0\xd3\xc6", "EPS"),
+    (0, b"%PDF-", "PDF"),
+    (0, b"FUJIFILMCCD-RAW", CAMERA_RAW),
+    (0, b"IIRO", CAMERA_RAW),  # Olympus
+    (0, b"IIRS", CAMERA_RAW),
+    (0, b"IIU\0", CAMERA_RAW),  # Panasonic
+    (8, b"AVI ", VIDEO),
+    (0, b"\x1aE\xdf\xa3", VIDEO),  # Matroska, WebM
+    (0, b"\0\0\1\xba", VIDEO),  # MPEG
+    (0, b"PK\3\4", ZIP),
+    (0, b"\x1f\x8b", GZIP),
+    (0, b"version https://git-lfs.github.com/spec/", LFS),
+)
+
+# The brand in the first box of ISO's media files; those of other brands are videos.
+_BRANDS = {
+    **dict.fromkeys((b"avif", b"avis"), "AVIF"),
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"), HEIC),
+    b"crx ": CAMERA_RAW,  # Canon's CR3
 }
 
 
@@ -25,3 +95,34 @@ def has_image_suffix(name: str) -> bool:
     """
     stem, dot, suffix = name.rpartition("/")[2].rpartition(".")
     return bool(stem and dot) and f".{suffix.lower()}" in SUFFIXES
+
+
+def kind(head: bytes) -> str | None:
+    """What a file is, by its first HEAD bytes: one of FORMATS, or a kind that is not read, or None if unknown.
+
+    >>> kind(b"%PDF-1.7"), kind(b"some text")
+    ('PDF', None)
+    """
+    if head[4:8] == b"ftyp":
+        also = head[16 : int.from_bytes(head[:4], "big")]  # the brands of other readers that can read the file
+        return "AVIF" if b"avif" in also else _BRANDS.get(head[8:12], VIDEO)
+    for place, sign, name in _SIGNS:
+        if head.startswith(sign, place):
+            return name
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if text.startswith((b"<!doctype html", b"<html")):
+        return PAGE
+    return SVG if text.startswith((b"<svg", b"<?xml", b"<!--")) and b"<svg" in text else None
+
+
+def refusal(found: str | None) -> str:
+    """Why a file of a kind is not read, and what to do.
+
+    >>> refusal("PDF")
+    'is PDF, a document and not an image; save its pages as images'
+    """
+    if found is None:
+        return f"not an image ({', '.join(FORMATS)})"
+    if found in FORMATS:
+        return f"cannot be decoded (damaged, or {found} of a kind that Pillow does not read); save it as PNG"
+    return f"is {found}, {_REFUSED[found]}"

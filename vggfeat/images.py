@@ -3,19 +3,22 @@
 import io
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torch.nn import functional
 
+from vggfeat import formats
 from vggfeat.errors import ImageError
 from vggfeat.formats import FORMATS
+from vggfeat.pixels import black_is_zero, rgb
 from vggfeat.spec import MAX_PIXELS
 
 __all__ = [
@@ -35,22 +38,13 @@ Source: TypeAlias = Any
 MAX_RESCALED_PIXELS = 2**23  # of an image after rescaling; with the mirrored image, each map of conv1 then takes 4 GiB
 RESCALING = "bilinear, antialiased, longer side rounded half up"  # changes the descriptors, so every store records it
 
-_TURNS = {  # EXIF orientation -> the turn that makes the image upright
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
-
-def read(source: Source, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def read(source: Source, max_pixels: int = MAX_PIXELS, *, exif: bool = True) -> np.ndarray:
     """Read any image as an RGB array, upright.
 
-    The EXIF orientation is applied. Transparent pixels are laid over white. Of an animation the first frame is taken.
-    16-bit grey is scaled from its full range to 8 bits. CMYK, palette and grey become RGB. Colour profiles are ignored.
+    Transparent pixels are laid over white. Of an animation the first frame is taken. Grey of more than 8 bits is scaled
+    from its full range to 8 bits; of signed pixels 0 is black, and what lies below it too. CMYK, palette and grey
+    become RGB. Colour profiles are ignored.
 
     Parameters
     ----------
@@ -58,6 +52,9 @@ def read(source: Source, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         The image. An array is uint8 (H, W, 3) in RGB order or grey (H, W), a tensor uint8 (3, H, W) in RGB order.
     max_pixels : int
         The largest number of pixels. Files with more than twice MAX_PIXELS are always refused.
+    exif : bool
+        Turn the image upright as its EXIF orientation says, or take the pixels as they are stored. HEIC, and a TIFF
+        that Pillow has loaded already, are always upright.
 
     Returns
     -------
@@ -74,49 +71,102 @@ def read(source: Source, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     if isinstance(source, Image.Image):
         name = str(getattr(source, "filename", "") or "image")
         with _decoding(name, max_pixels):
-            return _pixels(source, max_pixels, name)
+            return _pixels(source, name, max_pixels, exif)
     if isinstance(source, str | os.PathLike):
         name = os.fspath(source)
         with _open_regular(Path(name)) as file:
-            return _decoded(file, name, max_pixels)
+            return _decoded(file, name, max_pixels, exif)
     if isinstance(source, bytes | bytearray | memoryview):
-        return _decoded(io.BytesIO(source), f"image of {len(source)} bytes", max_pixels)
+        return _decoded(io.BytesIO(source), f"image of {len(source)} bytes", max_pixels, exif)
     if hasattr(source, "read"):
-        return _decoded(source, str(getattr(source, "name", "image file")), max_pixels)
+        return _decoded(source, str(getattr(source, "name", "image file")), max_pixels, exif)
     raise ImageError(f"an image cannot be a {type(source).__name__}; give a path, bytes, PIL image or array")
 
 
 def _array(array: np.ndarray | Tensor, max_pixels: int) -> np.ndarray:
+    tensor = isinstance(array, Tensor)
+    shapes = "(3, H, W)" if tensor else "(H, W, 3) or (H, W)"
+    layout = array.ndim == 3 and array.shape[0 if tensor else 2] == 3
+    if array.dtype not in (torch.uint8, np.uint8) or not (layout or (array.ndim == 2 and not tensor)):
+        what, found = "a tensor" if tensor else "an array", f"{array.dtype} {tuple(array.shape)}"
+        raise ImageError(f"{what} image must be uint8 of shape {shapes}, not {found}{_remedy(array)}")
     if isinstance(array, Tensor):
-        if array.dtype != torch.uint8 or array.ndim != 3 or array.shape[0] != 3:
-            raise ImageError(f"a tensor image must be uint8 of shape (3, H, W), not {array.dtype} {tuple(array.shape)}")
         array = array.permute(1, 2, 0).cpu().numpy()
-    if array.dtype != np.uint8 or not (array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)):
-        raise ImageError(f"an array image must be uint8 of shape (H, W, 3) or (H, W), not {array.dtype} {array.shape}")
     _check_size(array.shape[1], array.shape[0], max_pixels, "array image")
     if array.ndim == 2:
         array = np.repeat(array[:, :, None], 3, axis=2)
     return np.require(array, requirements=["C", "W"])  # torch warns of read-only arrays
 
 
+def _remedy(array: np.ndarray | Tensor) -> str:
+    """What makes an image of an array, if one can tell."""
+    name, values = ("tensor", ".to(torch.uint8)") if isinstance(array, Tensor) else ("array", ".astype('uint8')")
+    kind = str(array.dtype).removeprefix("torch.")
+    if kind.startswith(("float", "bfloat")):
+        return f"; if its values are 0..1, give ({name} * 255).round(){values}"
+    if kind == "bool":
+        return f"; give {name}{values} * 255"
+    if kind.startswith(("int", "uint")) and kind != "uint8":
+        return f"; bring its values to 0..255 and give {name}{values}"
+    if array.ndim == 3 and isinstance(array, Tensor) and array.shape[2] == 3:
+        return "; give tensor.permute(2, 0, 1)"
+    if array.ndim == 3 and not isinstance(array, Tensor):
+        last = {1: "array[:, :, 0]", 4: "Image.fromarray(array), and transparent pixels become white"}
+        found = last.get(array.shape[2], "array.transpose(1, 2, 0)" if array.shape[0] == 3 else "list(array)")
+        return f"; give {found}"
+    return ""
+
+
 def _open_regular(path: Path) -> BinaryIO:
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # opening a FIFO would wait for a writer
-            raise ImageError(f"{path}: not a regular file")
-        return path.open("rb")
+        if stat.S_ISREG(path.stat().st_mode):  # opening a FIFO would wait for a writer
+            return path.open("rb")
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise ImageError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+    raise ImageError(f"{path}: not a regular file")
 
 
-def _decoded(file: BinaryIO, name: str, max_pixels: int) -> np.ndarray:
+def _decoded(file: BinaryIO, name: str, max_pixels: int, exif: bool) -> np.ndarray:
     with _decoding(name, max_pixels):
         try:
-            with Image.open(file, formats=FORMATS) as image:
-                return _pixels(image, max_pixels, name)
-        except UnidentifiedImageError as error:
-            empty = getattr(file, "seekable", bool)() and file.seek(0, os.SEEK_END) == 0
-            what = "is empty" if empty else f"not an image ({', '.join(FORMATS)})"
-            raise ImageError(f"{name}: {what}") from error
+            file.seek(0)
+        except (AttributeError, OSError):  # a stream
+            file = io.BytesIO(file.read())
+        with _opened(file, name) as image:
+            return _pixels(image, name, max_pixels, exif)
+
+
+def _opened(file: BinaryIO, name: str) -> Image.Image:
+    """Raises ImageError if it is no image that is read, or camera raw, of which Pillow would read the preview."""
+    head = file.read(formats.HEAD)
+    kind = formats.kind(head)
+    if not head:
+        raise ImageError(f"{name}: is empty")
+    try:
+        if kind != formats.CAMERA_RAW:
+            return Image.open(file, formats=_readable(FORMATS))
+    except UnidentifiedImageError:
+        if kind == "TIFF" and (image := black_is_zero(file)):
+            return image
+        if kind == formats.HEIC and (reader := _readable(["HEIF"])):
+            return Image.open(file, formats=reader)
+        if kind in FORMATS and not _readable([kind]):
+            raise ImageError(f"{name}: is {kind}, which this Pillow lacks; pip install --upgrade pillow") from None
+    raise ImageError(f"{name}: {formats.refusal(kind)}")
+
+
+def _readable(wanted: Iterable[str]) -> list[str]:
+    """Those of Pillow's formats that it has here; HEIF is that of pillow-heif."""
+    if "HEIF" in wanted:
+        with suppress(ImportError):
+            import_module("pillow_heif").register_heif_opener()
+    Image.init()
+    return [name for name in wanted if name in Image.OPEN]
+
+
+def _pixels(image: Image.Image, name: str, max_pixels: int, exif: bool) -> np.ndarray:
+    _check_size(*image.size, max_pixels, name)
+    return rgb(image, name, exif)
 
 
 @contextmanager
@@ -129,33 +179,6 @@ def _decoding(name: str, max_pixels: int) -> Iterator[None]:
         raise ImageError(f"{name}: more than {min(max_pixels, MAX_PIXELS):,} pixels; reduce it first") from error
     except Exception as error:  # on damaged files, decoders raise OSError, SyntaxError, struct.error, ...
         raise ImageError(f"{name}: cannot be decoded ({error or type(error).__name__})") from error
-
-
-def _pixels(image: Image.Image, max_pixels: int, name: str) -> np.ndarray:
-    _check_size(*image.size, max_pixels, name)
-    upright = _upright(image)
-    if upright.mode.startswith("I"):  # 16-bit grey; Pillow's own conversion would clip at 255
-        grey = np.asarray(upright).astype(np.int32, copy=False)
-        if grey.min() < 0 or grey.max() > 65535:
-            raise ImageError(f"{name}: 32-bit pixels; convert it to 8 or 16 bits")
-        return np.repeat(((grey * 255 + 32767) // 65535).astype(np.uint8)[:, :, None], 3, axis=2)
-    if upright.mode == "F":
-        raise ImageError(f"{name}: floating-point pixels; convert it to 8 or 16 bits")
-    if upright.has_transparency_data:
-        rgba = upright.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, "white")
-        upright = Image.alpha_composite(white, rgba)
-    return np.array(upright.convert("RGB"))
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    """Apply the EXIF orientation. ImageOps.exif_transpose also rewrites the EXIF data, and may fail then."""
-    image.load()  # the EXIF data may be at the end of a PNG, and Pillow turns a TIFF while it loads it
-    try:
-        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # the pixels may be right if the EXIF data are damaged
-        return image
-    return image if turn is None else image.transpose(turn)
 
 
 def _check_size(width: int, height: int, max_pixels: int, name: str) -> None:

@@ -58,6 +58,8 @@ class NetSpec(ABC):
         Precision of the net; auto is float32.
     ceil : bool
         Round pooled sizes up, as Caffe does.
+    exif : bool
+        Turn photos upright as their EXIF orientation says.
 
     Raises
     ------
@@ -72,6 +74,7 @@ class NetSpec(ABC):
     device: str = "auto"
     precision: Precision = "auto"
     ceil: bool = field(default=False, metadata={"flags": "--ceil/--floor"})
+    exif: bool = True
 
     @property
     @abstractmethod

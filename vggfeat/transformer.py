@@ -6,10 +6,13 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils import Tags
 
 from vggfeat._util.options import with_parameters_of
 from vggfeat.descriptors import Describer
+from vggfeat.errors import UsageError
 from vggfeat.images import Source
+from vggfeat.inputs import is_image
 from vggfeat.spec import DescriptorSpec
 
 __all__ = ["VGGDescriptor"]
@@ -23,7 +26,7 @@ class VGGDescriptor(TransformerMixin, BaseEstimator):
 
     Parameters
     ----------
-    net, scales, agg, layer, weights, mirror, normalize, device, precision, ceil
+    net, scales, agg, layer, weights, mirror, normalize, device, precision, ceil, exif
         See `DescriptorSpec` and `NetSpec`.
 
     Examples
@@ -53,7 +56,28 @@ class VGGDescriptor(TransformerMixin, BaseEstimator):
         return {name: value for name, value in super().__getstate__().items() if name != "_describer"}
 
     def fit(self, X: Any = None, y: Any = None) -> Self:  # noqa: ARG002  (scikit-learn's interface)
-        """Do nothing; the net is fixed."""
+        """Check the parameters; there is nothing to learn.
+
+        Parameters
+        ----------
+        X : iterable of N images, optional
+            As for `transform`. Only whether it is one is checked.
+        y : ignored
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        UsageError
+            If a parameter is invalid, or if X is one image.
+        WeightsError
+            If the weights are missing, damaged, or lack the layer.
+        """
+        self._describer  # noqa: B018  (made here, it checks the parameters, and transform changes nothing)
+        if X is not None:
+            _check_several(X)
         return self
 
     def transform(self, X: Iterable[Source]) -> np.ndarray:
@@ -62,7 +86,7 @@ class VGGDescriptor(TransformerMixin, BaseEstimator):
         Parameters
         ----------
         X : iterable of N images
-            Each as for `describe`.
+            Each as for `describe`; or a table or an array of paths with one column.
 
         Returns
         -------
@@ -72,8 +96,11 @@ class VGGDescriptor(TransformerMixin, BaseEstimator):
         ------
         ImageError
             If an image cannot be read; the message names the file.
+        UsageError
+            If a parameter is invalid, if X is one image, or if X has several columns.
         """
-        return self._describer.describe(list(X))
+        _check_several(X)
+        return self._describer.describe(X)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:  # noqa: ARG002
         """Name the columns: vggdescriptor0, vggdescriptor1, ..."""
@@ -81,3 +108,16 @@ class VGGDescriptor(TransformerMixin, BaseEstimator):
 
     def __sklearn_is_fitted__(self) -> bool:
         return True
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.requires_fit = False
+        tags.input_tags.string = True  # paths
+        tags.input_tags.two_d_array = False  # of numbers; a column of paths is read
+        tags.transformer_tags.preserves_dtype = []
+        return tags
+
+
+def _check_several(X: Any) -> None:
+    if is_image(X):
+        raise UsageError(f"X must be a list of images, not one {type(X).__name__}; give [image] for one")

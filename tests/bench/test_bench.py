@@ -106,6 +106,17 @@ def test_another_setting_gets_another_store(tmp_path, options):
     assert len(list(options["stores"].iterdir())) == 2
 
 
+def test_the_papers_data_sets_are_read_as_stored_and_a_folder_upright(tmp_path, options):
+    for name, benchmark in BENCHMARKS.items():
+        assert descriptor_spec(benchmark, BenchmarkSettings()).exif == (name in ("folder", "digits")), name
+        assert descriptor_spec(benchmark, BenchmarkSettings(exif=True)).exif
+    photos = colour_photos(tmp_path / "photos", 4)
+    upright = run(BENCHMARKS["folder"], root=photos, seeds=1, **options)
+    stored = run(BENCHMARKS["folder"], root=photos, seeds=1, exif=False, **options)
+    assert (upright.config["exif"], stored.config["exif"]) == (True, False)
+    assert len(list(options["stores"].iterdir())) == 2
+
+
 def test_broken_images_are_left_out_and_said(tmp_path, options):
     photos = colour_photos(tmp_path / "photos", 8)
     (photos / "red" / "00.png").write_bytes(b"")

@@ -33,6 +33,12 @@ def test_invalid_values(options: dict[str, Any], message: str) -> None:
         EvaluationSettings(**options)
 
 
+def test_pixels_are_taken_as_stored_unless_asked() -> None:
+    """As the tools of the paper took them."""
+    assert EvaluationSettings().spec.exif is False
+    assert EvaluationSettings(exif=True).spec.exif is True
+
+
 def test_values_are_normalised() -> None:
     settings = EvaluationSettings(scales=[256, 384], train_scale=[256, 512])  # type: ignore[arg-type]
     assert (settings.scales, settings.train_scale) == ((256, 384), (256, 512))

@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 
-from vggfeat.errors import UsageError
+from vggfeat.errors import UsageError, VggfeatError
 
 _CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
+_running_in = 0  # the process whose torch has started threads or a GPU; a fork inherits the number
 
 
 def find_device(device: str) -> torch.device:
@@ -26,6 +27,21 @@ def find_device(device: str) -> torch.device:
         count = torch.cuda.device_count()
         raise UsageError(f"device {device!r} not found: torch sees {count} CUDA devices")
     return found
+
+
+def check_fork() -> None:
+    """Say that a net runs in this process from now on. Raises VggfeatError in a fork of a process where one has run.
+
+    Torch's threads and its GPU do not survive a fork: the first operation would wait for them for ever.
+    """
+    global _running_in
+    if _running_in not in (0, os.getpid()):
+        raise VggfeatError(
+            "this process was forked after its parent had run a net, and torch would wait for ever: "
+            'start it with multiprocessing.get_context("spawn")'
+        )
+    if torch.get_num_threads() > 1 or torch.cuda.is_initialized():
+        _running_in = os.getpid()
 
 
 @contextmanager

@@ -54,7 +54,7 @@ class Benchmark:
         Number of random splits.
     reported : {"test", "val"}
         The subset of an official split that is tested on.
-    scales, agg, weights
+    scales, agg, weights, exif
         Settings of the descriptors if none are given; see `BenchmarkSettings`.
     background : str or None
         The class that can be left out, if there is one.
@@ -81,6 +81,7 @@ class Benchmark:
     scales: tuple[int, ...] = DescriptorSpec.scales
     agg: Aggregation = DescriptorSpec.agg
     weights: str = DescriptorSpec.weights
+    exif: bool = DescriptorSpec.exif
     background: str | None = None
     boxes: bool = False
     submission: Submission | None = None

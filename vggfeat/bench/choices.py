@@ -34,6 +34,7 @@ def descriptor_spec(benchmark: Benchmark, settings: BenchmarkSettings) -> Descri
         "scales": settings.scales or own.scales,
         "agg": settings.agg or own.agg,
         "weights": settings.weights or benchmark.weights,
+        "exif": benchmark.exif if settings.exif is None else settings.exif,
     }
     return DescriptorSpec(**shared | chosen)
 

@@ -13,6 +13,7 @@ LABELS = {
     "mirror": "Mirror image",
     "normalize": "Normalisation",
     "pooling": "Pooling sizes",
+    "exif": "Turned upright by EXIF",
     "precision": "Precision",
     "device": "Device",
     "solver": "SVM solver",
@@ -31,7 +32,7 @@ def differences(benchmark: Benchmark, config: Mapping[str, Any]) -> list[str]:
     """How the settings differ from the paper's, and the numbers of images from the protocol's."""
     paper: dict[str, Any] = {"layer": "fc7", "mirror": True, "background": True}
     if benchmark.paper_settings:
-        paper |= {"scales": list(benchmark.paper_settings.scales), "agg": benchmark.paper_settings.agg}
+        paper |= {"scales": list(benchmark.paper_settings.scales), "agg": benchmark.paper_settings.agg, "exif": False}
     paper |= {name: getattr(benchmark, name) for name in ("train_per_class", "test_per_class") if name in config}
     if len(config.get("scales", ())) == 1 and config["scales"] != paper.get("scales"):
         paper.pop("agg", None)  # there is nothing to aggregate

@@ -55,9 +55,9 @@ def in_stores(benchmark: Benchmark, settings: BenchmarkSettings, stores: Sequenc
         made = store.fingerprint
         if made.get("layer") not in get_args(DescriptorLayer):
             raise StoreError(f"{store.path}: holds {made.get('layer')}, not descriptors; name a store of `extract`")
-        for key in ("layer", "mirror", "pooling", "precision"):
-            if made[key] != first[key]:
-                raise StoreError(f"{store.path}: has {key} {made[key]}, not {first[key]} as {stores[0].path}")
+        for key in ("layer", "mirror", "pooling", "precision", "exif"):
+            if made.get(key) != first.get(key):
+                raise StoreError(f"{store.path}: has {key} {made.get(key)}, not {first.get(key)} as {stores[0].path}")
     spec = DescriptorSpec(
         scales=settings.scales or stores[0].scales,
         agg=settings.agg or benchmark.agg,
@@ -65,6 +65,7 @@ def in_stores(benchmark: Benchmark, settings: BenchmarkSettings, stores: Sequenc
         mirror=first["mirror"],
         normalize=settings.normalize,
         ceil=first["pooling"] == "ceil",
+        exif=first.get("exif", True),
     )
     _refuse_other(settings, spec, stores[0])
     nets = tuple(
@@ -77,7 +78,7 @@ def in_stores(benchmark: Benchmark, settings: BenchmarkSettings, stores: Sequenc
 def _refuse_other(settings: BenchmarkSettings, spec: DescriptorSpec, store: Store) -> None:
     """Raise UsageError for a setting that was given and is not the store's."""
     defaults = {field.name: field.default for field in fields(BenchmarkSettings)}
-    for name in ("layer", "mirror", "ceil"):
+    for name in ("layer", "mirror", "ceil", "exif"):
         given = getattr(settings, name)
         if given not in (defaults[name], getattr(spec, name)):
             raise UsageError(f"{store.path}: was made with {name} {getattr(spec, name)}, not {given}; leave that out")

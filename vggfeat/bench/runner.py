@@ -42,7 +42,7 @@ def run(benchmark: Benchmark, *, settings: BenchmarkSettings) -> BenchmarkResult
     ----------
     benchmark : Benchmark
         One of `BENCHMARKS`, or another.
-    root, recipe, net, scales, agg, layer, weights, mirror, normalize, device, precision, ceil
+    root, recipe, net, scales, agg, layer, weights, mirror, normalize, device, precision, ceil, exif
         See `BenchmarkSettings`.
     seeds, train_per_class, test_per_class, background, box, splits, save_splits, submission, comp
         See `BenchmarkSettings`.
@@ -191,6 +191,7 @@ def _config(benchmark: Benchmark, described: Described, settings: BenchmarkSetti
         "mirror": spec.mirror,
         "normalize": spec.normalize,
         "pooling": "ceil" if spec.ceil else "floor",
+        "exif": spec.exif,
         "precision": described.precision,
         "device": described.device,
         "solver": settings.solver or DEFAULT_SOLVER,

@@ -79,6 +79,9 @@ class BenchmarkSettings:
         Precision of the net; auto is float32.
     ceil : bool
         Round pooled sizes up, as Caffe does.
+    exif : bool or None
+        Turn photos upright as their EXIF orientation says. Default: yes for a folder; no for the data sets of the
+        paper, whose pixels its tools took as stored.
     seeds : int or None
         Number of random splits, made with seeds 0, 1, ... Default: the benchmark's own, 3.
     train_per_class : int or None
@@ -127,6 +130,7 @@ class BenchmarkSettings:
     device: str = DescriptorSpec.device
     precision: Precision = DescriptorSpec.precision
     ceil: bool = field(default=DescriptorSpec.ceil, metadata={"flags": "--ceil/--floor"})
+    exif: bool | None = None
     seeds: int | None = None
     train_per_class: int | None = None
     test_per_class: int | None = None

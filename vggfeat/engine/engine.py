@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vggfeat import images
 from vggfeat import weights as weights_of
-from vggfeat._util.torch_settings import find_device, torch_settings
+from vggfeat._util.torch_settings import check_fork, find_device, torch_settings
 from vggfeat.engine.batching import Bucket, Gatherer, K, Piece, Row
 from vggfeat.engine.devices import Cpu, Gpu
 from vggfeat.engine.net import DenseNet
@@ -91,8 +91,10 @@ class Engine:
         Raises
         ------
         VggfeatError
-            If the device's memory is too small for an image by itself.
+            If the device's memory is too small for an image by itself, or if this process is a fork of one in which a
+            net has run.
         """
+        check_fork()
         with torch_settings(tf32=self.precision == "tf32"):
             for bucket, values in self._passes(self._buckets(prepared, scales, view)):
                 for i, piece in enumerate(bucket.pieces):

@@ -15,8 +15,8 @@ from vggfeat.nets import CROP
 class View(Protocol):
     """How an image is cut. Views are frozen, so that equal ones give equal values."""
 
-    def read(self, image: Any, max_pixels: int) -> np.ndarray:
-        """The pixels, uint8 (H, W, 3) RGB. Raises ImageError, naming the file."""
+    def read(self, image: Any, max_pixels: int, exif: bool) -> np.ndarray:
+        """The pixels, uint8 (H, W, 3) RGB, turned upright if `exif`. Raises ImageError, naming the file."""
 
     def pieces(self, rescaled: Tensor) -> list[Tensor]:
         """The parts of an image (3, h, w) rescaled to one scale; their values are averaged."""
@@ -29,9 +29,9 @@ class View(Protocol):
 class Whole:
     """The whole uncropped image: dense evaluation (Sect. 3.2)."""
 
-    def read(self, image: Source, max_pixels: int) -> np.ndarray:
+    def read(self, image: Source, max_pixels: int, exif: bool) -> np.ndarray:
         """The pixels, uint8 (H, W, 3) RGB."""
-        return images.read(image, max_pixels)
+        return images.read(image, max_pixels, exif=exif)
 
     def pieces(self, rescaled: Tensor) -> list[Tensor]:
         """The image as its only piece."""
@@ -64,9 +64,9 @@ class Grid:
         if self.side < 1:
             raise UsageError(f"a grid has at least 1 crop per side, not {self.side}")
 
-    def read(self, image: Source, max_pixels: int) -> np.ndarray:
+    def read(self, image: Source, max_pixels: int, exif: bool) -> np.ndarray:
         """The pixels, uint8 (H, W, 3) RGB."""
-        return images.read(image, max_pixels)
+        return images.read(image, max_pixels, exif=exif)
 
     def pieces(self, rescaled: Tensor) -> list[Tensor]:
         """The crops, row by row."""
@@ -85,7 +85,7 @@ class Region(NamedTuple):
     ----------
     image : path, bytes, file object, PIL image, array or tensor
     box : (int, int, int, int)
-        x0, y0, x1, y1 in pixels from 0; the part is image[y0:y1, x0:x1].
+        x0, y0, x1, y1 in pixels from 0, of the image as it is read; the part is image[y0:y1, x0:x1].
     """
 
     image: Source
@@ -99,9 +99,9 @@ class Region(NamedTuple):
 class Box:
     """A box in the image, clipped to it, as an image of its own; the images are Regions (Appendix B, actions)."""
 
-    def read(self, image: Region, max_pixels: int) -> np.ndarray:
+    def read(self, image: Region, max_pixels: int, exif: bool) -> np.ndarray:
         """The pixels in the box, uint8 (h, w, 3) RGB. Raises ImageError also if it lies outside the image."""
-        pixels = images.read(image.image, max_pixels)
+        pixels = images.read(image.image, max_pixels, exif=exif)
         x0, y0, x1, y1 = image.box
         part = pixels[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)]
         if not part.size:

@@ -69,6 +69,8 @@ class EvaluationSettings:
         Precision of the net; auto is float32.
     ceil : bool
         Round pooled sizes up, as Caffe does.
+    exif : bool
+        Turn photos upright as their EXIF orientation says; the paper's tools took the pixels as stored.
     kit : path, optional
         Folder of ILSVRC's development kit. Default: looked for beside the images.
     blacklist : bool
@@ -102,6 +104,7 @@ class EvaluationSettings:
     device: str = PosteriorSpec.device
     precision: Precision = PosteriorSpec.precision
     ceil: bool = field(default=PosteriorSpec.ceil, metadata={"flags": "--ceil/--floor"})
+    exif: bool = field(default=False, metadata={"flags": "--exif/--no-exif"})
     kit: str | Path | None = None
     blacklist: bool = False
     on_error: OnError = ExtractionSettings.on_error
@@ -128,6 +131,7 @@ class EvaluationSettings:
             device=self.device,
             precision=self.precision,
             ceil=self.ceil,
+            exif=self.exif,
         )
 
     @property
