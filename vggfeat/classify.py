@@ -42,7 +42,7 @@ class Classifier:
 
     Parameters
     ----------
-    net, scales, weights, mirror, device, precision, ceil
+    net, scales, weights, lineage, mirror, device, precision, ceil
         See `NetSpec`.
     spec : PosteriorSpec
         All of these as one object, instead of them.
@@ -140,7 +140,7 @@ def classify(image: Source | Iterable[Source], *, top: int = TOP, spec: Posterio
     image : as for `describe`
     top : int
         How many classes of each image.
-    net, scales, weights, mirror, device, precision, ceil
+    net, scales, weights, lineage, mirror, device, precision, ceil
         See `NetSpec`.
     spec : PosteriorSpec
         All of these as one object, instead of them.

@@ -28,7 +28,7 @@ class Describer:
 
     Parameters
     ----------
-    net, scales, agg, layer, weights, mirror, normalize, device, precision, ceil
+    net, scales, agg, layer, weights, lineage, mirror, normalize, device, precision, ceil
         See `DescriptorSpec` and `NetSpec`.
     spec : DescriptorSpec or PosteriorSpec
         All of these as one object, instead of them.
@@ -113,6 +113,7 @@ class Describer:
                 "pooling": "ceil" if self.spec.ceil else "floor",
                 "precision": self.engine.precision,
                 "rescaling": images.RESCALING,
+                **({"lineage": "assumed"} if net.weights.assumed else {}),
                 **self.facts,
                 **self.view.facts(),
             }
@@ -216,7 +217,7 @@ def describe(image: Source | Iterable[Source], *, spec: DescriptorSpec) -> np.nd
     ----------
     image : path, bytes, file object, PIL image, array or tensor, or an iterable of these
         Arrays are uint8 (H, W, 3) RGB or (H, W), or uint8 (N, H, W, 3) for N images; tensors uint8 (3, H, W).
-    net, scales, agg, layer, weights, mirror, normalize, device, precision, ceil
+    net, scales, agg, layer, weights, lineage, mirror, normalize, device, precision, ceil
         See `DescriptorSpec` and `NetSpec`.
     spec : DescriptorSpec
         All of these as one object, instead of them.

@@ -23,7 +23,7 @@ class VGGDescriptor(TransformerMixin, BaseEstimator):
 
     Parameters
     ----------
-    net, scales, agg, layer, weights, mirror, normalize, device, precision, ceil
+    net, scales, agg, layer, weights, lineage, mirror, normalize, device, precision, ceil
         See `DescriptorSpec` and `NetSpec`.
 
     Examples

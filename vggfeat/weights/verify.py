@@ -1,6 +1,5 @@
 """What a weights file is, whether it is whole, and what it can be used for."""
 
-import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,6 +8,7 @@ from torch import Tensor
 
 from vggfeat.weights.convert import recognised, sniff
 from vggfeat.weights.header import Weights, shown
+from vggfeat.weights.lineage import by_checksum
 from vggfeat.weights.names import class_names
 from vggfeat.weights.native import check_finite, digest, opened, read
 from vggfeat.weights.registry import REGISTRY, PublishedFile, Registry
@@ -38,8 +38,6 @@ class VerifiedFile:
         How many numbers the tensors hold.
     published : PublishedFile or None
         The published file with the same checksum.
-    assumed : bool
-        Whether the preprocessing is that of the published files of the same form, because the file has none.
     """
 
     form: str
@@ -47,13 +45,17 @@ class VerifiedFile:
     dtypes: tuple[str, ...]
     values: int
     published: PublishedFile | None
-    assumed: bool = False
+
+    @property
+    def assumed(self) -> bool:
+        """Whether the preprocessing is that of the published files of the same form, because nothing tells it."""
+        return self.weights.assumed
 
     def __str__(self) -> str:
         weights = self.weights
         named = "named" if class_names(weights) else "without names"
         classify = f"; classify ({weights.outputs} classes, {named})" if weights.outputs else "; cannot classify"
-        assumed = f" (assumed for {weights.lineage}: not in the file)" if self.assumed else ""
+        assumed = f" (assumed for {weights.lineage}: not known; convert with --lineage)" if self.assumed else ""
         lines = {
             "file": f"{weights.path}: {_FORMS[self.form]}",
             "sha256": weights.sha256,
@@ -98,8 +100,7 @@ def verify(path: str | Path, *, registry: Registry = REGISTRY) -> VerifiedFile:
     with recognised(path, registry=registry) as found:
         dtypes, values = _dtypes_and_values(path, found.tensors, found.tensor)
         weights = replace(found.weights, sha256=digest(path))
-    published = _same_checksum(path, registry)
-    return VerifiedFile(form, weights, dtypes, values, published, found.assumed and published is None)
+    return VerifiedFile(form, weights, dtypes, values, by_checksum(path, registry))
 
 
 def _dtypes_and_values(path: Path, names: Iterable[str], get: Callable[[str], Tensor]) -> tuple[tuple[str, ...], int]:
@@ -111,14 +112,3 @@ def _dtypes_and_values(path: Path, names: Iterable[str], get: Callable[[str], Te
         dtypes.add(str(tensor.dtype).removeprefix("torch."))
         values += tensor.numel()
     return tuple(sorted(dtypes)), values
-
-
-def _same_checksum(path: Path, registry: Registry) -> PublishedFile | None:
-    """The published file with the same checksum, under any name."""
-    with path.open("rb") as file:
-        md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-    sums = {"sha256": digest(path), "sha256_prefix": digest(path), "md5": md5}
-    for known in registry.files():
-        if known.check and all(sums[kind].startswith(str(value)) for kind, value in known.check.items()):
-            return known
-    return None
