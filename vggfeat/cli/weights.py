@@ -7,7 +7,7 @@ import typer
 
 from vggfeat.cli.derive import help_of
 from vggfeat.errors import UsageError
-from vggfeat.spec import Lineage, NetSpec
+from vggfeat.spec import DescriptorLayer, Lineage, NetSpec
 
 app = typer.Typer(help="List, fetch, convert, verify and publish weights.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -55,11 +55,14 @@ def convert_weights(
         str | None, typer.Option(help="A-LRN, which has the same tensors as A. Default: the net of the file.")
     ] = None,
     lineage: Annotated[Lineage | None, typer.Option(help=help_of(NetSpec, "lineage"))] = None,
+    layer: Annotated[
+        DescriptorLayer | None, typer.Option(help="Last layer to convert. Default: all layers of the file.")
+    ] = None,
 ) -> None:
-    """Convert a file of another framework to the native format."""
+    """Convert a file of another framework to the native format. No code in the file is run."""
     from vggfeat.weights import convert
 
-    weights = convert(file, out, net=net, lineage=lineage)
+    weights = convert(file, out, net=net, lineage=lineage, top=layer)
     prep = weights.preprocessing
     assumed = f", assumed for {weights.lineage}; give --lineage if you know whose it is" if weights.assumed else ""
     typer.echo(
