@@ -20,6 +20,7 @@ from vggfeat.errors import UsageError, WeightsError
 from vggfeat.spec import DescriptorSpec
 from vggfeat.weights import OXFORD, TORCHVISION, Preprocessing, convert, load, read, resolve, verify
 from vggfeat.weights.lineage import by_first_layer
+from vggfeat.weights.native import save_as
 from vggfeat.weights.registry import REGISTRY, Check
 
 State = dict[str, Tensor]
@@ -167,6 +168,20 @@ def test_a_native_file_remembers_that_its_lineage_was_assumed(
     with pytest.raises(WeightsError, match=r"lineage oxford, not torchvision; .* convert its source again"):
         resolve(native, lineage="torchvision")
     assert not convert(src, tmp_path / "y.safetensors", lineage="oxford").assumed
+
+
+def test_a_native_file_that_contradicts_its_first_layer_is_found(tmp_path: Path) -> None:
+    """As one that was converted when Oxford's nets under torchvision's names were not recognised."""
+    wrong = replace(read(SLIM), preprocessing=OXFORD)
+    save_as(tmp_path / "x.safetensors", load_file(SLIM), wrong)
+    with pytest.raises(WeightsError, match=r"x\.safetensors: its first layer is slim's, for RGB, .* but it says BGR"):
+        verify(tmp_path / "x.safetensors")
+
+
+def test_an_assumption_is_said_once_for_the_golden_descriptor(tmp_path: Path) -> None:
+    torch.save(torchvision_net("A").state_dict(), tmp_path / "x.pth")
+    ran = CliRunner().invoke(cli.app, ["weights", "verify", str(tmp_path / "x.pth"), "--golden", "--device", "cpu"])
+    assert ran.stderr.count("preprocessing is assumed") == 1
 
 
 @pytest.mark.parametrize("name", ["slim", SLIM])

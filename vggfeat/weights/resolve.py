@@ -83,10 +83,9 @@ def resolve(
     ----------
     spec : str or Path
         A name of the registry ("oxford", "torchvision", "slim"), a file, or a folder of native files. A file of
-        another framework is converted into the cache: all of it, or only the layers up to `top` if later ones are not
-        those of a VGG. "auto" takes the file or folder that $VGGFEAT_WEIGHTS names,
-        else what the cache holds, else it downloads Oxford's weights, or torchvision's for a net that Oxford did not
-        publish.
+        another framework is converted into the cache: all of it, or only the layers up to `top` if later ones are
+        unusable. "auto" takes the file or folder that $VGGFEAT_WEIGHTS names, else what the cache holds, else it
+        downloads Oxford's weights, or torchvision's for a net that Oxford did not publish.
     net : str, optional
         The net that the weights must be of. By default D if there is a choice.
     top : {"fc7", "fc8", "fc6", "pool5"}
@@ -105,7 +104,7 @@ def resolve(
     Raises
     ------
     UsageError
-        If there is no such net or lineage.
+        If there is no such net.
     WeightsError
         If the weights are not found, cannot be downloaded or read, are of another net or lineage, or end before `top`.
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from torch import Tensor
 
+from vggfeat.errors import WeightsError
 from vggfeat.weights.convert import recognised, sniff
 from vggfeat.weights.header import Weights, shown
-from vggfeat.weights.lineage import by_checksum
+from vggfeat.weights.lineage import by_checksum, by_first_layer
 from vggfeat.weights.names import class_names
 from vggfeat.weights.native import check_finite, digest, opened, read
 from vggfeat.weights.registry import REGISTRY, PublishedFile, Registry
@@ -88,7 +89,8 @@ def verify(path: str | Path, *, registry: Registry = REGISTRY) -> VerifiedFile:
     ------
     WeightsError
         If the file is missing, truncated, not a weights file or not a net of the paper; if it has the name of a
-        published file, but not its checksum; if values are not finite or metadata are invalid.
+        published file, but not its checksum; if values are not finite or metadata are invalid; if a native file
+        holds a published first layer, but another preprocessing.
     """
     path = Path(path)
     form = sniff(path)
@@ -96,6 +98,12 @@ def verify(path: str | Path, *, registry: Registry = REGISTRY) -> VerifiedFile:
         weights = read(path)
         with opened(path) as file:
             dtypes, values = _dtypes_and_values(path, file.keys(), file.get_tensor)
+            known = by_first_layer(*(file.get_tensor(f"conv1_1.{kind}") for kind in ("weight", "bias")))
+        if known and known.preprocessing != weights.preprocessing:
+            raise WeightsError(
+                f"{path}: its first layer is {known.lineage}'s, for {known.preprocessing}, but it says "
+                f"{weights.preprocessing}; convert its source again"
+            )
         return VerifiedFile(form, weights, dtypes, values, None)
     with recognised(path, registry=registry) as found:
         dtypes, values = _dtypes_and_values(path, found.tensors, found.tensor)
