@@ -29,7 +29,7 @@ class Describer:
 
     Parameters
     ----------
-    net, scales, agg, layer, weights, mirror, normalize, device, precision, ceil, exif
+    net, scales, agg, layer, weights, lineage, mirror, normalize, device, precision, ceil, exif
         See `DescriptorSpec` and `NetSpec`.
     spec : DescriptorSpec or PosteriorSpec
         All of these as one object, instead of them.
@@ -115,6 +115,7 @@ class Describer:
                 "precision": self.engine.precision,
                 "rescaling": images.RESCALING,
                 **({} if self.spec.exif else {"exif": False}),  # stores of earlier versions are upright, without it
+                **({"lineage": "assumed"} if net.weights.assumed else {}),
                 **self.facts,
                 **self.view.facts(),
             }
@@ -238,7 +239,7 @@ def describe(image: Source | Iterable[Source], *, spec: DescriptorSpec) -> np.nd
     image : path, bytes, file object, PIL image, array or tensor, or an iterable of these
         Arrays are uint8 (H, W, 3) RGB or (H, W), or uint8 (N, H, W, 3) for N images; tensors uint8 (3, H, W). A Series,
         an array of paths, and a table with one column count as several.
-    net, scales, agg, layer, weights, mirror, normalize, device, precision, ceil, exif
+    net, scales, agg, layer, weights, lineage, mirror, normalize, device, precision, ceil, exif
         See `DescriptorSpec` and `NetSpec`.
     spec : DescriptorSpec
         All of these as one object, instead of them.

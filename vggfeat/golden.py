@@ -5,7 +5,7 @@ not do: if a value lies near the edge between two roundings, two correct machine
 """
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -78,7 +78,9 @@ def projections(weights: Weights, layer: str, device: str = "auto") -> np.ndarra
         float32 (16,). The root mean square of the difference of two results estimates the distance of their
         descriptors, which have norm 1.
     """
-    describer = Describer(weights.net, weights=weights.path, layer=layer, scales=SCALES, device=device)
+    lineage: Any = weights.lineage if weights.assumed else None  # what is assumed was said when it was resolved
+    options = {"layer": layer, "scales": SCALES, "device": device}
+    describer = Describer(weights.net, weights=weights.path, lineage=lineage, **options)
     return signs(describer.dim) @ describer.describe(golden_image())
 
 

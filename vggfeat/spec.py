@@ -18,6 +18,7 @@ from vggfeat.nets.table import FC_WINDOW, TOPS, Top
 Aggregation = Literal["mean", "max", "stack"]
 Normalisation = Literal["l2", "per-scale", "none"]
 DescriptorLayer = Literal["fc7", "fc6", "pool5"]
+Lineage = Literal["oxford", "torchvision"]
 Precision = Literal["auto", "float32", "tf32", "bfloat16", "float16"]
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Aggregation",
     "DescriptorLayer",
     "DescriptorSpec",
+    "Lineage",
     "NetSpec",
     "Normalisation",
     "PosteriorSpec",
@@ -43,13 +45,16 @@ class NetSpec(ABC):
     Parameters
     ----------
     net : str or None
-        Net of Table 1: A, A-LRN, B, C, D or E; or several, such as "D,E", whose results are fused. Default: the net
-        of the weights, or D.
+        Net of Table 1: A (VGG-11), A-LRN, B (VGG-13), C, D (VGG-16) or E (VGG-19); or several, such as "D,E", whose
+        results are fused. Default: the net of the weights, or D.
     scales : sequence of int
         Smallest image sides Q in pixels, to which each image is rescaled.
     weights : str or path
         auto, a name (oxford, torchvision, slim) or a file. For several nets: one for all of them, or one for each net,
         separated by commas.
+    lineage : {"oxford", "torchvision"} or None
+        Whose preprocessing weights of unknown origin need: oxford (BGR, 0..255) or torchvision (RGB, 0..1). Default:
+        what the file or its first layer says.
     mirror : bool
         Average with the result of the mirrored image.
     device : str
@@ -70,6 +75,7 @@ class NetSpec(ABC):
     net: str | None = None
     scales: tuple[int, ...] = SCALES
     weights: str = "auto"
+    lineage: Lineage | None = None
     mirror: bool = True
     device: str = "auto"
     precision: Precision = "auto"
@@ -85,6 +91,8 @@ class NetSpec(ABC):
         object.__setattr__(self, "scales", whole_scales(self.scales))
         object.__setattr__(self, "weights", fspath(self.weights))
         check_choice("precision", self.precision, Precision)
+        if self.lineage is not None:
+            check_choice("lineage", self.lineage, Lineage)
         check_scales(self.scales, self.top, self.ceil)
 
 

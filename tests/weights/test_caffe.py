@@ -87,7 +87,7 @@ WRONG: dict[str, tuple[Callable[[Any], Any], str]] = {
     "a shape without its values": (blob_of("fc7", 0, width=1 << 30), "'fc7' does not have as many values"),
     "a negative shape": (blob_of("fc7", 0, width=-256, height=-256), "does not have as many values"),
     "a turned kernel": (blob_of("conv2_1", 0, num=4, channels=8), "conv2_1.weight has the shape (4, 8, 3, 3)"),
-    "a path for a name": (renamed("fc7", "../../etc/passwd"), "'../../etc/passwd', which no VGG has"),
+    "a path for a name": (renamed("fc7", "../../etc/passwd"), "holds ../../etc/passwd, which no VGG has"),
     "lines for a name": (renamed("fc7", "a\nb" * 1000), r"a\nb"),
     "a layer twice": (renamed("fc7", "fc6"), "'fc6' occurs twice"),
     "no bias": (lambda net: layer_of(net, "fc6").blobs.pop(), "one weight and one bias"),

@@ -317,15 +317,16 @@ def test_whose_training_it_is_can_be_said(state: State, tmp_path: Path) -> None:
 
 
 def test_the_source_is_never_overwritten(state: State, tmp_path: Path) -> None:
-    src, link = tmp_path / "x.safetensors", tmp_path / "link.safetensors"
+    src, link, folder = (tmp_path / f"{name}.safetensors" for name in ("x", "link", "folder"))
+    folder.mkdir()
     save_file(state, src)
     link.symlink_to(src)
     before = src.read_bytes()
     for out in (src, link):
         with pytest.raises(WeightsError, match="is the file to convert"):
             convert(src, out)
-    with pytest.raises(WeightsError, match="Is a directory"):
-        convert(src, tmp_path)
+    with pytest.raises(UsageError, match="is a folder; name a file"):
+        convert(src, folder)
     assert src.read_bytes() == before
 
 

@@ -100,7 +100,7 @@ WRONG: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
     "an axis too many": (weights_of("fc7", np.ones((1, 1, 256, 256, 2), "f4"), BIAS), "invalid for input"),
     "words for filters": (weights_of("fc7", "words", BIAS), "'fc7' occurs twice, or"),
     "no biases": (weights_of("fc7", np.ones((1, 1, 256, 256), "f4")), "'fc7' occurs twice, or"),
-    "a path for a name": (lambda net: layer_of(net, "fc7").update(name="../x"), "'../x', which no VGG has"),
+    "a path for a name": (lambda net: layer_of(net, "fc7").update(name="../x"), "holds ../x, which no VGG has"),
     "a layer twice": (lambda net: layer_of(net, "fc7").update(name="fc6"), "'fc6' occurs twice"),
     "too few classes": (
         lambda net: net["meta"]["classes"].update(description=cell("cat", "dog")),
@@ -158,7 +158,7 @@ from vggfeat.errors import WeightsError
 from vggfeat.weights import convert
 for src in sys.argv[1:]:
     try:
-        convert(src, src + ".out")
+        convert(src, src + ".safetensors")
     except WeightsError:
         print(pathlib.Path(src).stem)
 """

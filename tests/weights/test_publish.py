@@ -109,7 +109,8 @@ def test_a_folder_that_is_not_a_run_is_refused_in_one_line(run, tmp_path):
         assert "\n" not in str(raised.value)
         assert not (tmp_path / "x.safetensors").exists()
 
-    refused("published as .safetensors", UsageError, out=tmp_path / "x.pth")
+    refused("written as .safetensors", UsageError, out=tmp_path / "x.pth")
+    refused("none: no such folder for x.safetensors", UsageError, out=tmp_path / "none" / "x.safetensors")
     refused("no dtype 'int8'", UsageError, dtype="int8")
     refused("under which licence", UsageError, licence=" ")
     log = (run / "log.csv").read_text()

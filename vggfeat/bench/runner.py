@@ -42,7 +42,7 @@ def run(benchmark: Benchmark, *, settings: BenchmarkSettings) -> BenchmarkResult
     ----------
     benchmark : Benchmark
         One of `BENCHMARKS`, or another.
-    root, recipe, net, scales, agg, layer, weights, mirror, normalize, device, precision, ceil, exif
+    root, recipe, net, scales, agg, layer, weights, lineage, mirror, normalize, device, precision, ceil, exif
         See `BenchmarkSettings`.
     seeds, train_per_class, test_per_class, background, box, splits, save_splits, submission, comp
         See `BenchmarkSettings`.

@@ -12,6 +12,7 @@ from vggfeat.spec import (
     Aggregation,
     DescriptorLayer,
     DescriptorSpec,
+    Lineage,
     Normalisation,
     Precision,
     whole_scales,
@@ -39,6 +40,7 @@ _CHOICES = {
     "recipe": ("recipe", PaperRecipe),
     "agg": ("aggregation", Aggregation),
     "layer": ("layer", DescriptorLayer),
+    "lineage": ("lineage", Lineage),
     "normalize": ("normalisation", Normalisation),
     "precision": ("precision", Precision),
     "solver": ("SVM solver", SolverName),
@@ -57,8 +59,8 @@ class BenchmarkSettings:
         paper takes the scales and the aggregation of the paper if none are given, and for the actions nets D and E if
         neither net nor weights are given.
     net : str or None
-        Net of Table 1: A, A-LRN, B, C, D or E; or several, such as "D,E", whose descriptors are stacked. Default: the
-        net of the weights, or D.
+        Net of Table 1: A (VGG-11), A-LRN, B (VGG-13), C, D (VGG-16) or E (VGG-19); or several, such as "D,E", whose
+        descriptors are stacked. Default: the net of the weights, or D.
     scales : sequence of int or None
         Smallest image sides Q in pixels, to which each image is rescaled. Default: the benchmark's own.
     agg : {"mean", "max", "stack"} or None
@@ -69,6 +71,9 @@ class BenchmarkSettings:
         auto, a name (oxford, torchvision, slim) or a file. For several nets: one for all of them, or one for each net,
         separated by commas.
         Default: slim for digits, else auto.
+    lineage : {"oxford", "torchvision"} or None
+        Whose preprocessing weights of unknown origin need: oxford (BGR, 0..255) or torchvision (RGB, 0..1). Default:
+        what the file or its first layer says.
     mirror : bool
         Average with the descriptor of the mirrored image.
     normalize : {"l2", "per-scale", "none"}
@@ -125,6 +130,7 @@ class BenchmarkSettings:
     agg: Aggregation | None = None
     layer: DescriptorLayer = DescriptorSpec.layer
     weights: str | None = None
+    lineage: Lineage | None = DescriptorSpec.lineage
     mirror: bool = DescriptorSpec.mirror
     normalize: Normalisation = DescriptorSpec.normalize
     device: str = DescriptorSpec.device

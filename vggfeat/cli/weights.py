@@ -7,7 +7,7 @@ import typer
 
 from vggfeat.cli.derive import help_of
 from vggfeat.errors import UsageError
-from vggfeat.spec import NetSpec
+from vggfeat.spec import DescriptorLayer, Lineage, NetSpec
 
 app = typer.Typer(help="List, fetch, convert, verify and publish weights.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -54,19 +54,20 @@ def convert_weights(
     net: Annotated[
         str | None, typer.Option(help="A-LRN, which has the same tensors as A. Default: the net of the file.")
     ] = None,
-    lineage: Annotated[
-        Literal["oxford", "torchvision"] | None,
-        typer.Option(
-            help="Whose preprocessing: oxford (BGR, 0..255), torchvision (RGB, 0..1). Default: by the format."
-        ),
+    lineage: Annotated[Lineage | None, typer.Option(help=help_of(NetSpec, "lineage"))] = None,
+    layer: Annotated[
+        DescriptorLayer | None, typer.Option(help="Last layer to convert. Default: all layers of the file.")
     ] = None,
 ) -> None:
-    """Convert a file of another framework to the native format."""
+    """Convert a file of another framework to the native format. No code in the file is run."""
     from vggfeat.weights import convert
 
-    weights = convert(file, out, net=net, lineage=lineage)
+    weights = convert(file, out, net=net, lineage=lineage, top=layer)
     prep = weights.preprocessing
-    typer.echo(f"{weights.path}: net {weights.net} up to {weights.top}, for {prep.colour} in 0..{prep.range:g}")
+    assumed = f", assumed for {weights.lineage}; give --lineage if you know whose it is" if weights.assumed else ""
+    typer.echo(
+        f"{weights.path}: net {weights.net} up to {weights.top}, for {prep.colour} in 0..{prep.range:g}{assumed}"
+    )
 
 
 @app.command("verify")

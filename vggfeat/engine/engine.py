@@ -16,7 +16,6 @@ from vggfeat.engine.devices import Cpu, Gpu
 from vggfeat.engine.net import DenseNet
 from vggfeat.engine.views import View
 from vggfeat.errors import UsageError, VggfeatError
-from vggfeat.nets import Top
 from vggfeat.spec import NetSpec, Precision
 
 
@@ -54,7 +53,7 @@ class Engine:
         precision: Precision = "float32" if spec.precision == "auto" else spec.precision
         nets = [
             DenseNet(found, spec.top, mirror=spec.mirror, ceil=spec.ceil, device=device, precision=precision)
-            for found in resolve_nets(spec.net, spec.weights, spec.top)
+            for found in resolve_nets(spec)
         ]
         return cls(nets, precision, machine)
 
@@ -178,16 +177,16 @@ class Engine:
             ) from error
 
 
-def resolve_nets(net: str | None, weights: str, layer: Top) -> list[weights_of.Weights]:
+def resolve_nets(spec: NetSpec) -> list[weights_of.Weights]:
     """The weights of each net of "D,E"; see NetSpec. Raises UsageError, WeightsError."""
-    nets: list[str | None] = [None] if net is None else [word.strip() for word in net.split(",")]
-    named = Path(weights).exists()  # a file whose name may have a comma
-    files = [weights] if named else [word.strip() for word in weights.split(",")]
-    if net is None:
+    nets: list[str | None] = [None] if spec.net is None else [word.strip() for word in spec.net.split(",")]
+    named = Path(spec.weights).exists()  # a file whose name may have a comma
+    files = [spec.weights] if named else [word.strip() for word in spec.weights.split(",")]
+    if spec.net is None:
         nets = nets * len(files)
     if len(files) not in (1, len(nets)):
         raise UsageError(f"{len(files)} weights for {len(nets)} nets; give one for all or one for each")
     return [
-        weights_of.resolve(file, name, layer)
+        weights_of.resolve(file, name, spec.top, spec.lineage)
         for name, file in zip(nets, files * (len(nets) // len(files)), strict=True)
     ]

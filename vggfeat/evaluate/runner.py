@@ -40,7 +40,7 @@ def evaluate(
     out : str or path, optional
         Folder for the runs: one store for each net and method. A run that was killed is continued. Default: a folder
         in the cache.
-    net, scales, method, weights, subset, classes, partial, train_scale, grid
+    net, scales, method, weights, lineage, subset, classes, partial, train_scale, grid
         See `EvaluationSettings`.
     mirror, device, precision, ceil, exif, kit, blacklist, on_error, workers
         See `EvaluationSettings`.

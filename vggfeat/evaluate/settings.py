@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from vggfeat._util.options import check_choice
 from vggfeat.errors import UsageError
 from vggfeat.extraction.settings import ExtractionSettings, OnError
-from vggfeat.spec import PosteriorSpec, Precision
+from vggfeat.spec import Lineage, PosteriorSpec, Precision
 
 Method = Literal["dense", "multi-crop", "centre"]
 Methods = Literal["dense", "multi-crop", "both", "centre"]
@@ -40,8 +40,8 @@ class EvaluationSettings:
     Parameters
     ----------
     net : str or None
-        Net of Table 1: A, A-LRN, B, C, D or E; or several, such as "D,E", which are evaluated one by one and together.
-        Default: the net of the weights, or D.
+        Net of Table 1: A (VGG-11), A-LRN, B (VGG-13), C, D (VGG-16) or E (VGG-19); or several, such as "D,E", which
+        are evaluated one by one and together. Default: the net of the weights, or D.
     scales : sequence of int
         Smallest image sides Q in pixels, to which each image is rescaled.
     method : {"dense", "multi-crop", "both", "centre"}
@@ -50,6 +50,9 @@ class EvaluationSettings:
     weights : str or path
         auto, a name (oxford, torchvision, slim) or a file. For several nets: one for all of them, or one for each net,
         separated by commas.
+    lineage : {"oxford", "torchvision"} or None
+        Whose preprocessing weights of unknown origin need: oxford (BGR, 0..255) or torchvision (RGB, 0..1). Default:
+        what the file or its first layer says.
     subset : {"train", "val", "test"}
         Subset of the data set. Images of test have no labels, and so no errors.
     classes : path or mapping, optional
@@ -95,6 +98,7 @@ class EvaluationSettings:
     scales: tuple[int, ...] = PosteriorSpec.scales
     method: Methods = "dense"
     weights: str = PosteriorSpec.weights
+    lineage: Lineage | None = PosteriorSpec.lineage
     subset: Subset = "val"
     classes: str | Path | Mapping[str, str] | None = None
     partial: bool = False
@@ -128,6 +132,7 @@ class EvaluationSettings:
             net=self.net,
             scales=self.scales,
             weights=self.weights,
+            lineage=self.lineage,
             device=self.device,
             precision=self.precision,
             ceil=self.ceil,

@@ -93,11 +93,17 @@ def layers(net: str, width: float = 1.0, classes: int = 1000, top: Top = "fc8") 
     ----------
     Table 1.
     """
-    if net not in CONFIGS:
-        raise UsageError(f"no net {net!r}; the nets are {', '.join(CONFIGS)}")
+    check_net(net)
     if top not in TOPS:
         raise UsageError(f"no layer {top!r} to end at; the layers are {', '.join(TOPS)}")
     return list(_walk(net, width, classes, top))
+
+
+def check_net(net: str) -> None:
+    """Raise UsageError if there is no such net in Table 1."""
+    if net not in CONFIGS:
+        usual = "VGG-11 is A, VGG-13 is B, VGG-16 is D, VGG-19 is E"
+        raise UsageError(f"no net {net!r}; the nets are {', '.join(CONFIGS)} ({usual})")
 
 
 def _walk(net: str, width: float, classes: int, top: Top) -> Iterator[Layer]:

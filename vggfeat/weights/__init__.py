@@ -5,10 +5,12 @@ native      the native format: read, load, save
 names       the names of a net's classes
 registry    the published files that are known by name
 resolve     from a name, a file or a folder to a native file on this machine
-foreign     PyTorch's and Keras' files
+foreign     files of other frameworks; Keras' files
+pytorch     PyTorch's files and checkpoints
 caffe       Caffe's files
 matconvnet  MatConvNet's files
 matfile     MATLAB's v7 files, for matconvnet
+lineage     whose training a file is from, and so its preprocessing
 convert     from another framework's file to a native file
 verify      what a file is, whether it is whole, what it can be used for
 publish     from a training run to a native file with a model card

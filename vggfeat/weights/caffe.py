@@ -35,7 +35,7 @@ def open_caffe(src: Path) -> Iterator[ForeignFile]:
     """A VGG of Caffe, with the layer names of VGG_ILSVRC_16_layers: conv1_1 ... fc8. fc6's inputs are in our order."""
     try:
         content = memoryview(np.memmap(src, np.uint8, "r"))  # type: ignore[arg-type]
-        yield ForeignFile(by_paper_name(src, _layers(src, content)))
+        yield ForeignFile(*by_paper_name(_layers(src, content)))
     except (OSError, ValueError) as error:
         raise WeightsError(f"{src}: cannot be read as a Caffe model ({error})") from None
 

@@ -9,31 +9,32 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from vggfeat._util.fetch import mismatch
-from vggfeat.errors import UsageError, WeightsError
-from vggfeat.nets import CONFIGS, MAX_WIDTH, Top, layers, tensor_shapes
+from vggfeat._util.fetch import cache_dir, locked, mismatch
+from vggfeat.errors import WeightsError
+from vggfeat.nets import CONFIGS, MAX_WIDTH, TOPS, Top, layers, tensor_shapes
+from vggfeat.spec import Lineage
 from vggfeat.weights.caffe import open_caffe
-from vggfeat.weights.foreign import ForeignTensors, is_safetensors, open_keras, open_torch
-from vggfeat.weights.header import Weights, check_classes, check_tensors
+from vggfeat.weights.foreign import ForeignFile, ForeignTensors, open_keras
+from vggfeat.weights.header import Weights, check_classes, check_tensors, shown
+from vggfeat.weights.lineage import training_of
 from vggfeat.weights.matconvnet import open_matconvnet
-from vggfeat.weights.native import check_finite, opened, save_as
-from vggfeat.weights.registry import LINEAGES, PREPROCESSING, REGISTRY, Form, Lineage, Registry
+from vggfeat.weights.native import check_finite, check_out, digest, opened, save_as
+from vggfeat.weights.pytorch import NUMPY_FILE, is_safetensors, open_torch
+from vggfeat.weights.registry import REGISTRY, Form, Registry
 
 _READERS = {"torchvision": open_torch, "keras": open_keras, "caffe": open_caffe, "matconvnet": open_matconvnet}
 SLACK = 8 << 20  # values that may be compressed to nothing
-_HDF5, _ZIP, _PICKLE, _MATLAB = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04", b"\x80", b"MATLAB "
+_HDF5, _ZIP, _PICKLE, _MATLAB, _NUMPY = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04", b"\x80", b"MATLAB ", b"\x93NUMPY"
 
 
 class Recognised(NamedTuple):
     """A VGG in a file of another framework.
 
     tensors : under their native names. weights : what the native file will say, with this file's path and no sha256.
-    assumed : neither the file nor the caller gave the preprocessing; it is that of the published files of this form.
     """
 
     tensors: ForeignTensors
     weights: Weights
-    assumed: bool
 
     def tensor(self, name: str) -> Tensor:
         """A tensor in a precision of the native format. Raises WeightsError if its values are not finite."""
@@ -53,6 +54,7 @@ def convert(
     net: str | None = None,
     form: Form | None = None,
     lineage: Lineage | None = None,
+    top: Top | None = None,
     registry: Registry = REGISTRY,
 ) -> Weights:
     """Convert a VGG of another framework to a native file.
@@ -62,17 +64,22 @@ def convert(
     Parameters
     ----------
     src : str or Path
-        A state dict of torchvision or timm (`.pth` or safetensors), Keras' VGG16 or VGG19 (`.h5` or `.weights.h5`,
-        with or without the top), Caffe's `.caffemodel` or MatConvNet's `.mat`.
+        A state dict of torchvision, timm or `vggfeat.nets.VGG` (`.pth` or safetensors), by itself or in a checkpoint;
+        Keras' VGG16 or VGG19 (`.h5` or `.weights.h5`, with or without the top), Caffe's `.caffemodel` or MatConvNet's
+        `.mat`.
     out : str or Path
-        The native file.
+        The native file, .safetensors, in a folder that exists.
     net : str, optional
         The net. It must fit; it is needed only for A-LRN, whose shapes are those of A.
     form : {"torchvision", "keras", "caffe", "matconvnet"}, optional
         The framework. By default it is recognised by the file's first bytes or its name.
     lineage : {"oxford", "torchvision"}, optional
-        Whose training it is: "oxford" (input BGR, 0..255) or "torchvision" (RGB, 0..1). By default that of the
-        published files of the same form. MatConvNet's files contain their own preprocessing.
+        Whose training it is: "oxford" (input BGR, 0..255) or "torchvision" (RGB, 0..1). Published weights are
+        recognised by their checksum or by the values of their first layer; MatConvNet's files contain their own
+        preprocessing. By default other files are assumed to be of the lineage of the published files of the same
+        form; `Weights.assumed` says so.
+    top : {"pool5", "fc6", "fc7", "fc8"}, optional
+        The last layer to convert; what comes after it need not be a VGG's. By default all of the file.
     registry : Registry
         The published files that are known, see `vggfeat.weights.registry`: a file with the name of one must have its
         checksum.
@@ -85,16 +92,39 @@ def convert(
     Raises
     ------
     WeightsError
-        If `src` is damaged, not a net of the paper, or does not have its published checksum; if `out` is `src`.
+        If `src` is damaged, not a net of the paper, or does not have its published checksum; if it is of another
+        lineage; if `out` is `src`.
     UsageError
-        If the lineage is unknown.
+        If the lineage is unknown; if `out` has another suffix or cannot be written.
     """
     src, out = Path(src), Path(out)
     if out.exists() and out.samefile(src):
         raise WeightsError(f"{out}: is the file to convert; name another one for the native file")
-    with recognised(src, net, form, lineage, registry) as found:
+    check_out(out)
+    with recognised(src, net, form, lineage, top, registry) as found:
         tensors = {name: found.tensor(name) for name in found.tensors}
     return save_as(out, tensors, found.weights)
+
+
+def convert_into_cache(path: Path, top: Top, lineage: Lineage | None, registry: Registry) -> Path:
+    """The native file of a file of another framework, in the cache.
+
+    All layers are converted, so that a store is the same weights' for each layer; only if that fails those up to `top`.
+    """
+    stem = f"{path.stem}-{digest(path)[:16]}-{lineage or 'auto'}"
+    whole, part = (cache_dir() / f"{stem}{end}.safetensors" for end in ("", f"-{top}"))
+    for native in (whole, part):
+        if native.is_file():
+            return native
+    with locked(whole):
+        if whole.is_file():  # another process was faster
+            return whole
+        try:
+            convert(path, whole, lineage=lineage, registry=registry)
+        except WeightsError:
+            convert(path, part, lineage=lineage, top=top, registry=registry)
+            return part
+        return whole
 
 
 @contextmanager
@@ -103,11 +133,10 @@ def recognised(
     net: str | None = None,
     form: Form | None = None,
     lineage: Lineage | None = None,
+    top: Top | None = None,
     registry: Registry = REGISTRY,
 ) -> Iterator[Recognised]:
     """A file of another framework, its checksum and its shapes checked, its tensors not yet read; see `convert`."""
-    if lineage is not None and lineage not in PREPROCESSING:
-        raise UsageError(f"no lineage {lineage!r}; take one of {', '.join(PREPROCESSING)}")
     looks = sniff(src)
     if looks == "native":
         raise WeightsError(f"{src}: is in vggfeat's format already")
@@ -115,27 +144,29 @@ def recognised(
     known = registry.by_file(src.name)
     if known and not known.editions and (complaint := mismatch(src, **known.check)):
         raise WeightsError(f"{src}: is damaged ({complaint}); remove it and fetch it again")
-    training = lineage or LINEAGES[kind]
     with _READERS[kind](src) as foreign:
-        net, width, tensors, top = _recognise(src, foreign.tensors, net)
+        net, width, tensors, last = _recognise(src, _up_to(src, foreign, top), net)
         _refuse_unpacking(src, tensors)
-        outputs = tensors["fc8.bias"].shape[0] if top == "fc8" else 0
-        check_classes(src, foreign.classes, outputs)
+        training = training_of(src, kind, tensors, foreign.preprocessing, lineage, registry)
+        outputs = tensors["fc8.bias"].shape[0] if last == "fc8" else 0
+        classes = foreign.classes if outputs else None
+        check_classes(src, classes, outputs)
         weights = Weights(
             path=src,
             net=net,
             width=width,
-            lineage=training,
-            preprocessing=foreign.preprocessing or PREPROCESSING[training],
+            lineage=training.lineage,
+            preprocessing=training.preprocessing,
             source=known.urls[0] if known else src.name,
             licence=known.licence if known else "unknown",
-            classes=foreign.classes,
+            classes=classes,
             sha256="",
             name=src.name,
-            top=top,
+            top=last,
             outputs=outputs,
+            assumed=training.assumed,
         )
-        yield Recognised(tensors, weights, assumed=not (foreign.preprocessing or lineage or known))
+        yield Recognised(tensors, weights)
 
 
 def sniff(path: Path) -> Form | Literal["native"]:
@@ -163,10 +194,21 @@ def sniff(path: Path) -> Form | Literal["native"]:
         raise WeightsError(f"{path}: is a whole Keras model in a zip; convert the model.weights.h5 in it")
     if head.startswith((_ZIP, _PICKLE)):
         return "torchvision"
+    if head.startswith(_NUMPY):
+        raise WeightsError(f"{path}: {NUMPY_FILE}")
     raise WeightsError(
         f"{path}: is not a weights file; use safetensors, PyTorch's .pth, Keras' .h5, MatConvNet's .mat or a "
         ".caffemodel"
     )
+
+
+def _up_to(src: Path, foreign: ForeignFile, top: Top | None) -> ForeignTensors:
+    """The tensors up to the layer `top`. Raises WeightsError for tensors that no VGG has, unless they come after it."""
+    later = TOPS[TOPS.index(top) + 1 :] if top else ()
+    others = [name for name in foreign.others if not name.startswith(later)]
+    if others and top != "pool5":
+        raise WeightsError(f"{src}: holds {shown(others[0])}, which no VGG has; --layer pool5 does without it")
+    return {name: tensor for name, tensor in foreign.tensors.items() if not name.startswith(later)}
 
 
 def _recognise(src: Path, tensors: ForeignTensors, net: str | None) -> tuple[str, float, ForeignTensors, Top]:

@@ -1,18 +1,13 @@
-"""Files of other frameworks: their tensors under our names and in our shapes. Readers for PyTorch and Keras.
+"""Files of other frameworks: their tensors under our names and in our shapes. A reader for Keras.
 
 The net is not known yet, so convolutions are named by position: `conv0.weight`, `conv0.bias`, `conv1.weight`, ...,
 then `fc6.weight` ... `fc8.bias`. Shapes are checked before values are read, only tensors are unpickled, and no link to
 another file is followed.
 """
 
-import math
-import pickle
 import re
-import warnings
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +18,6 @@ from torch import Tensor
 from vggfeat.errors import WeightsError
 from vggfeat.nets import FC_WINDOW
 from vggfeat.weights.header import Preprocessing, shown
-from vggfeat.weights.native import MAX_HEADER, opened
 
 MAX_OBJECTS = 1000  # in an HDF5 file; Keras' VGG19 has about 80
 
@@ -39,121 +33,29 @@ ForeignTensors = dict[str, ForeignTensor]
 
 
 class ForeignFile(NamedTuple):
-    """What a file holds; its preprocessing and its class names only if they are in the file."""
+    """What a file holds; its preprocessing and its class names only if they are in the file.
+
+    others : what the file names its other tensors or layers.
+    """
 
     tensors: ForeignTensors
+    others: tuple[str, ...] = ()
     preprocessing: Preprocessing | None = None
     classes: tuple[str, ...] | None = None
 
 
-_TORCH_FC = {
-    "classifier.0": "fc6",  # torchvision
-    "classifier.3": "fc7",
-    "classifier.6": "fc8",
-    "pre_logits.fc1": "fc6",  # timm, as convolutions
-    "pre_logits.fc2": "fc7",
-    "head.fc": "fc8",
-}
 _KERAS_FC = {"fc1": "fc6", "fc2": "fc7", "predictions": "fc8"}
 
 
-def by_paper_name(src: Path, layers: Mapping[str, tuple[ForeignTensor, ForeignTensor]]) -> ForeignTensors:
-    """The tensors of layers that are named conv1_1 ... conv5_4, fc6, fc7, fc8: name -> (weight, bias)."""
+def by_paper_name(layers: Mapping[str, tuple[ForeignTensor, ForeignTensor]]) -> tuple[ForeignTensors, tuple[str, ...]]:
+    """The tensors of layers that are named conv1_1 ... conv5_4, fc6, fc7, fc8: name -> (weight, bias); other names."""
     convs = sorted(name for name in layers if re.fullmatch(r"conv\d_\d", name))
+    names = {name: f"conv{place}" for place, name in enumerate(convs)} | {name: name for name in ("fc6", "fc7", "fc8")}
     tensors: ForeignTensors = {}
     for name, (weight, bias) in layers.items():
-        if name not in convs and name not in ("fc6", "fc7", "fc8"):
-            raise WeightsError(f"{src}: holds a layer {name!r}, which no VGG has")
-        ours = f"conv{convs.index(name)}" if name in convs else name
-        tensors |= {f"{ours}.weight": weight, f"{ours}.bias": bias}
-    return tensors
-
-
-@contextmanager
-def open_torch(src: Path) -> Iterator[ForeignFile]:
-    """A state dict of torchvision's or timm's VGG, from torch.save or in safetensors."""
-    if is_safetensors(src):
-        with opened(src) as file:
-            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-            raw = {name: ForeignTensor(shape, partial(file.get_tensor, name)) for name, shape in shapes.items()}
-            yield ForeignFile(_torch_names(src, raw))
-    else:
-        state = _state_dict(src)
-        yield ForeignFile(
-            _torch_names(src, {name: ForeignTensor(tuple(t.shape), t.detach) for name, t in state.items()})
-        )
-
-
-def is_safetensors(path: Path) -> bool:
-    """Whether a file begins as safetensors files do: the header's length, then the header."""
-    with path.open("rb") as file:
-        length, brace = file.read(8), file.read(1)
-    return brace == b"{" and int.from_bytes(length, "little") <= MAX_HEADER
-
-
-def _unpickled(src: Path) -> Any:
-    """What torch.save wrote, if it is made of tensors and plain containers. Raises WeightsError."""
-    try:
-        zipped = zipfile.is_zipfile(src)
-        if zipped:
-            _refuse_packed(src)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch warns of tensors that are refused below
-            return torch.load(src, map_location="cpu", weights_only=True, mmap=zipped)
-    except WeightsError:
-        raise
-    except pickle.UnpicklingError:
-        raise WeightsError(
-            f"{src}: holds more than tensors, or is damaged; vggfeat runs no code in files, "
-            "so save the net's state_dict() alone"
-        ) from None
-    except Exception as error:  # a damaged or hostile pickle can raise anything
-        reason = str(error).partition("\n")[0].partition(". ")[0]
-        raise WeightsError(f"{src}: is not a whole file of torch.save ({reason}); fetch it again") from None
-
-
-def _refuse_packed(src: Path) -> None:
-    """torch.save compresses nothing; a compressed member may unpack to any size."""
-    with zipfile.ZipFile(src) as archive:
-        if sum(member.file_size for member in archive.infolist()) > src.stat().st_size:
-            raise WeightsError(f"{src}: its members are larger than the file; it is not from torch.save")
-
-
-def _state_dict(src: Path) -> dict[str, Tensor]:
-    state = _unpickled(src)
-    for wrapper in ("state_dict", "model"):
-        if isinstance(state, Mapping) and isinstance(state.get(wrapper), Mapping):
-            state = state[wrapper]
-    if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
-        raise WeightsError(f"{src}: holds no state dict (names and their tensors)")
-    for name, tensor in state.items():
-        plain = isinstance(tensor, Tensor) and tensor.layout == torch.strided and tensor.device.type == "cpu"
-        if not plain:
-            raise WeightsError(f"{src}: {shown(name)} is not a plain tensor")
-    return {name.removeprefix("module."): tensor for name, tensor in state.items()}
-
-
-def _torch_names(src: Path, raw: ForeignTensors) -> ForeignTensors:
-    if any(name.endswith("running_mean") for name in raw):
-        raise WeightsError(f"{src}: has batch normalisation, which no net of the paper has")
-    found = {name: re.fullmatch(r"features\.(\d{1,3})\.(weight|bias)", name) for name in raw}
-    places = sorted({int(match[1]) for match in found.values() if match})
-    tensors = {}
-    for name, tensor in raw.items():
-        module, _, kind = name.rpartition(".")
-        if match := found[name]:
-            tensors[f"conv{places.index(int(match[1]))}.{kind}"] = tensor
-        elif module in _TORCH_FC and kind in ("weight", "bias"):
-            tensors[f"{_TORCH_FC[module]}.{kind}"] = _flat(tensor) if kind == "weight" else tensor
-        else:
-            raise WeightsError(f"{src}: holds {shown(name)}, which neither torchvision's nor timm's VGG has")
-    return tensors
-
-
-def _flat(tensor: ForeignTensor) -> ForeignTensor:
-    """timm's (outputs, C, kh, kw) as (outputs, inputs), the inputs in C, H, W order."""
-    shape = (*tensor.shape[:1], math.prod(tensor.shape[1:]))
-    return ForeignTensor(shape, lambda: tensor.read().flatten(1))
+        if name in names:
+            tensors |= {f"{names[name]}.weight": weight, f"{names[name]}.bias": bias}
+    return tensors, tuple(name for name in layers if name not in names)
 
 
 @contextmanager
@@ -161,7 +63,7 @@ def open_keras(src: Path) -> Iterator[ForeignFile]:
     """The weights of Keras' VGG16 or VGG19, full or without the top, channels last."""
     try:
         with h5py.File(src, "r") as file:
-            yield ForeignFile(_keras_names(src, _datasets(src, file)))
+            yield _keras_names(src, _datasets(src, file))
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
         raise WeightsError(f"{src}: cannot be read as Keras weights in HDF5 ({error})") from None
 
@@ -191,20 +93,20 @@ def refuse_elsewhere(src: Path, dataset: Any) -> None:
         raise WeightsError(f"{src}: {shown(dataset.name.lstrip('/'))} is in another file, which is not read")
 
 
-def _keras_names(src: Path, datasets: Mapping[str, Any]) -> ForeignTensors:
+def _keras_names(src: Path, datasets: Mapping[str, Any]) -> ForeignFile:
     layers = {path: _keras_layer(path) for path in datasets}
     convs = sorted({layer for layer in layers.values() if layer and not layer.startswith("fc")})
     tensors: ForeignTensors = {}
-    for path, data in datasets.items():
-        layer = layers[path]
+    for path, layer in layers.items():
         if layer is None:
-            raise WeightsError(f"{src}: holds {shown(path)}, which Keras' VGG does not have")
+            continue
+        data = datasets[path]
         ours = layer if layer.startswith("fc") else f"conv{convs.index(layer)}"
         name = f"{ours}.{'bias' if data.ndim == 1 else 'weight'}"
         if name in tensors:
             raise WeightsError(f"{src}: holds {layer} twice")
         tensors[name] = _keras_tensor(name, data)
-    return tensors
+    return ForeignFile(tensors, tuple(path for path, layer in layers.items() if layer is None))
 
 
 def _keras_layer(path: str) -> str | None:

@@ -12,6 +12,7 @@ from vggfeat.nets import TOPS, Top, tensor_shapes
 
 FORMAT = "vggfeat/1"
 DTYPES = ("F16", "BF16", "F32")  # as safetensors names them
+ASSUMED = "lineage"  # the value of the metadata `assumed`
 MAX_CLASSES = 100_000
 
 Colour = Literal["RGB", "BGR"]
@@ -77,6 +78,8 @@ class Weights:
         The last layer in the file.
     outputs : int
         The number of outputs of fc8; 0 without fc8.
+    assumed : bool
+        Whether `lineage` and `preprocessing` were assumed when the file was converted, because nothing told them.
     """
 
     path: Path
@@ -91,6 +94,7 @@ class Weights:
     name: str
     top: Top
     outputs: int = 0
+    assumed: bool = False
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -118,6 +122,7 @@ def to_metadata(
     source: str,
     licence: str,
     classes: tuple[str, ...] | None,
+    assumed: bool = False,
 ) -> dict[str, str]:
     """The metadata of a native file, which `parse_header` reads."""
     metadata = {
@@ -132,6 +137,8 @@ def to_metadata(
         "source": source,
         "licence": licence,
     }
+    if assumed:
+        metadata["assumed"] = ASSUMED
     return metadata if classes is None else {**metadata, "classes": json.dumps(list(classes))}
 
 
@@ -159,7 +166,8 @@ def parse_header(file: Path, metadata: Mapping[str, str], infos: Mapping[str, Te
     top = check_tensors(file, {name: info.shape for name, info in infos.items()}, net, width)
     outputs = infos["fc8.bias"].shape[0] if top == "fc8" else 0
     check_classes(file, classes, outputs)
-    return Weights(file, net, width, lineage, preprocessing, source, licence, classes, "", file.name, top, outputs)
+    facts = classes, "", file.name, top, outputs, metadata.get("assumed") == ASSUMED
+    return Weights(file, net, width, lineage, preprocessing, source, licence, *facts)
 
 
 def check_classes(file: Path, classes: tuple[str, ...] | None, outputs: int) -> None:

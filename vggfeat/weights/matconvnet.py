@@ -61,9 +61,7 @@ def _parsed(src: Path, file: Mapping[str, Any]) -> ForeignFile:
                 f"{src}: layer {name!r} occurs twice, or does not have one array of filters and one of biases"
             )
         layers[name] = _filters(name, arrays[0]), _reshaped(arrays[1], (prod(arrays[1].shape),))
-    return ForeignFile(
-        by_paper_name(src, layers), _preprocessing(src, meta), _classes(meta) if "fc8" in layers else None
-    )
+    return ForeignFile(*by_paper_name(layers), _preprocessing(src, meta), _classes(meta))
 
 
 def _structs(value: Any) -> list[dict[str, Any]]:

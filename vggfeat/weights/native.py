@@ -21,6 +21,7 @@ A file ends at pool5, fc6, fc7 or fc8, and holds all layers before. The metadata
     source     where the weights come from
     licence    the licence of the weights
     classes    a JSON list of the names of fc8's outputs; may be missing
+    assumed    lineage, if lineage and preprocessing were not known and had to be assumed; else missing
 """
 
 import hashlib
@@ -37,8 +38,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from vggfeat._util.files import Signature, replacing, signature
-from vggfeat.errors import WeightsError
+from vggfeat._util.files import Signature, check_writable, replacing, signature
+from vggfeat.errors import UsageError, WeightsError
 from vggfeat.nets import TOPS, VGG, Top, tensor_shapes
 from vggfeat.weights.header import Preprocessing, TensorInfo, Weights, parse_header, to_metadata
 
@@ -166,6 +167,7 @@ def save(
     source: str,
     licence: str,
     classes: tuple[str, ...] | None = None,
+    assumed: bool = False,
 ) -> Weights:
     """Write a native file, whole or not at all. Equal arguments give equal bytes.
 
@@ -176,7 +178,7 @@ def save(
     tensors : mapping of str to torch.Tensor
         float16, bfloat16 or float32, named and shaped as `vggfeat.nets.tensor_shapes` says, up to pool5, fc6, fc7 or
         fc8. The state dict of a `VGG` is one.
-    net, width, preprocessing, lineage, source, licence, classes
+    net, width, preprocessing, lineage, source, licence, classes, assumed
         What the file says of itself; see `Weights`.
 
     Returns
@@ -190,7 +192,7 @@ def save(
         If the tensors are not the net's, hold values that are not finite, or the file cannot be written.
     """
     path = Path(path)
-    metadata = to_metadata(net, width, lineage, preprocessing, source, licence, classes)
+    metadata = to_metadata(net, width, lineage, preprocessing, source, licence, classes, assumed)
     infos = {
         name: TensorInfo(_DTYPES.get(tensor.dtype, str(tensor.dtype)), tuple(tensor.shape))
         for name, tensor in tensors.items()
@@ -220,7 +222,15 @@ def save_as(path: Path, tensors: Mapping[str, Tensor], facts: Weights) -> Weight
         source=facts.source,
         licence=facts.licence,
         classes=facts.classes,
+        assumed=facts.assumed,
     )
+
+
+def check_out(path: Path) -> None:
+    """Raise UsageError, before long work begins, if `path` has another suffix or cannot be written."""
+    if path.suffix != ".safetensors":
+        raise UsageError(f"{path}: weights are written as .safetensors; give the file that suffix")
+    check_writable(path)
 
 
 def check_finite(file: Path, tensors: Mapping[str, Tensor]) -> None:

@@ -15,7 +15,7 @@ from vggfeat._util.options import check_choice
 from vggfeat.errors import UsageError, WeightsError
 from vggfeat.nets import parameter_count
 from vggfeat.weights.header import Weights, shown
-from vggfeat.weights.native import load, read, save_as
+from vggfeat.weights.native import check_out, load, read, save_as
 
 Dtype = Literal["float32", "float16", "bfloat16"]
 T = TypeVar("T")
@@ -60,11 +60,10 @@ def publish(
     WeightsError
         If the folder is not a run, or has no complete epoch; if a file cannot be written.
     UsageError
-        For another suffix, an unknown dtype or no licence.
+        For another suffix, a folder that does not exist, an unknown dtype or no licence.
     """
     run, out = Path(run), Path(out)
-    if out.suffix != ".safetensors":
-        raise UsageError(f"{out}: weights are published as .safetensors; give the file that suffix")
+    check_out(out)
     check_choice("dtype", dtype, Dtype)
     if not licence.strip():
         raise UsageError("no licence given; say under which licence the weights are published, such as CC-BY-4.0")

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypedDict
 
+from vggfeat.spec import Lineage
 from vggfeat.weights.header import OXFORD, TORCHVISION, Preprocessing
 
 Form = Literal["torchvision", "keras", "caffe", "matconvnet"]
-Lineage = Literal["oxford", "torchvision"]
 
 # Who trained the published files of a form, and which preprocessing that training used. Only MatConvNet's files contain
 # their preprocessing.

@@ -1,16 +1,20 @@
 """From a name, a file or a folder to a native file on this machine."""
 
 import os
+import sys
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 from vggfeat._util.fetch import cache_dir, download, locked
-from vggfeat.errors import FetchError, UsageError, WeightsError
-from vggfeat.nets import CONFIGS, TOPS, Top, parameter_count
-from vggfeat.weights.convert import convert, sniff
+from vggfeat.errors import FetchError, WeightsError
+from vggfeat.nets import TOPS, Top, parameter_count
+from vggfeat.nets.table import check_net
+from vggfeat.spec import Lineage
+from vggfeat.weights.convert import convert, convert_into_cache, sniff
 from vggfeat.weights.header import Weights
-from vggfeat.weights.native import digest, known_as, read, read_header, require
+from vggfeat.weights.native import known_as, read, read_header, require
 from vggfeat.weights.registry import REGISTRY, PublishedFile, Registry
 
 AUTO = ("oxford", "torchvision")  # tried in this order
@@ -66,7 +70,12 @@ class _Copy(NamedTuple):
 
 
 def resolve(
-    spec: str | Path = "auto", net: str | None = None, top: Top = "fc7", *, registry: Registry = REGISTRY
+    spec: str | Path = "auto",
+    net: str | None = None,
+    top: Top = "fc7",
+    lineage: Lineage | None = None,
+    *,
+    registry: Registry = REGISTRY,
 ) -> Weights:
     """Find weights, and download or convert them if needed.
 
@@ -74,13 +83,16 @@ def resolve(
     ----------
     spec : str or Path
         A name of the registry ("oxford", "torchvision", "slim"), a file, or a folder of native files. A file of
-        another framework is converted into the cache. "auto" takes the file or folder that $VGGFEAT_WEIGHTS names,
-        else what the cache holds, else it downloads Oxford's weights, or torchvision's for a net that Oxford did not
-        publish.
+        another framework is converted into the cache: all of it, or only the layers up to `top` if later ones are
+        unusable. "auto" takes the file or folder that $VGGFEAT_WEIGHTS names, else what the cache holds, else it
+        downloads Oxford's weights, or torchvision's for a net that Oxford did not publish.
     net : str, optional
         The net that the weights must be of. By default D if there is a choice.
     top : {"fc7", "fc8", "fc6", "pool5"}
         The last layer that is needed.
+    lineage : {"oxford", "torchvision"}, optional
+        The lineage that the weights must be of. It decides the preprocessing of a file of another framework that is
+        not recognised; without it that is assumed, and a line on stderr says so.
     registry : Registry
         The published files that are known, see `vggfeat.weights.registry`.
 
@@ -94,7 +106,7 @@ def resolve(
     UsageError
         If there is no such net.
     WeightsError
-        If the weights are not found, cannot be downloaded or read, are of another net, or end before `top`.
+        If the weights are not found, cannot be downloaded or read, are of another net or lineage, or end before `top`.
 
     Examples
     --------
@@ -102,16 +114,16 @@ def resolve(
     >>> weights.net, weights.width, weights.layers
     ('A', 0.1875, ('pool5', 'fc6', 'fc7'))
     """
-    if net is not None and net not in CONFIGS:
-        raise UsageError(f"no net {net!r}; the nets are {', '.join(CONFIGS)}")
+    if net is not None:
+        check_net(net)
     if spec == "auto":
-        weights = _auto(registry, net, top)
+        weights = _auto(registry, net, top, lineage)
     elif spec in registry.names:
         weights = _named(registry, str(spec), net, top)
     else:
-        weights = _at(registry, Path(spec).expanduser(), net, top)
+        weights = _at(registry, Path(spec).expanduser(), net, top, lineage)
     require(weights, top)
-    return weights
+    return _of_lineage(weights, lineage)
 
 
 def available(registry: Registry = REGISTRY) -> list[Available]:
@@ -156,12 +168,12 @@ def _copies(registry: Registry, name: str, net: str, top: Top) -> list[_Copy]:
     return [_copy(registry, name, net, file) for file in files]
 
 
-def _auto(registry: Registry, net: str | None, top: Top) -> Weights:
+def _auto(registry: Registry, net: str | None, top: Top, lineage: Lineage | None) -> Weights:
     if given := os.environ.get("VGGFEAT_WEIGHTS"):
         place = Path(given).expanduser()
         if not place.exists():
             raise WeightsError(f"{place}: not found; $VGGFEAT_WEIGHTS names it, change or remove that")
-        found = _in_folder(place, net, top) if place.is_dir() else _at(registry, place, net, top)
+        found = _in_folder(place, net, top) if place.is_dir() else _at(registry, place, net, top, lineage)
         if found:
             return found
     net = net or DEFAULT_NET
@@ -203,7 +215,7 @@ def _obtain(registry: Registry, copy: _Copy) -> None:
         raise WeightsError(f"{error}; `--weights slim` works without a network") from None
 
 
-def _at(registry: Registry, path: Path, net: str | None, top: Top) -> Weights:
+def _at(registry: Registry, path: Path, net: str | None, top: Top, lineage: Lineage | None) -> Weights:
     if not path.exists():
         raise WeightsError(f"{path}: no such file, and no name of published weights ({', '.join(registry.names)})")
     if path.is_dir():
@@ -213,12 +225,7 @@ def _at(registry: Registry, path: Path, net: str | None, top: Top) -> Weights:
         return found
     if sniff(path) == "native":
         return _of_net(read(path), net)
-    native = cache_dir() / f"{path.stem}-{digest(path)[:16]}.safetensors"
-    if not native.is_file():
-        with locked(native):
-            if not native.is_file():  # another process may have been faster
-                convert(path, native, registry=registry)
-    return _of_net(replace(read(native), name=path.name), net)
+    return _of_net(replace(read(convert_into_cache(path, top, lineage, registry)), name=path.name), net)
 
 
 def _in_folder(folder: Path, net: str | None, top: Top) -> Weights | None:
@@ -247,3 +254,26 @@ def _of_net(weights: Weights, net: str | None) -> Weights:
             f"{known_as(weights)}: holds net {weights.net}, not {net}; leave out --net, or give weights of that net"
         )
     return weights
+
+
+def _of_lineage(weights: Weights, lineage: Lineage | None) -> Weights:
+    """The weights, which must be of `lineage` if it is given. Says so once if theirs is assumed."""
+    if lineage is None:
+        if weights.assumed:
+            _say(
+                f"{known_as(weights)}: does not say whose training it is; {weights.lineage}'s preprocessing is assumed "
+                f"({weights.preprocessing}); give --lineage oxford or --lineage torchvision"
+            )
+        return weights
+    if weights.lineage != lineage:
+        again = f", or convert its source again with --lineage {lineage}" if weights.assumed else ""
+        raise WeightsError(
+            f"{known_as(weights)}: is of the lineage {weights.lineage}, not {lineage}; leave out --lineage{again}"
+        )
+    return replace(weights, assumed=False)
+
+
+@cache
+def _say(line: str) -> None:
+    """Print a line on stderr, once in a process."""
+    print(line, file=sys.stderr, flush=True)

@@ -1,14 +1,15 @@
 """What a weights file is, whether it is whole, and what it can be used for."""
 
-import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import Tensor
 
+from vggfeat.errors import WeightsError
 from vggfeat.weights.convert import recognised, sniff
 from vggfeat.weights.header import Weights, shown
+from vggfeat.weights.lineage import by_checksum, by_first_layer
 from vggfeat.weights.names import class_names
 from vggfeat.weights.native import check_finite, digest, opened, read
 from vggfeat.weights.registry import REGISTRY, PublishedFile, Registry
@@ -38,8 +39,6 @@ class VerifiedFile:
         How many numbers the tensors hold.
     published : PublishedFile or None
         The published file with the same checksum.
-    assumed : bool
-        Whether the preprocessing is that of the published files of the same form, because the file has none.
     """
 
     form: str
@@ -47,13 +46,17 @@ class VerifiedFile:
     dtypes: tuple[str, ...]
     values: int
     published: PublishedFile | None
-    assumed: bool = False
+
+    @property
+    def assumed(self) -> bool:
+        """Whether the preprocessing is that of the published files of the same form, because nothing tells it."""
+        return self.weights.assumed
 
     def __str__(self) -> str:
         weights = self.weights
         named = "named" if class_names(weights) else "without names"
         classify = f"; classify ({weights.outputs} classes, {named})" if weights.outputs else "; cannot classify"
-        assumed = f" (assumed for {weights.lineage}: not in the file)" if self.assumed else ""
+        assumed = f" (assumed for {weights.lineage}: not known; convert with --lineage)" if self.assumed else ""
         lines = {
             "file": f"{weights.path}: {_FORMS[self.form]}",
             "sha256": weights.sha256,
@@ -86,7 +89,8 @@ def verify(path: str | Path, *, registry: Registry = REGISTRY) -> VerifiedFile:
     ------
     WeightsError
         If the file is missing, truncated, not a weights file or not a net of the paper; if it has the name of a
-        published file, but not its checksum; if values are not finite or metadata are invalid.
+        published file, but not its checksum; if values are not finite or metadata are invalid; if a native file
+        holds a published first layer, but another preprocessing.
     """
     path = Path(path)
     form = sniff(path)
@@ -94,12 +98,17 @@ def verify(path: str | Path, *, registry: Registry = REGISTRY) -> VerifiedFile:
         weights = read(path)
         with opened(path) as file:
             dtypes, values = _dtypes_and_values(path, file.keys(), file.get_tensor)
+            known = by_first_layer(*(file.get_tensor(f"conv1_1.{kind}") for kind in ("weight", "bias")))
+        if known and known.preprocessing != weights.preprocessing:
+            raise WeightsError(
+                f"{path}: its first layer is {known.lineage}'s, for {known.preprocessing}, but it says "
+                f"{weights.preprocessing}; convert its source again"
+            )
         return VerifiedFile(form, weights, dtypes, values, None)
     with recognised(path, registry=registry) as found:
         dtypes, values = _dtypes_and_values(path, found.tensors, found.tensor)
         weights = replace(found.weights, sha256=digest(path))
-    published = _same_checksum(path, registry)
-    return VerifiedFile(form, weights, dtypes, values, published, found.assumed and published is None)
+    return VerifiedFile(form, weights, dtypes, values, by_checksum(path, registry))
 
 
 def _dtypes_and_values(path: Path, names: Iterable[str], get: Callable[[str], Tensor]) -> tuple[tuple[str, ...], int]:
@@ -111,14 +120,3 @@ def _dtypes_and_values(path: Path, names: Iterable[str], get: Callable[[str], Te
         dtypes.add(str(tensor.dtype).removeprefix("torch."))
         values += tensor.numel()
     return tuple(sorted(dtypes)), values
-
-
-def _same_checksum(path: Path, registry: Registry) -> PublishedFile | None:
-    """The published file with the same checksum, under any name."""
-    with path.open("rb") as file:
-        md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-    sums = {"sha256": digest(path), "sha256_prefix": digest(path), "md5": md5}
-    for known in registry.files():
-        if known.check and all(sums[kind].startswith(str(value)) for kind, value in known.check.items()):
-            return known
-    return None
