@@ -153,12 +153,13 @@ def _check_subset(root: Path, subset: str) -> None:
 
 
 def _sharded(root: Path) -> Sets:
-    train, val = Photos(*shards.read(root, "train")), Photos(*shards.read(root, "val"))
+    left = shards.left_beside(root)
+    train, val = Photos(*shards.read(root, "train", left)), Photos(*shards.read(root, "val", left))
     names = shards.class_names(root, np.concatenate([train.labels, val.labels]))
     for label in sorted(set(val.labels.tolist()) - set(train.labels.tolist())):
         what = f"val has images of {names[label]!r} (label {label}), a class that train does not have"
         raise DataError(f"{root}: {what}; add its training images")
-    return Sets(train, val, _shown(names), names)
+    return Sets(train, val, _shown(names), names, tuple(left.notes()))
 
 
 def _shown(folders: tuple[str, ...]) -> tuple[str, ...]:
