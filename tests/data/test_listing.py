@@ -63,6 +63,8 @@ def test_a_class_without_images_says_what_it_has(tmp_path: Path) -> None:
     )
     with pytest.raises(DataError, match=says):
         listed(tmp_path / "x")
+    with pytest.raises(DataError, match=r"1 \(\.heic\), such as 1.heic; folders left out, .*: 1, such as y\); fill it"):
+        listed(tmp_path / "x", nested=False)
 
 
 def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Tar shards as webdataset writes them, read in any order without it."""
 
+import tarfile
+
 import numpy as np
 import pytest
 import webdataset
@@ -91,7 +93,9 @@ def test_what_is_wrong_with_a_shard_is_said_in_one_line(root):
 
 def test_what_is_left_out_of_shards_and_beside_them_is_noted(root, photos):
     assert read_sets(root, 1).notes == ()
-    tar(root / "train-000009.tar", [("a.png", b"x"), ("a.CLS", b"0"), ("a.json", b"x"), ("._a.png", b"x")])
+    link = tarfile.TarInfo("b.png")
+    link.type, link.linkname = tarfile.SYMTYPE, "a.png"
+    tar(root / "train-000009.tar", [("a.png", b"x"), ("a.CLS", b"0"), ("a.json", b"x"), ("._a.png", b"x"), link])
     tar(root / "train-000010.tar.gz", [("c.png", b"x"), ("c.cls", b"0")], "w:gz")
     (root / "d.png").write_bytes(b"x")
     assert len(read_sets(root, 1).train) == len(read_sets(photos, 1).train) + 1
@@ -100,6 +104,7 @@ def test_what_is_left_out_of_shards_and_beside_them_is_noted(root, photos):
         "files left out, without the suffix of an image format that is read: 1 (.json), "
         "such as train-000009.tar/a.json",
         "images left out, not in a shard: 1, such as d.png",
+        "links and devices left out, in shards: 1, such as train-000009.tar/b.png",
     )
 
 

@@ -133,6 +133,16 @@ def class_images(folder: Folder, left: LeftOut, *, nested: bool = True) -> list[
     nested : also of the folders in it, at any depth. Raises DataError if there is none, if a folder cannot be listed,
     or if a name is not UTF-8.
     """
+    images = _images_below(folder, left, nested)
+    if not images:
+        own = LeftOut()
+        _images_below(folder, own, nested)
+        hint = f" ({'; '.join(own.notes())})" if own.notes() else ""
+        raise DataError(f"{folder.path}: no image in this class folder{hint}; fill it or remove it")
+    return images
+
+
+def _images_below(folder: Folder, left: LeftOut, nested: bool) -> list[str]:
     images, waiting = contents(folder, left)
     if not nested:
         left.add(DEEPER, *(below.name for below in waiting))
@@ -140,19 +150,7 @@ def class_images(folder: Folder, left: LeftOut, *, nested: bool = True) -> list[
         found, below = contents(waiting.pop(), left)
         images += found
         waiting += below
-    if not images:
-        raise DataError(f"{folder.path}: no image in this class folder{_hint(folder, nested)}; fill it or remove it")
     return images
-
-
-def _hint(folder: Folder, nested: bool) -> str:
-    """What there is in a class folder without images."""
-    left, waiting = LeftOut(), [folder]
-    while waiting:
-        _, below = contents(waiting.pop(), left)
-        waiting += below if nested else []
-    notes = left.notes()
-    return f" ({'; '.join(notes)})" if notes else ""
 
 
 def _entries(folder: str) -> list["os.DirEntry[str]"]:
