@@ -72,13 +72,15 @@ def test_a_folder_of_ones_own(tmp_path, options):
 
 def test_a_class_too_small_for_what_is_asked_is_named():
     images = numbered_set(per_class=8)
-    assert class_splits(BENCHMARKS["folder"], images, BenchmarkSettings(train_per_class=7)).notes == ()
+    one_test_image = "fewer than 5 test images: 2 of 2 classes; a has 1, and each changes the value by 50.0 points"
+    assert class_splits(BENCHMARKS["folder"], images, BenchmarkSettings(train_per_class=7)).notes == (one_test_image,)
+    assert class_splits(BENCHMARKS["folder"], images, BenchmarkSettings(train_per_class=3)).notes == ()
     few = class_splits(BENCHMARKS["folder"], images, BenchmarkSettings(train_per_class=8))
     with pytest.raises(
         DataError, match="numbered: cannot hold out samples to choose C: no class has two training images"
     ):
         class_splits(BENCHMARKS["folder"], images, BenchmarkSettings(train_per_class=1))
-    assert few.notes == ("fewer than 8 training images: 2 of 2 classes; a has 7",)
+    assert few.notes == ("fewer than 8 training images: 2 of 2 classes; a has 7", one_test_image)
 
 
 def test_its_own_train_and_test_are_one_split_without_deviation(tmp_path, options):

@@ -26,7 +26,8 @@ def test_class_folders(tmp_path: Path) -> None:
     assert found.labels is not None
     assert (found.labels.dtype, found.labels.tolist()) == (np.int64, [0, 0, 1])
     assert [*found.images] == [tmp_path / path for path in found.paths]
-    assert (len(found), found.notes) == (3, ())
+    sidecar = "files left out, without the suffix of an image format that is read: 1 (.txt), such as val/n01/notes.txt"
+    assert (len(found), found.notes) == (3, (sidecar,))
     assert found.name == f"{tmp_path.name} val"
 
 
@@ -191,7 +192,10 @@ def test_errors_are_one_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"val/n01: no image in this class folder; fill it or remove it"):
         read(tmp_path)
     touch(tmp_path, "val/n01/n01.tar")
-    with pytest.raises(DataError, match="but an archive; unpack it"):
+    with pytest.raises(
+        DataError,
+        match=r"no image in this class folder \(archives left out, unpack .*: 1, such as val/n01/n01.tar\); fill it",
+    ):
         read(tmp_path)
     (tmp_path / "test").mkdir()
     with pytest.raises(DataError, match="neither class folders nor images"):
@@ -240,14 +244,74 @@ def test_damaged_and_hostile_kits(tmp_path: Path) -> None:
         read(tmp_path)
 
 
-def test_links_are_followed_inside_the_data_set_only(tmp_path: Path) -> None:
-    touch(tmp_path / "other", "c.JPEG")
-    root = touch(tmp_path / "root", "val/n01/a.JPEG", "val/n02/a.JPEG")
-    (root / "val/n01/b.JPEG").symlink_to(root / "val/n01/a.JPEG")
-    (root / "val/n01/c.JPEG").symlink_to(tmp_path / "other/c.JPEG")
-    found = read(root)
-    assert found.paths == ("val/n01/a.JPEG", "val/n01/b.JPEG", "val/n02/a.JPEG")
-    assert found.notes == ("links not followed, to folders or out of the data set: 1",)
+def test_links_to_images_classes_and_subsets_are_followed(tmp_path: Path) -> None:
+    touch(tmp_path / "other", "n01/a.JPEG", "blob")
+    root = touch(tmp_path / "root", "subset/n02/a.JPEG")
+    (root / "subset/n01").symlink_to(tmp_path / "other/n01")
+    (root / "subset/n02/b.JPEG").symlink_to(tmp_path / "other/blob")
+    (root / "subset/n02/c.JPEG").symlink_to(tmp_path / "other/nothing")
+    for name in ("train", "val"):
+        (root / name).symlink_to("subset")
+        found = read(root, name)  # type: ignore[arg-type]
+        assert found.paths == (f"{name}/n01/a.JPEG", f"{name}/n02/a.JPEG", f"{name}/n02/b.JPEG")
+        assert found.notes == (f"links left out, they lead to no file or folder: 1, such as {name}/n02/c.JPEG",)
+
+
+@pytest.mark.parametrize("name", ["val", "Val", "valid", "validation", "dev", "ILSVRC2012_img_val"])
+def test_the_usual_names_of_val(name: str, tmp_path: Path) -> None:
+    touch(tmp_path, "Training/n01/a.JPEG", "Training/n02/a.JPEG", f"{name}/n02/b.JPEG")
+    found = read(tmp_path)
+    assert (found.classes, found.paths) == (("n01", "n02"), (f"{name}/n02/b.JPEG",))
+    assert found.labels is not None
+    assert found.labels.tolist() == [1]
+    touch(tmp_path, "validate/n01/a.JPEG")  # no such name
+    assert read(tmp_path).paths == found.paths
+    touch(tmp_path, "VALIDATION/n01/a.JPEG")
+    both = " and ".join(sorted(["VALIDATION", name]))
+    with pytest.raises(DataError, match=f"{both} are two names of one subset, val; keep one"):
+        read(tmp_path)
+
+
+def test_class_folders_alone_are_val(tmp_path: Path) -> None:
+    touch(tmp_path, "n02/b.JPEG", "n01/a.JPEG", "loose.JPEG")
+    found = read(tmp_path)
+    assert (found.name, found.classes) == (tmp_path.name, ("n01", "n02"))
+    assert (found.paths, [*found.images]) == (("n01/a.JPEG", "n02/b.JPEG"), [tmp_path / p for p in found.paths])
+    assert found.labels is not None
+    assert found.labels.tolist() == [0, 1]
+    assert found.notes == (
+        f"read as val, since {tmp_path.name} has class folders, but no folder val",
+        "images left out, not in a class folder: 1, such as loose.JPEG",
+    )
+    for subset in ("train", "test"):
+        with pytest.raises(DataError, match=r"not found; .* or take images of your own in val/<class>/ or <class>/"):
+            read(tmp_path, subset)  # type: ignore[arg-type]
+    touch(tmp_path, "train/n01/a.JPEG")  # now n01 and n02 are not the only folders
+    with pytest.raises(DataError, match="ILSVRC-2012 not found"):
+        read(tmp_path)
+
+
+def test_a_test_set_in_class_folders_has_labels(tmp_path: Path) -> None:
+    touch(tmp_path, "train/a/1.jpg", "train/b/1.jpg", "test/b/2.jpg")
+    found = read(tmp_path, "test")
+    assert (found.classes, found.paths) == (("a", "b"), ("test/b/2.jpg",))
+    assert found.labels is not None
+    assert found.labels.tolist() == [1]
+
+
+def test_a_class_may_have_folders(tmp_path: Path) -> None:
+    """As in Tiny ImageNet."""
+    assert read(touch(tmp_path, "val/n01/images/a.JPEG", "val/n01/b.JPEG")).paths == (
+        "val/n01/b.JPEG",
+        "val/n01/images/a.JPEG",
+    )
+
+
+def test_kaggles_table_must_name_synsets(tmp_path: Path) -> None:
+    touch(tmp_path, f"val/{val(1)}")
+    (tmp_path / "LOC_val_solution.csv").write_text("ImageId,PredictionString\nILSVRC2012_val_00000001,nan 1 2 3 4\n")
+    with pytest.raises(DataError, match=r"has no row for .*val_00000001.JPEG with a synset"):
+        read(tmp_path)
 
 
 def test_paths_are_made_when_they_are_read(tmp_path: Path) -> None:

@@ -89,14 +89,14 @@ def test_subsets_and_boxes(name: str, read: Callable[[str], ImageSet]) -> None:
 
 
 @on_copies
-def test_stray_files_and_the_order_of_listings_change_nothing(
+def test_system_files_and_the_order_of_listings_change_nothing(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reader, make = SMALL[name]
     top = make(tmp_path)
     before = reader(top)
     for place in [*(path for path in top.rglob("*") if path.is_dir()), top]:
-        fill(place, ".DS_Store", "Thumbs.db", "._a.jpg", "__MACOSX/a.jpg", ".cache/a.jpg", "list.txt")
+        fill(place, ".DS_Store", "Thumbs.db", "._a.jpg", "__MACOSX/a.jpg", ".cache/a.jpg", "desktop.ini")
     list_backwards(monkeypatch)
     after = reader(top)
     assert (after.paths, after.images, after.classes) == (before.paths, before.images, before.classes)
@@ -105,17 +105,32 @@ def test_stray_files_and_the_order_of_listings_change_nothing(
 
 
 @on_copies
-def test_links_out_of_the_root_are_not_followed(name: str, tmp_path: Path) -> None:
+def test_links_that_lead_to_no_image_change_nothing(name: str, tmp_path: Path) -> None:
     reader, make = SMALL[name]
     top = make(tmp_path / "root")
     before = reader(top).paths
-    outside = fill(tmp_path / "elsewhere", "secret.jpg", "secret.xml")
     for place in [path for path in top.rglob("*") if path.is_dir()]:
-        (place / "link.jpg").symlink_to(outside / "secret.jpg")
-        (place / "linked").symlink_to(outside)
-        (place / "broken.jpg").symlink_to(outside / "nothing")
+        (place / "device.jpg").symlink_to("/dev/null")
+        (place / "broken.jpg").symlink_to(place / "nothing")
         (place / "loop.jpg").symlink_to(place / "loop.jpg")
+        (place / "again").symlink_to(place)
     assert reader(top).paths == before
+
+
+@on_copies
+def test_a_set_of_links_is_the_set(name: str, tmp_path: Path) -> None:
+    """As in the snapshot of a hub, where each photo is a link to a file whose name says nothing."""
+    reader, make = SMALL[name]
+    top = make(tmp_path / "root")
+    before = reader(top)
+    photos = [path for path in top.rglob("*") if path.is_file() and path.suffix.lower() in (".jpg", ".jpeg", ".png")]
+    assert photos
+    for number, photo in enumerate(photos):
+        photo.rename(tmp_path / f"blob-{number}")
+        photo.symlink_to(tmp_path / f"blob-{number}")
+    after = reader(top)
+    assert (after.paths, after.images, after.notes) == (before.paths, before.images, before.notes)
+    assert (after.labels == before.labels).all()
 
 
 @pytest.mark.parametrize("name", sorted({*READERS} - {"digits", "folder"}))
@@ -214,14 +229,18 @@ def test_caltech_class_folder_without_images(tmp_path: Path) -> None:
         caltech.read101(top)
 
 
-def test_a_link_to_a_file_inside_the_root_is_an_image(tmp_path: Path) -> None:
-    top = small_caltech101(tmp_path)
-    faces = top / "101_ObjectCategories" / "Faces"
-    (faces / "image_0003.jpg").symlink_to(faces / "image_0001.jpg")
-    (faces / "image_0004.jpg").symlink_to(tmp_path)
-    images = caltech.read101(top)
-    assert "Faces/image_0003.jpg" in images.paths and "Faces/image_0004.jpg" not in images.paths
-    assert images.notes[-1] == "links not followed, to folders or out of the data set: 1"
+def test_a_folder_in_a_class_of_caltech_is_left_out(tmp_path: Path) -> None:
+    """Caltech-256 has one, which is known; another is noted."""
+    top = small_caltech256(tmp_path)
+    known = caltech.read256(top)
+    fill(top / "256_ObjectCategories", "001.ak47/greg/1.jpg", "001.ak47/RENAME2")
+    images = caltech.read256(top)
+    assert images.paths == known.paths
+    assert images.notes == (
+        *known.notes,
+        "files left out, without the suffix of an image format that is read: 1 (no suffix), such as 001.ak47/RENAME2",
+        "folders left out, inside a class folder: 1, such as 001.ak47/greg",
+    )
 
 
 # --- a folder of your own ---
@@ -257,14 +276,28 @@ def test_folder_with_train_alone(tmp_path: Path) -> None:
 def test_folder_with_a_class_called_train(tmp_path: Path) -> None:
     images = folder.read(fill(tmp_path, "train/a.jpg", "bus/b.jpg"))
     assert images.classes == ("bus", "train") and images.subset is None
+    assert images.notes == ("read as classes, since there are no folders in them: train",)
+
+
+@pytest.mark.parametrize("train", ["train", "Train", "TRAINING"])
+@pytest.mark.parametrize(("name", "subset"), [("valid", "val"), ("Validation", "val"), ("Test", "test")])
+def test_folder_knows_the_usual_names_of_subsets(train: str, name: str, subset: str, tmp_path: Path) -> None:
+    names = [f"{place}/{kind}/1.jpg" for place in (train, name) for kind in ("cat", "dog")]
+    images = folder.read(fill(tmp_path, *names))
+    assert images.classes == ("cat", "dog") and images.subset is not None
+    assert images.paths == tuple(sorted(names))
+    assert dict(zip(images.paths, images.subset.tolist(), strict=True)) == {
+        path: "train" if path.startswith(train) else subset for path in names
+    }
 
 
 def test_folder_notes_what_is_left_out(tmp_path: Path) -> None:
     fill(small_split_folder(tmp_path), "loose.jpg", "test/loose.png", "unlabelled/x/y.jpg", "readme.txt")
     notes = folder.read(tmp_path).notes
     assert notes == (
-        "images left out, not in a class folder: 2",
-        "folders left out, not train, val or test: unlabelled",
+        "files left out, without the suffix of an image format that is read: 1 (.txt), such as readme.txt",
+        "folders left out, not train, val or test: 1, such as unlabelled",
+        "images left out, not in a class folder: 2, such as loose.jpg",
     )
 
 
@@ -279,6 +312,18 @@ def test_folder_notes_what_is_left_out(tmp_path: Path) -> None:
         (["train/cat/a.jpg", "train/dog/b.jpg", "test/c.jpg"], "test: no class folders"),
         (["train/cat/a.jpg", "train/dog/b.jpg", "test/dog/readme.txt"], "test/dog: no image"),
         (["train/a.jpg", "test/b.jpg"], "train: has 0 class folders; at least two"),
+        (
+            ["Train/a/1.jpg", "Train/b/1.jpg", "hold/a/1.jpg"],
+            "has Train with folders in it, and hold, which is no subs",
+        ),
+        (
+            ["test/a/1.jpg", "trn/a/1.jpg", "trn/b/1.jpg"],
+            "has test but no train; add .* or rename test if it is a class",
+        ),
+        (
+            ["train/a/1.jpg", "train/b/1.jpg", "val/a/1.jpg", "valid/b/1.jpg"],
+            "val and valid are two names of one subset",
+        ),
     ],
 )
 def test_invalid_folders(names: list[str], message: str, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Tar shards as webdataset writes them, read in any order without it."""
 
+import tarfile
+
 import numpy as np
 import pytest
 import webdataset
@@ -64,6 +66,12 @@ def test_what_is_wrong_with_a_shard_is_said_in_one_line(root):
     refused(r"train-000009.tar: the sample 'b' has no label")
     tar(bad, [*good, ("b.cls", b"1")])
     refused("the sample 'b' has no image")
+    tar(bad, [*good, ("b.png", b"x"), ("b.jpg", b"x"), ("b.cls", b"1")])
+    refused("a sample has two images, 'b.png' and 'b.jpg'; keep one of them")
+    tar(bad, [("a.png", b"x"), ("b.png", b"x")])
+    refused(r"train-000009.tar: has images, but no labels \(KEY.cls\); .* unpack it into a class folder")
+    tar(bad, [*good, ("b.png", b"x"), ("b.cls", b"nan")])
+    refused("'b.cls' is 'nan'; write the number of a class")
     tar(bad, [*good, ("b.png", b"x"), ("b.cls", b"-1")])
     refused("'b.cls' is '-1'; write the number of a class")
     tar(bad, [*good, ("b.png", b"x"), ("b.cls", b"7")])
@@ -81,6 +89,56 @@ def test_what_is_wrong_with_a_shard_is_said_in_one_line(root):
     tar(root / "val-000009.tar", [("c.png", b"x"), ("c.cls", b"3")])
     (root / "classes.txt").unlink()
     refused("val has images of 'class 3' .* a class that train does not have")
+
+
+def test_what_is_left_out_of_shards_and_beside_them_is_noted(root, photos):
+    assert read_sets(root, 1).notes == ()
+    link = tarfile.TarInfo("b.png")
+    link.type, link.linkname = tarfile.SYMTYPE, "a.png"
+    tar(root / "train-000009.tar", [("a.png", b"x"), ("a.CLS", b"0"), ("a.json", b"x"), ("._a.png", b"x"), link])
+    tar(root / "train-000010.tar.gz", [("c.png", b"x"), ("c.cls", b"0")], "w:gz")
+    (root / "d.png").write_bytes(b"x")
+    assert len(read_sets(root, 1).train) == len(read_sets(photos, 1).train) + 1
+    assert read_sets(root, 1).notes == (
+        "archives left out, unpack them to use their images: 1, such as train-000010.tar.gz",
+        "files left out, without the suffix of an image format that is read: 1 (.json), "
+        "such as train-000009.tar/a.json",
+        "images left out, not in a shard: 1, such as d.png",
+        "links and devices left out, in shards: 1, such as train-000009.tar/b.png",
+    )
+
+
+def test_shards_under_other_names_of_their_subsets(root):
+    before = read_sets(root, 1)
+    (root / "Validation").mkdir()
+    for shard in root.glob("train-*.tar"):
+        shard.rename(root / shard.name.replace("train", "training"))
+    (root / "val-000000.tar").rename(root / "Validation" / "0.tar")
+    after = read_sets(root, 1)
+    assert [len(after.train), len(after.val)] == [len(before.train), len(before.val)]
+    assert (after.train.labels.tolist(), after.notes) == (before.train.labels.tolist(), ())
+
+
+def test_archives_beside_the_class_folders_are_no_shards(tmp_path):
+    photo_set(tmp_path)
+    before = read_sets(tmp_path, 1)
+    tar(tmp_path / "train" / "blue.tar", [("a.png", b"x")])
+    after = read_sets(tmp_path, 1)
+    assert after.fingerprint() == before.fingerprint()
+    assert after.notes == ("archives left out, unpack them to use their images: 1, such as train/blue.tar",)
+
+
+def test_folders_of_links_are_the_same_set(photos, tmp_path):
+    """A subset, a class and a photo may be links."""
+    for number, file in enumerate(sorted((photos / "train").glob("*/*.png"))):
+        (tmp_path / "Train" / file.parent.name).mkdir(parents=True, exist_ok=True)
+        (tmp_path / f"blob-{number}").write_bytes(file.read_bytes())
+        (tmp_path / "Train" / file.parent.name / file.name).symlink_to(f"../../blob-{number}")
+    (tmp_path / "valid").symlink_to(photos / "val")
+    linked, plain = read_sets(tmp_path, 1), read_sets(photos, 1)
+    for one, two in ((linked.train, plain.train), (linked.val, plain.val)):
+        assert one.labels.tolist() == two.labels.tolist()
+        assert all((one.pixels(row) == two.pixels(row)).all() for row in range(len(one)))
 
 
 def test_an_image_that_is_damaged_in_its_shard_is_named(root):

@@ -3,6 +3,8 @@
 A folder with its own train/ and test/ is one split, and its val/ chooses C.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from vggfeat.bench.benchmark import Benchmark
@@ -11,6 +13,8 @@ from vggfeat.bench.settings import BenchmarkSettings
 from vggfeat.data import ImageSet, random_split
 from vggfeat.errors import DataError, UsageError
 from vggfeat.metrics import class_recalls
+
+FEW = 5  # test images of a class, fewer than which a note tells
 
 
 def class_splits(benchmark: Benchmark, images: ImageSet, settings: BenchmarkSettings) -> Splits:
@@ -24,12 +28,14 @@ def class_splits(benchmark: Benchmark, images: ImageSet, settings: BenchmarkSett
             raise UsageError(
                 f"{images.name} has its own train and test; leave out seeds and numbers of images per class"
             )
-        return Splits({0: _own_fold(images, images.subset)}, {"splits": "the folder's own"})
+        own = {0: _own_fold(images, images.subset)}
+        return Splits(own, {"splits": "the folder's own"}, _small_test(images, own))
     train = settings.train_per_class or benchmark.train_per_class or _share(images, benchmark.train_share)
     test = settings.test_per_class or benchmark.test_per_class
     seeds = range(settings.seeds or benchmark.seeds)
     config = {"train_per_class": train, "test_per_class": test, "seeds": list(seeds)}
-    return Splits({seed: _random_fold(images, train, test, seed) for seed in seeds}, config, _too_few(images, train))
+    folds = {seed: _random_fold(images, train, test, seed) for seed in seeds}
+    return Splits(folds, config, _too_few(images, train) + _small_test(images, folds))
 
 
 def _too_few(images: ImageSet, train_per_class: int) -> tuple[str, ...]:
@@ -40,6 +46,20 @@ def _too_few(images: ImageSet, train_per_class: int) -> tuple[str, ...]:
         return ()
     name = images.classes[int(most.argmin())]
     return (f"fewer than {train_per_class} training images: {few} of {len(most)} classes; {name} has {most.min()}",)
+
+
+def _small_test(images: ImageSet, folds: Mapping[int, Fold]) -> tuple[str, ...]:
+    """A note if a class has so few test images that one of them changes the value much."""
+    tested = images.labels[next(iter(folds.values())).test].sum(axis=0)  # the same in all folds
+    least = int(tested[tested > 0].min())
+    if least >= FEW:
+        return ()
+    name, few = images.classes[list(tested).index(least)], int(((tested > 0) & (tested < FEW)).sum())
+    worth = 100 / (least * int((tested > 0).sum()))
+    return (
+        f"fewer than {FEW} test images: {few} of {len(tested)} classes; {name} has {least}, "
+        f"and each changes the value by {worth:.1f} points",
+    )
 
 
 def _random_fold(images: ImageSet, train_per_class: int, test_per_class: int | None, seed: int) -> Fold:

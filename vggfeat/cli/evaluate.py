@@ -21,7 +21,12 @@ WITH_RUNS = {"runs", "table", "json", "report", "submission", "data", "subset", 
 def evaluate(
     ctx: typer.Context,
     data: Annotated[
-        Path | None, typer.Option("--data", "--root", help="The data set. Default: $VGGFEAT_DATA/ilsvrc2012.")
+        Path | None,
+        typer.Option(
+            "--data",
+            "--root",
+            help="A folder with val/<class>/ or <class>/, or ILSVRC's layout. Default: $VGGFEAT_DATA/ilsvrc2012.",
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the runs' stores. Default: in the cache.")] = None,
     runs: Annotated[

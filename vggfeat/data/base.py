@@ -1,4 +1,4 @@
-"""ImageSet, which every reader returns, and what the readers share: finding a data set and listing its images."""
+"""ImageSet, which every reader returns, and what the readers share: finding a data set and reading its texts."""
 
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 
 from vggfeat.errors import DataError, UsageError
-from vggfeat.formats import has_image_suffix
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +41,7 @@ class ImageSet:
     listed : ndarray, bool, shape (N, K), optional
         Which samples need a score for a class, if the data set lists them for each class.
     notes : tuple of str
-        Differences from the published data set, one line each.
+        Differences from the published data set, and what was left out, one line each.
 
     Raises
     ------
@@ -178,54 +177,6 @@ def locate(
     )
 
 
-def subfolders(folder: Path) -> list[Path]:
-    """The folders directly in `folder`, sorted by name, without hidden ones and links."""
-    return sorted(Path(entry.path) for entry in _entries(folder) if entry.is_dir(follow_symlinks=False))
-
-
-def image_files(folder: Path, inside: Path, *, nested: bool = False) -> tuple[list[Path], int]:
-    """The image files in `folder`, and the number of links that were not followed.
-
-    A link is followed only to a file inside the folder `inside`. nested : list the folders below as well.
-    Raises DataError if a folder cannot be listed.
-    """
-    files, links, folders = [], 0, [folder]
-    while folders:
-        for entry in _entries(folders.pop()):
-            if entry.is_symlink() and not _file_inside(Path(entry.path), inside):
-                links += 1
-            elif entry.is_dir(follow_symlinks=False):
-                folders += [Path(entry.path)] if nested else []
-            elif has_image_suffix(entry.name) and entry.is_file():
-                files.append(Path(entry.path))
-    return files, links
-
-
-def class_samples(
-    folder: Path, inside: Path, label: int, subset: str = "", *, nested: bool = False
-) -> tuple[list[Sample], int]:
-    """The samples of a class folder, with paths relative to `inside`, and the number of links that were not followed.
-
-    Raises DataError if the folder has no image.
-    """
-    files, links = image_files(folder, inside, nested=nested)
-    if not files:
-        hint = f" ({links} links out of {inside} are not followed)" if links else ""
-        raise DataError(f"{folder}: no image in this class folder{hint}; fill it or remove it")
-    return [Sample(posix(file, inside), file, label, subset) for file in files], links
-
-
-def posix(file: Path, folder: Path) -> str:
-    """`file` relative to `folder`, with slashes. Raises DataError if a name is not UTF-8."""
-    name = file.relative_to(folder).as_posix()
-    if not name.isascii():
-        try:
-            name.encode()
-        except UnicodeEncodeError:
-            raise DataError(f"{str(file)!a}: the name is not UTF-8; rename it") from None
-    return name
-
-
 def read_text(file: Path, inside: Path, limit: int) -> str:
     """The text of a file in `inside`. Raises DataError if it is missing, has more than `limit` bytes or is no UTF-8."""
     try:
@@ -243,19 +194,6 @@ def read_text(file: Path, inside: Path, limit: int) -> str:
 def shortfall(what: str, found: int, expected: int) -> list[str]:
     """A note if the number found is not the expected one."""
     return [] if found == expected else [f"found {found:,} of {expected:,} {what}"]
-
-
-def unfollowed(links: int) -> list[str]:
-    """A note if links were not followed."""
-    return [f"links not followed, to folders or out of the data set: {links:,}"] if links else []
-
-
-def _entries(folder: Path) -> list["os.DirEntry[str]"]:
-    try:
-        with os.scandir(folder) as entries:
-            return [entry for entry in entries if not entry.name.startswith((".", "__MACOSX"))]
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be listed ({error.strerror}); check its permissions") from error
 
 
 def _file_inside(file: Path, inside: Path) -> bool:

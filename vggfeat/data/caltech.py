@@ -4,17 +4,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from vggfeat.data.base import (
-    Archive,
-    ImageSet,
-    Origin,
-    class_samples,
-    locate,
-    shortfall,
-    single_label,
-    subfolders,
-    unfollowed,
-)
+from vggfeat.data.base import Archive, ImageSet, Origin, Sample, locate, shortfall, single_label
+from vggfeat.data.listing import LOOSE, Folder, LeftOut, class_images, contents
 from vggfeat.errors import DataError
 
 
@@ -24,6 +15,7 @@ class Edition:
 
     folder : the folder in the archive. known : a class folder, by which a renamed folder is recognised.
     background : the class of images that show no object. classes, images : how many there are.
+    strays : what its archive has beside the images.
     """
 
     origin: Origin
@@ -32,6 +24,7 @@ class Edition:
     known: str
     classes: int
     images: int
+    strays: tuple[str, ...] = ()
 
 
 CALTECH101 = Edition(
@@ -79,6 +72,7 @@ CALTECH256 = Edition(
     known="001.ak47",
     classes=257,
     images=30_607,
+    strays=("056.dog/greg", "198.spider/RENAME2"),
 )
 
 
@@ -119,24 +113,21 @@ def _read(edition: Edition, root: str | os.PathLike[str] | None, background: boo
         return folder.is_dir() and (folder.name == edition.folder or (folder / edition.known).is_dir())
 
     top = locate(edition.origin, root, fits)
-    folders = subfolders(top)
+    left = LeftOut(edition.strays)
+    loose, folders = contents(Folder.root(top), left)
+    left.add(LOOSE, *loose)
     if not folders:
         raise DataError(f"{top}: no class folders in it; {edition.origin.get}")
-    # not nested: the archive of Caltech-256 has a stray folder in a class folder (056.dog/greg)
-    listings = [class_samples(folder, top, label=0) for folder in folders]
-    notes = [
-        *shortfall("classes", len(folders), edition.classes),
-        *shortfall("images", sum(len(samples) for samples, _ in listings), edition.images),
-        *unfollowed(sum(links for _, links in listings)),
-    ]
-    kept = [
-        (folder.name, samples)
-        for folder, (samples, _) in zip(folders, listings, strict=True)
-        if background or folder.name != edition.background
-    ]
+    # not nested: a stray folder in a class folder is not part of the data set
+    listings = {folder.title: class_images(folder, left, nested=False) for folder in folders}
+    kept = [title for title in listings if background or title != edition.background]
     return single_label(
         edition.origin.name,
-        [name for name, _ in kept],
-        [sample._replace(label=k) for k, (_, samples) in enumerate(kept) for sample in samples],
-        notes,
+        kept,
+        [Sample(name, top / name, k) for k, title in enumerate(kept) for name in listings[title]],
+        [
+            *shortfall("classes", len(folders), edition.classes),
+            *shortfall("images", sum(map(len, listings.values())), edition.images),
+            *left.notes(),
+        ],
     )

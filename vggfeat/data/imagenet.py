@@ -1,10 +1,11 @@
 """ILSVRC-2012 (Russakovsky et al., 2014) and data sets with its layout, such as Imagenette: one class per image.
 
-Three layouts are read, in the root or in one of PLACES:
+Four layouts are read, in the root or in one of PLACES; `data.subsets` has other names of train, val and test:
 
     train/<synset>/*.JPEG, val/<synset>/*.JPEG      class folders, with any names
     val/*.JPEG                                      flat, with the development kit's ground truth, or Kaggle's table
     test/*.JPEG                                     flat, without labels
+    <synset>/*.JPEG                                 class folders only, which are val
 
 The kit numbers its classes 1..1000 in an order of its own; labels are numbers of the sorted synsets.
 """
@@ -16,14 +17,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal, overload
 
 import numpy as np
 
 from vggfeat._util.options import check_choice
-from vggfeat.data.base import Origin, image_files, locate, posix, read_text, shortfall, subfolders, unfollowed
+from vggfeat.data import subsets
+from vggfeat.data.base import Origin, locate, read_text, shortfall
 from vggfeat.data.kit import BLACKLISTS, GROUND_TRUTHS, find_kit, kit_classes, kit_numbers, numbers_of
+from vggfeat.data.listing import LOOSE, Folder, LeftOut, class_images, contents, subfolders
 from vggfeat.errors import DataError, UsageError
 
 Subset = Literal["train", "val", "test"]
@@ -34,13 +37,8 @@ ORIGIN = Origin(
     "ILSVRC-2012",
     PLACES,
     "get ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar and ILSVRC2012_devkit_t12.tar.gz from https://image-net.org "
-    "and unpack each into a folder of its name",
+    "and unpack each into a folder of its name, or take images of your own in val/<class>/ or <class>/",
 )
-FOLDERS: dict[str, tuple[str, ...]] = {
-    "train": ("train", "ILSVRC2012_img_train"),
-    "val": ("val", "ILSVRC2012_img_val", "validation"),
-    "test": ("test", "ILSVRC2012_img_test", "ILSVRC2012_img_test_v10102019"),
-}
 COUNTS = {"val": 50_000, "test": 100_000}  # of the flat subsets
 KAGGLE = "LOC_val_solution.csv"
 KAGGLE_PLACES = (".", "..", "../../..")  # relative to the folder of val: beside it, or beside ILSVRC/
@@ -80,7 +78,7 @@ class Classified:
     images : sequence of path
         N absolute paths, to read the images.
     labels : ndarray, int64, shape (N,), or None
-        The position of each image's class in `classes`; None for a test set.
+        The position of each image's class in `classes`; None for a test set without class folders.
     notes : tuple of str
         Remarks for people, such as what was left out.
     """
@@ -141,22 +139,28 @@ def read(
     folder = _folder(top, subset)
     assert folder is not None  # `locate` looked for it
     kits = find_kit(top, Path(root).resolve() if root is not None else top, kit)
-    if subset == "test":
-        return _flat_test(top, folder, tuple(classes) if classes is not None else _classes_beside(top, kits))
-    below = subfolders(folder)
+    left = LeftOut()
+    images, below = contents(folder, left)
     if below:
-        rows, names, notes = _in_folders(top, subset, below, classes)
+        left.add(LOOSE, *images)
+        rows, names, notes = _in_folders(top, subset, below, classes, left)
+        notes += [] if folder.name else [f"read as val, since {top.name} has class folders, but no folder val"]
     elif subset == "train":
-        raise DataError(f"{folder}: training images lie in a folder for each class, {folder.name}/<class>/*.jpg")
+        raise DataError(f"{folder.path}: training images lie in a folder for each class, {folder.title}/<class>/*.jpg")
+    elif not images:
+        raise DataError(f"{folder.path}: has neither class folders nor images; unpack the data set's archive there")
+    elif subset == "test":
+        return _flat_test(top, images, tuple(classes) if classes is not None else _classes_beside(top, kits), left)
     else:
-        rows, names, notes = _flat_val(top, folder, classes, kits)
+        rows, names, notes = _flat_val(top, Path(folder.path), images, classes, kits)
     if blacklist:
         rows, note = _allowed(rows, kits)
         notes.append(note)
     rows.sort()
     paths = tuple(path for path, _ in rows)
     labels = np.fromiter((label for _, label in rows), np.int64, len(rows))
-    return Classified(f"{top.name} {subset}", names, paths, Files(top, paths), labels, tuple(notes))
+    name = f"{top.name} {subset}" if folder.name else top.name
+    return Classified(name, names, paths, Files(top, paths), labels, (*notes, *left.notes()))
 
 
 @cache
@@ -170,117 +174,110 @@ def synset_names() -> Mapping[str, str]:
     return dict(line.split(" ", 1) for line in text.splitlines())
 
 
-def _folder(top: Path, subset: str) -> Path | None:
-    return next((top / name for name in FOLDERS[subset] if (top / name).is_dir()), None)
+def _folder(top: Path, subset: str) -> Folder | None:
+    """The folder of a subset. A root that has class folders, but no folder of a subset, is val."""
+    found = subsets.find(top, subset)
+    if found is None and subset == "val" and top.is_dir():
+        below = subfolders(Folder.root(top))
+        if not subsets.by_subset(below) and any(contents(folder, LeftOut())[0] for folder in below):
+            return Folder.root(top)
+    return found
 
 
-def _classes_beside(top: Path, kits: Sequence[Path]) -> tuple[str, ...]:
-    """The classes of a test set: the folders of train, else the kit's synsets, else the 1000 synsets."""
-    train = _folder(top, "train")
-    found = tuple(folder.name for folder in subfolders(train)) if train else ()
-    return found or kit_classes(kits) or tuple(synset_names())
+def _train_classes(top: Path) -> tuple[str, ...]:
+    """The folders of train, sorted; () if there is no train."""
+    train = subsets.find(top, "train")
+    return tuple(folder.title for folder in subfolders(train)) if train is not None else ()
 
 
 def _in_folders(
-    top: Path, subset: str, below: Sequence[Path], classes: Sequence[str] | None
+    top: Path, subset: str, below: Sequence[Folder], classes: Sequence[str] | None, left: LeftOut
 ) -> tuple[list[tuple[str, int]], tuple[str, ...], list[str]]:
     """(path, label) of each image in class folders; the classes; notes."""
-    train = _folder(top, "train")
-    beside = [folder.name for folder in subfolders(train)] if train is not None and subset != "train" else []
-    names = tuple(classes if classes is not None else beside or [folder.name for folder in below])
+    beside = _train_classes(top) if subset != "train" else ()
+    names = tuple(classes if classes is not None else beside or [folder.title for folder in below])
     place = {name: i for i, name in enumerate(names)}
     rows: list[tuple[str, int]] = []
-    links, left_out = 0, []
+    unasked = 0
     for folder in below:
-        if folder.name not in place:
-            if classes is None:
-                raise DataError(f"{folder}: a class that {train} lacks; add it there or remove it here")
-            left_out.append(folder.name)
-            continue
-        files, skipped = image_files(folder, top)
-        links += skipped
-        if not files:
-            hint = " but an archive; unpack it" if any(folder.glob("*.tar")) else ""
-            raise DataError(f"{folder}: no image in this class folder{hint}; fill it or remove it")
-        inside = posix(folder, top)
-        names_inside = (file.name if file.name.isascii() else posix(file, folder) for file in files)  # posix is slow
-        rows += [(f"{inside}/{name}", place[folder.name]) for name in names_inside]
-    empty = len(names) - (len(below) - len(left_out))
-    notes = [f"classes left out, as they were not asked for: {len(left_out):,}"] if left_out else []
+        if folder.title in place:
+            rows += [(path, place[folder.title]) for path in class_images(folder, left)]
+        elif classes is None:
+            raise DataError(f"{folder.path}: a class that train lacks; add it there or remove it here")
+        else:
+            unasked += 1
+    empty = len(names) - (len(below) - unasked)
+    notes = [f"classes left out, as they were not asked for: {unasked:,}"] if unasked else []
     notes += [f"classes without a folder in {subset}: {empty:,}"] if empty else []
     if not rows:
-        raise DataError(f"{below[0].parent}: none of its {len(below)} folders is one of the given classes; name others")
-    return rows, names, notes + unfollowed(links)
+        above = Path(below[0].path).parent
+        raise DataError(f"{above}: none of its {len(below)} folders is one of the given classes; name others")
+    return rows, names, notes
 
 
 def _flat_val(
-    top: Path, folder: Path, classes: Sequence[str] | None, kits: Sequence[Path]
+    top: Path, folder: Path, images: Sequence[str], classes: Sequence[str] | None, kits: Sequence[Path]
 ) -> tuple[list[tuple[str, int]], tuple[str, ...], list[str]]:
     """(path, label) of each flat image, with the classes of a table; the classes; notes."""
-    files, links = _flat_images(folder, top)
-    synsets, known = _ground_truth(top, folder, [file.name for file in files], kits)
+    synsets, known = _ground_truth(top, folder, images, kits)
     names = tuple(classes) if classes is not None else known
     place = {name: i for i, name in enumerate(names)}
-    inside = posix(folder, top)
-    rows = [(f"{inside}/{name}", place[synset]) for name, synset in synsets.items() if synset in place]
+    rows = [(path, place[synset]) for path, synset in synsets.items() if synset in place]
     if not rows:
         raise DataError(f"{folder}: none of its images has one of the given classes; name others")
     others = len(synsets) - len(rows)
     notes = [f"images left out, as their classes were not asked for: {others:,}"] if others else []
-    return rows, names, notes + shortfall("validation images", len(files), COUNTS["val"]) + unfollowed(links)
+    return rows, names, notes + shortfall("validation images", len(images), COUNTS["val"])
 
 
-def _flat_images(folder: Path, top: Path) -> tuple[list[Path], int]:
-    files, links = image_files(folder, top)
-    if not files:
-        raise DataError(f"{folder}: has neither class folders nor images; unpack the data set's archive there")
-    return files, links
+def _flat_test(top: Path, images: Sequence[str], classes: tuple[str, ...], left: LeftOut) -> Classified:
+    paths = tuple(sorted(images))
+    notes = shortfall("test images", len(images), COUNTS["test"]) + left.notes()
+    return Classified(f"{top.name} test", classes, paths, Files(top, paths), None, tuple(notes))
+
+
+def _classes_beside(top: Path, kits: Sequence[Path]) -> tuple[str, ...]:
+    """The classes of a test set: the folders of train, else the kit's synsets, else the 1000 synsets."""
+    return _train_classes(top) or kit_classes(kits) or tuple(synset_names())
 
 
 def _ground_truth(
-    top: Path, folder: Path, names: Sequence[str], kits: Sequence[Path]
+    top: Path, folder: Path, images: Sequence[str], kits: Sequence[Path]
 ) -> tuple[dict[str, str], tuple[str, ...]]:
-    """File name -> synset, and all synsets, sorted."""
+    """Path -> synset of each image, and all synsets, sorted."""
     table = next((top / place / KAGGLE for place in KAGGLE_PLACES if (top / place / KAGGLE).is_file()), None)
     if kits:
         of_image, known = numbers_of(kits[0])
     elif table is not None:
-        return _kaggle(table, folder, names), tuple(synset_names())
+        return _kaggle(table, top, images), tuple(synset_names())
     else:
         raise DataError(
             f"{folder}: its images are not in class folders, so the development kit is needed: unpack "
             f"ILSVRC2012_devkit_t12.tar.gz (with {GROUND_TRUTHS[0]} and meta.mat) into {top}, or name it as --kit"
         )
     found = {}
-    for name in names:
-        match = NUMBERED.search(name)
+    for path in images:
+        match = NUMBERED.search(path)
         number = int(match[1]) if match else 0
         if not 1 <= number <= len(of_image):
             raise DataError(
-                f"{folder / name}: its name has no number in 1..{len(of_image)}, a line of the ground truth in "
+                f"{top / path}: its name has no number in 1..{len(of_image)}, a line of the ground truth in "
                 f"{kits[0]}; keep the archive's names (ILSVRC2012_val_00000001.JPEG)"
             )
-        found[name] = of_image[number - 1]
+        found[path] = of_image[number - 1]
     return found, known
 
 
-def _kaggle(table: Path, folder: Path, names: Iterable[str]) -> dict[str, str]:
+def _kaggle(table: Path, top: Path, images: Iterable[str]) -> dict[str, str]:
     rows = list(csv.reader(read_text(table, table.parent.resolve(), MAX_TABLE).splitlines()))
     if rows[:1] != [["ImageId", "PredictionString"]]:
         raise DataError(f"{table}: its first line is not ImageId,PredictionString; get it again")
     known = {row[0]: row[1].split()[0] for row in rows[1:] if len(row) == 2 and row[1].strip()}
-    found = {name: known.get(name.rpartition(".")[0], "") for name in names}
-    lacking = next((name for name, synset in found.items() if not synset), None)
+    found = {path: known.get(PurePosixPath(path).stem, "") for path in images}
+    lacking = next((path for path, synset in found.items() if synset not in synset_names()), None)
     if lacking is not None:
-        raise DataError(f"{table}: has no row for {folder / lacking}; remove the image or get the table again")
+        raise DataError(f"{table}: has no row for {top / lacking} with a synset; remove it or get the table again")
     return found
-
-
-def _flat_test(top: Path, folder: Path, classes: tuple[str, ...]) -> Classified:
-    files, links = _flat_images(folder, top)
-    paths = tuple(sorted(posix(file, top) for file in files))
-    notes = shortfall("test images", len(files), COUNTS["test"]) + unfollowed(links)
-    return Classified(f"{top.name} test", classes, paths, Files(top, paths), None, tuple(notes))
 
 
 def _allowed(rows: Sequence[tuple[str, int]], kits: Sequence[Path]) -> tuple[list[tuple[str, int]], str]:

@@ -7,7 +7,8 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from vggfeat.data.base import Archive, ImageSet, Origin, image_files, locate, posix, read_text, shortfall, unfollowed
+from vggfeat.data.base import Archive, ImageSet, Origin, locate, read_text, shortfall
+from vggfeat.data.listing import Folder, LeftOut, contents
 from vggfeat.errors import DataError
 
 CLASSES = (
@@ -136,11 +137,11 @@ def check_photos(kit: Path, ids: Iterable[str]) -> list[str]:
     """Notes on missing photos. Raises DataError if all are missing."""
     wanted = set(ids)
     folder = kit / "JPEGImages"
-    files, links = image_files(folder, kit) if folder.resolve() == folder and folder.is_dir() else ([], 0)
-    found = wanted & {file.stem for file in files if file.suffix == ".jpg"}
+    names = contents(Folder.root(folder), LeftOut())[0] if folder.is_dir() else []  # the lists say which are wanted
+    found = wanted & {name.removesuffix(".jpg") for name in names}
     if not found:
         raise DataError(f"{folder}: has none of the {len(wanted):,} photos; unpack the data set again")
-    return [*shortfall("photos", len(found), len(wanted)), *unfollowed(links)]
+    return shortfall("photos", len(found), len(wanted))
 
 
 def photo(kit: Path, image_id: str) -> Path:
@@ -170,7 +171,7 @@ def _read(year: int, origin: Origin, root: str | os.PathLike[str] | None, check_
     return ImageSet(
         name=origin.name,
         classes=CLASSES,
-        paths=tuple(posix(photo(kit, image_id), kit) for image_id in ids),
+        paths=tuple(f"JPEGImages/{image_id}.jpg" for image_id in ids),
         images=tuple(photo(kit, image_id) for image_id in ids),
         labels=matrix > 0,
         ignore=matrix == 0,

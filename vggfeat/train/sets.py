@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from vggfeat import images
-from vggfeat.data import imagenet
+from vggfeat.data import imagenet, subsets
 from vggfeat.data.imagenet import Classified, synset_names
 from vggfeat.errors import DataError, ImageError
 from vggfeat.train import shards
@@ -144,8 +144,7 @@ def _in_folders(root: str | Path, read: Callable[..., Classified]) -> Sets:
 
 
 def _check_subset(root: Path, subset: str) -> None:
-    folders = [root / place / name for place in (".", *imagenet.PLACES) for name in imagenet.FOLDERS[subset]]
-    if not any(folder.is_dir() for folder in folders):
+    if not any(subsets.find(root / place, subset) for place in (".", *imagenet.PLACES)):
         missing = f"has no {subset}/" if root.is_dir() else "folder not found"
         raise DataError(
             f"{root}: {missing}; give a folder with train/<class>/*.jpg and val/<class>/*.jpg, ILSVRC's own layout, "
@@ -154,12 +153,13 @@ def _check_subset(root: Path, subset: str) -> None:
 
 
 def _sharded(root: Path) -> Sets:
-    train, val = Photos(*shards.read(root, "train")), Photos(*shards.read(root, "val"))
+    left = shards.left_beside(root)
+    train, val = Photos(*shards.read(root, "train", left)), Photos(*shards.read(root, "val", left))
     names = shards.class_names(root, np.concatenate([train.labels, val.labels]))
     for label in sorted(set(val.labels.tolist()) - set(train.labels.tolist())):
         what = f"val has images of {names[label]!r} (label {label}), a class that train does not have"
         raise DataError(f"{root}: {what}; add its training images")
-    return Sets(train, val, _shown(names), names)
+    return Sets(train, val, _shown(names), names, tuple(left.notes()))
 
 
 def _shown(folders: tuple[str, ...]) -> tuple[str, ...]:

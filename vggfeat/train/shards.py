@@ -1,8 +1,8 @@
 """Training images in tar shards, as webdataset writes them: clusters prefer a few large files to a million small ones.
 
-    ROOT/train-000000.tar, ... or ROOT/train/*.tar, and the same for val. Each sample has two files: KEY.jpg (or
-    another image suffix) and KEY.cls, the number of its class as text. ROOT/classes.txt is optional and names the
-    classes, one per line.
+    ROOT/train-000000.tar, ... or ROOT/train/*.tar, and the same for val; `data.subsets` has other names of both. Each
+    sample has two files: KEY.jpg (or another image suffix) and KEY.cls, the number of its class as text; other files
+    are left out. ROOT/classes.txt is optional and names the classes, one per line.
 
 Nothing is unpacked. The table of contents of a shard is read once; each image is then read from its place in the shard,
 in any order. So order, augmentation and resuming are the same as with plain files.
@@ -14,6 +14,8 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from vggfeat.data import subsets
+from vggfeat.data.listing import Folder, LeftOut, contents, subfolders
 from vggfeat.errors import DataError, ImageError
 from vggfeat.formats import SUFFIXES
 from vggfeat.sources import tar
@@ -22,6 +24,9 @@ from vggfeat.sources.item import MAX_BYTES
 MAX_LABEL = 32  # bytes of a .cls
 MAX_CLASSES = 100_000
 NAMES = "classes.txt"
+OUTSIDE = "images left out, not in a shard"
+BESIDE = "folders left out, beside shards"
+IRREGULAR = "links and devices left out, in shards"
 
 
 @dataclass(frozen=True)
@@ -38,18 +43,38 @@ class Member:
 
 
 def shards(root: Path, subset: str) -> list[Path]:
-    """The shards of a subset, sorted; empty if the data set is not in shards."""
-    return sorted([*root.glob(f"{subset}-*.tar"), *(root / subset).glob("*.tar")])
+    """The shards of a subset, sorted; empty if the data set is not in shards.
+
+    Tars beside class folders with images are none: they may be the archives from which the folders came.
+    """
+    beside = [file for file in root.glob("*-*.tar") if subsets.subset_of(file.name.partition("-")[0]) == subset]
+    folder = subsets.find(root, subset)
+    if folder is None or any(contents(below, LeftOut())[0] for below in subfolders(folder)):
+        return sorted(beside)
+    return sorted([*beside, *Path(folder.path).glob("*.tar")])
 
 
-def read(root: Path, subset: str) -> tuple[list[str], list[Member], np.ndarray]:
+def left_beside(root: Path) -> LeftOut:
+    """What lies beside the shards of train and val and is not read."""
+    used = [file.relative_to(root).as_posix() for subset in subsets.NAMES for file in shards(root, subset)]
+    left, top = LeftOut([NAMES, *used]), Folder.root(root)
+    for folder in (top, subsets.find(root, "train"), subsets.find(root, "val")):
+        if folder is not None:
+            images, below = contents(folder, left)
+            left.add(OUTSIDE, *images)
+            left.add(BESIDE, *(inner.name for inner in below if folder is not top))
+    return left
+
+
+def read(root: Path, subset: str, left: LeftOut) -> tuple[list[str], list[Member], np.ndarray]:
     """Names (shard/key.jpg), places and labels (int64, shape (N,)) of all images, in the order of the shards.
 
-    Raises DataError that names the shard if it is damaged or compressed, or if a sample has no image or no label.
+    Other files in the shards are counted in `left`. Raises DataError that names the shard if it is damaged or
+    compressed, or if a sample has two images, no image or no label.
     """
     paths, members, labels = [], [], []
     for shard in shards(root, subset):
-        for name, member, label in _samples(shard):
+        for name, member, label in _samples(shard, left):
             paths.append(f"{shard.name}/{name}")
             members.append(member)
             labels.append(label)
@@ -76,31 +101,41 @@ def class_names(root: Path, labels: np.ndarray) -> tuple[str, ...]:
     return names
 
 
-def _samples(shard: Path) -> Iterator[tuple[str, Member, int]]:
+def _samples(shard: Path, left: LeftOut) -> Iterator[tuple[str, Member, int]]:
     images: dict[str, tuple[str, Member]] = {}
     labels: dict[str, int] = {}
-    for name, member in _contents(shard):
+    for name, member in _contents(shard, left):
         path = PurePosixPath(name)
         key, _, suffix = path.name.partition(".")  # as webdataset divides names
         key = str(path.parent / key)
         if f".{suffix.lower()}" in SUFFIXES:
             if member.size > MAX_BYTES:
                 raise DataError(f"{shard}: {name!a} has {member.size:,} bytes, more than {MAX_BYTES:,}")
+            if key in images:
+                raise DataError(f"{shard}: a sample has two images, {images[key][0]!a} and {name!a}; keep one of them")
             images[key] = (name, member)
-        elif suffix == "cls":
+        elif suffix.lower() == "cls":
             labels[key] = _label(name, member)
+        elif not path.name.startswith("."):
+            left.add_file(f"{shard.name}/{name}")
+    if images and not labels:
+        raise DataError(
+            f"{shard}: has images, but no labels (KEY.cls); add them, or if it is the archive of one class, "
+            "unpack it into a class folder"
+        )
     for key in images.keys() ^ labels.keys():
         raise DataError(f"{shard}: the sample {key!a} has no {'image' if key in labels else 'label (.cls)'}")
     for key, (name, member) in images.items():
         yield name, member, labels[key]
 
 
-def _contents(shard: Path) -> Iterator[tuple[str, Member]]:
+def _contents(shard: Path, left: LeftOut) -> Iterator[tuple[str, Member]]:
     """The regular files of a shard. Names that lead out of it are harmless, because nothing is unpacked."""
     try:
         with shard.open("rb") as file:
             for entry in tar.entries(file, stream=False):
                 if not entry.regular:
+                    left.add(IRREGULAR, f"{shard.name}/{entry.name}")
                     continue
                 if entry.offset is None:
                     raise DataError(f"{shard}: {entry.name!a} is a sparse file; write the shard again without it")

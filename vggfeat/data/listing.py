@@ -1,0 +1,173 @@
+"""The images in the folders of a data set, and what is left out there: counted, with the reason.
+
+Links to files and to folders are followed, wherever they lead: a person who names a folder means what lies behind its
+links as well. Only regular files are read. Each real folder is entered at most once on the way from the root, so that
+no link leads in a circle.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Collection
+from pathlib import Path
+from typing import NamedTuple
+
+from vggfeat.errors import DataError
+from vggfeat.formats import has_image_suffix
+
+HIDDEN = (".", "__MACOSX")  # how the names of hidden and system entries begin; nobody misses them
+SYSTEM = {"thumbs.db", "ehthumbs.db", "desktop.ini"}  # likewise, in lower case
+STORE = ".vggfeat"  # the suffix of a store of descriptors, which may lie beside the images
+ARCHIVES = {".tar", ".tgz", ".tbz2", ".gz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".rar"}
+
+NOT_READ = "files left out, without the suffix of an image format that is read"
+PACKED = "archives left out, unpack them to use their images"
+NO_TARGET = "links left out, they lead to no file or folder"
+NO_FILE = "devices and pipes left out"
+CIRCLE = "links left out, they lead back to a folder above them"
+LOOSE = "images left out, not in a class folder"
+DEEPER = "folders left out, inside a class folder"
+
+SHOWN = 3  # suffixes in a note
+
+
+class LeftOut:
+    """What a reader leaves out: for each reason how many, and an example.
+
+    expected : names that are left out without a note.
+    """
+
+    def __init__(self, expected: Collection[str] = ()) -> None:
+        self._expected = frozenset(expected)
+        self._count: Counter[str] = Counter()
+        self._example: dict[str, str] = {}
+        self._suffixes: Counter[str] = Counter()
+
+    def add(self, reason: str, *names: str) -> None:
+        """Count names, relative to the root of the data set."""
+        for name in names:
+            if name in self._expected:
+                continue
+            self._count[reason] += 1
+            self._example[reason] = min(name, self._example.get(reason, name))
+            if reason == NOT_READ:
+                self._suffixes[os.path.splitext(name)[1].lower() or "no suffix"] += 1  # noqa: PTH122  (it is quicker)
+
+    def add_file(self, name: str) -> None:
+        """Count a file that is not an image by its suffix."""
+        if name.rpartition("/")[2].lower() not in SYSTEM:
+            suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122
+            self.add(PACKED if suffix in ARCHIVES else NOT_READ, name)
+
+    def notes(self) -> list[str]:
+        """One line per reason, sorted."""
+        reasons = sorted(self._count)
+        return [f"{reason}: {self._number(reason)}, such as {_shown(self._example[reason])}" for reason in reasons]
+
+    def _number(self, reason: str) -> str:
+        number = f"{self._count[reason]:,}"
+        if reason != NOT_READ:
+            return number
+        most = sorted(self._suffixes, key=lambda suffix: (-self._suffixes[suffix], suffix))
+        more = [f"{len(most) - SHOWN} more"] if len(most) > SHOWN else []
+        return f"{number} ({', '.join([*map(_shown, most[:SHOWN]), *more])})"
+
+
+class Folder(NamedTuple):
+    """A folder of a data set.
+
+    name : relative to the data set's root, with slashes; "" is the root. way : the real paths of the folders from the
+    root to this one.
+    """
+
+    path: str
+    name: str
+    way: tuple[str, ...]
+
+    @classmethod
+    def root(cls, path: Path) -> "Folder":
+        """The root of a data set."""
+        return cls(str(path), "", (os.path.realpath(path),))
+
+    @property
+    def title(self) -> str:
+        """Its own name."""
+        return self.name.rpartition("/")[2]
+
+
+def contents(folder: Folder, left: LeftOut) -> tuple[list[str], list[Folder]]:
+    """The names of the images in a folder, relative to the root, in any order; and the folders in it, sorted by name.
+
+    Everything else is counted in `left`. Raises DataError if the folder cannot be listed, or a name is not UTF-8.
+    """
+    images, folders = [], []
+    prefix = f"{folder.name}/" if folder.name else ""
+    for entry in _entries(folder.path):
+        name = prefix + entry.name
+        try:
+            if entry.is_file():
+                if has_image_suffix(entry.name):
+                    images.append(name if name.isascii() else _utf8(name, entry.path))
+                else:
+                    left.add_file(name)
+            elif entry.is_dir():
+                real = os.path.realpath(entry.path) if entry.is_symlink() else f"{folder.way[-1]}{os.sep}{entry.name}"
+                if real in folder.way:
+                    left.add(CIRCLE, name)
+                elif not entry.name.endswith(STORE):
+                    folders.append(Folder(entry.path, _utf8(name, entry.path), (*folder.way, real)))
+            else:
+                left.add(NO_TARGET if entry.is_symlink() else NO_FILE, name)
+        except OSError:  # a circle of links, or a target that nobody may look at
+            left.add(NO_TARGET, name)
+    return images, sorted(folders, key=lambda below: below.name)
+
+
+def subfolders(folder: Folder) -> list[Folder]:
+    """The folders directly in a folder, sorted by name."""
+    return contents(folder, LeftOut())[1]
+
+
+def class_images(folder: Folder, left: LeftOut, *, nested: bool = True) -> list[str]:
+    """The names of all images of a class folder, relative to the root, in any order.
+
+    nested : also of the folders in it, at any depth. Raises DataError if there is none, if a folder cannot be listed,
+    or if a name is not UTF-8.
+    """
+    images = _images_below(folder, left, nested)
+    if not images:
+        own = LeftOut()
+        _images_below(folder, own, nested)
+        hint = f" ({'; '.join(own.notes())})" if own.notes() else ""
+        raise DataError(f"{folder.path}: no image in this class folder{hint}; fill it or remove it")
+    return images
+
+
+def _images_below(folder: Folder, left: LeftOut, nested: bool) -> list[str]:
+    images, waiting = contents(folder, left)
+    if not nested:
+        left.add(DEEPER, *(below.name for below in waiting))
+    while nested and waiting:
+        found, below = contents(waiting.pop(), left)
+        images += found
+        waiting += below
+    return images
+
+
+def _entries(folder: str) -> list["os.DirEntry[str]"]:
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if not entry.name.startswith(HIDDEN)]
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be listed ({error.strerror}); check its permissions") from error
+
+
+def _utf8(name: str, path: str) -> str:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise DataError(f"{path!a}: the name is not UTF-8; rename it") from None
+    return name
+
+
+def _shown(name: str) -> str:
+    return name if name.isprintable() else ascii(name)
