@@ -15,7 +15,7 @@ from vggfeat import cli, golden, weights
 from vggfeat.errors import WeightsError
 from vggfeat.weights import OXFORD
 from vggfeat.weights.native import save_as
-from vggfeat.weights.registry import REGISTRY
+from vggfeat.weights.published import REGISTRY
 
 Shared = Callable[[str], Path]
 CONV_E = "weights/vgg19-oxford-conv-fp16.safetensors"

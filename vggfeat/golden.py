@@ -12,7 +12,7 @@ import numpy as np
 from vggfeat.descriptors import Describer
 from vggfeat.errors import WeightsError
 from vggfeat.weights import Weights, resolve
-from vggfeat.weights.registry import REGISTRY
+from vggfeat.weights.published import REGISTRY
 
 __all__ = ["GoldenCheck", "check", "golden_image", "measure", "projections", "require_proof"]
 

@@ -21,7 +21,8 @@ from vggfeat.spec import DescriptorSpec
 from vggfeat.weights import OXFORD, TORCHVISION, Preprocessing, convert, load, read, resolve, verify
 from vggfeat.weights.lineage import by_first_layer
 from vggfeat.weights.native import save_as
-from vggfeat.weights.registry import REGISTRY, Check
+from vggfeat.weights.published import REGISTRY
+from vggfeat.weights.registry import Check
 
 State = dict[str, Tensor]
 SLIM = REGISTRY.assets / "slim.safetensors"

@@ -20,7 +20,8 @@ from vggfeat import cli
 from vggfeat.errors import UsageError, WeightsError
 from vggfeat.nets import VGG, parameter_count
 from vggfeat.weights import OXFORD, TORCHVISION, Weights, available, load, read, resolve, save
-from vggfeat.weights.registry import REGISTRY, Check, PublishedFile, Registry
+from vggfeat.weights.published import REGISTRY
+from vggfeat.weights.registry import Check, PublishedFile, Registry
 
 FACTS: dict[str, Any] = {"width": WIDTH, "preprocessing": OXFORD, "source": "", "licence": "", "lineage": "x"}
 NOTOP = "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"

@@ -30,7 +30,8 @@ from vggfeat import cli, weights
 from vggfeat.errors import WeightsError
 from vggfeat.nets import VGG, parameter_count
 from vggfeat.weights import OXFORD, TORCHVISION, convert, verify
-from vggfeat.weights.registry import REGISTRY, Check
+from vggfeat.weights.published import REGISTRY
+from vggfeat.weights.registry import Check
 
 
 def foreign_file(form: str, folder: Path) -> Path:

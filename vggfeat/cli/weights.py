@@ -39,7 +39,7 @@ def fetch_weights(
 ) -> None:
     """Download weights into the cache and verify them."""
     from vggfeat.weights import resolve
-    from vggfeat.weights.registry import REGISTRY
+    from vggfeat.weights.published import REGISTRY
 
     if name not in REGISTRY.names:
         raise UsageError(f"no weights {name!r} to fetch; take one of {', '.join(REGISTRY.names)}")

@@ -17,6 +17,7 @@ from vggfeat.store.identity import COLUMNS
 
 FORMAT = "vggfeat-store/1"
 DTYPES = {"float32": pa.float32(), "float16": pa.float16()}
+ABSENT = {"exif": True, "lineage": "known"}  # what it means that a fingerprint lacks these
 BATCH = 256  # rows that are read at once: 12 MB of three scales of fc7
 ROW_GROUP = 1024
 
@@ -164,9 +165,9 @@ def check_fingerprint(store: Path, stored: Mapping[str, Any], wanted: Mapping[st
     """Raise StoreError for the first key whose values differ."""
     for key in sorted(stored.keys() | wanted.keys()):
         if stored.get(key) != wanted.get(key):
+            made, asked = (values.get(key, ABSENT.get(key)) for values in (stored, wanted))
             raise StoreError(
-                f"{store}: was made with {key} {stored.get(key)!r}, not {wanted.get(key)!r}; "
-                "give the same options or name another store"
+                f"{store}: was made with {key} {made!r}, not {asked!r}; give the same options or name another store"
             )
 
 

