@@ -241,7 +241,8 @@ class TestChooseC:
     def choose(self, values: dict[float, float], Cs=(1.0, 4.0, 16.0), labels=labels):
         """choose_C on a metric that is told what to answer, in order of C."""
         answers = iter([values[C] for C in sorted(Cs)])
-        return choose_C(self.X, labels, Cs, metric=lambda *_: next(answers), validation=self.held, jobs=1)
+        fixed = {"validation": self.held, "bounds": (min(Cs), max(Cs)), "jobs": 1}
+        return choose_C(self.X, labels, Cs, metric=lambda *_: next(answers), **fixed)
 
     def test_scores_are_those_of_models_trained_without_the_validation_samples(self, solver):
         options = {"metric": recall, "validation": self.held, "jobs": 1, "solver": solver}
@@ -261,7 +262,9 @@ class TestChooseC:
             ((0.7, 0.6, 0.5), 1, "low"),
             ((0.5, 0.6, 0.7), 16, "high"),
             ((0.5, 0.7, 0.7), 4, None),  # a tie goes to the smaller C
-            ((0.7, 0.7, 0.7), 1, "low"),
+            ((0.7, 0.7, 0.7), 1, None),  # a plateau has no edge
+            ((0.7, 0.7, 0.5), 1, None),
+            ((0.7, 0.5, 0.7), 1, "low"),
             ((0.5, 0.7, 0.7 + 1e-15), 4, None),  # the same value, summed in another order
             ((0.5, 0.7, 0.7 + 1e-6), 16, "high"),
         ],
