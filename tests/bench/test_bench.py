@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import fields, replace
 from functools import partial
+from itertools import count
 
 import numpy as np
 import pytest
@@ -244,6 +245,19 @@ def test_a_folder_with_a_small_class_still_chooses_C():
     """Half of three images would be one, by which nothing can be chosen."""
     splits = class_splits(BENCHMARKS["folder"], numbered_set(3), BenchmarkSettings())
     assert splits.config["train_per_class"] == 2
+
+
+def test_a_grid_of_C_that_ended_at_its_bound_is_said():
+    """The measure gets better from call to call, so that C grows without end."""
+    better = count(1)
+    protocol = replace(BENCHMARKS["folder"].protocol, per_class=lambda *_: np.full(2, next(better) / 100))
+    images = numbered_set(8, subset=lambda i: "train" if i < 6 else "test")
+    X = np.random.default_rng(0).normal(size=(16, 30)).astype(np.float32)
+    splits = class_splits(BENCHMARKS["folder"], images, BenchmarkSettings())
+    evaluation = Probe(images, protocol, jobs=1).evaluate(X, np.ones(16, bool), splits)
+    assert evaluation.splits[0]["C"] == 2**20
+    said = "split 0: C=1.04858e+06 is the best and the highest that was tried; a higher one may do better"
+    assert evaluation.notes[0] == said
 
 
 def test_svms_that_did_not_converge_are_said(monkeypatch):

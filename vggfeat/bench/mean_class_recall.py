@@ -73,4 +73,4 @@ def _recalls(scores: np.ndarray, labels: np.ndarray, _ignore: np.ndarray) -> np.
 
 
 MEAN_CLASS_RECALL = Protocol("mean class recall", _recalls, class_splits, every_class=True)
-CROSS_VALIDATED_RECALL = replace(MEAN_CLASS_RECALL, crosses=True)
+CROSS_VALIDATED_RECALL = replace(MEAN_CLASS_RECALL, cross_validates=True)

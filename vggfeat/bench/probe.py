@@ -156,7 +156,8 @@ def split_notes(scores: dict[int, FoldScores]) -> list[str]:
 def _notes(search: CSearch, svm: LinearSVM) -> Iterator[str]:
     """What a reader should know of the choice of C and of the SVMs that score."""
     if search.at_edge:
-        yield f"C={search.C:g} is the {search.at_edge}est that was tried; others may do better"
+        at = search.at_edge
+        yield f"C={search.C:g} is the best and the {at}est that was tried; a {at}er one may do better"
     failed = [f"{C:g}" for C, converged in zip(search.Cs, search.converged, strict=True) if not converged]
     if failed:
         yield f"some of the SVMs that choose C did not converge at C={', '.join(failed)}"

@@ -21,7 +21,7 @@ PerClass = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 class Fold(NamedTuple):
     """Rows of an ImageSet, int, ascending: those that train, those of them that first choose C, those that test.
 
-    If no rows are named to choose C, five-fold cross-validation on those that train does.
+    Without rows that choose C, five-fold cross-validation on all that train chooses it.
     """
 
     train: np.ndarray
@@ -29,7 +29,7 @@ class Fold(NamedTuple):
     test: np.ndarray
 
     def named(self) -> dict[str, list[int]]:
-        """The rows of each part, without a validation that names none."""
+        """The rows of each part that has rows, by its name."""
         return {part: rows.tolist() for part, rows in self._asdict().items() if rows is not None}
 
 
@@ -44,8 +44,8 @@ class Splits:
     @property
     def choice(self) -> dict[str, str]:
         """How C is chosen, for the record, if not by the protocol of the paper."""
-        crosses = any(fold.validation is None for fold in self.by_seed.values())
-        return {"validation": f"{FOLDS}-fold cross-validation"} if crosses else {}
+        is_crossed = any(fold.validation is None for fold in self.by_seed.values())
+        return {"validation": f"{FOLDS}-fold cross-validation"} if is_crossed else {}
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ class Protocol:
         missing or too few, UsageError for numbers of images that it has no use for.
     every_class : whether each class must have training images; if not, those that lack them have no value.
     also : further measures of the same scores, by name.
-    crosses : whether cross-validation chooses C if the data set names no images for it; if not, a fifth of the training
-        images is drawn, as in the paper's protocols.
+    cross_validates : whether cross-validation chooses C if the data set names no images for it; if not, a fifth of the
+        training images does, as in the paper's protocols.
     """
 
     metric: str
@@ -66,11 +66,11 @@ class Protocol:
     splits: Callable[..., Splits]
     every_class: bool = False
     also: Mapping[str, PerClass] = field(default_factory=dict)
-    crosses: bool = False
+    cross_validates: bool = False
 
     def validation(self, images: ImageSet, train: np.ndarray, seed: int) -> np.ndarray | None:
         """The training rows that choose C, None for cross-validation. Raises DataError for too few images."""
-        if not self.crosses:
+        if not self.cross_validates:
             return hold_out(images, train, seed)
         draw_folds(images, train)  # so that too few images are said now; the probe draws from those that can be read
         return None

@@ -3,8 +3,8 @@
     {"benchmark": "caltech101",
      "splits": [{"seed": 0, "train": ["Faces/image_0001.jpg", ...], "validation": [...], "test": [...]}, ...]}
 
-`validation` names those of `train` that choose C before all of them train; if it is left out, the benchmark's protocol
-chooses C.
+`validation` names those of `train` that choose C before all of them train; if it is left out, C is chosen as
+in the benchmark.
 """
 
 import hashlib
