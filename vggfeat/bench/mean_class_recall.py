@@ -1,7 +1,7 @@
 """The protocol of Caltech (Appendix B): random splits, C chosen on a fifth of the training images, mean class recall.
 
-Outside the paper five-fold cross-validation chooses C, which a few images decide less by chance. A folder with its own
-train/ and test/ is one split, and its val/ chooses C.
+Outside the paper five-fold cross-validation chooses C, because a fifth of a small set decides by chance. A folder with
+its own train/ and test/ is one split, and its val/ chooses C.
 """
 
 from dataclasses import replace

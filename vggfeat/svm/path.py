@@ -55,6 +55,7 @@ class Path:
                         take(Part(i, classes.numpy(), coef.numpy(), intercept.numpy(), done.numpy()))
                         converged[i, classes] = done
                         told = _tell(self.settings, told, int(converged.sum()), converged.numel())
+                del kernel  # so that it is free before the next one is made
                 left = (~converged.all(dim=0)).nonzero()[:, 0]
                 if not len(left):
                     break
@@ -63,29 +64,31 @@ class Path:
     def _follow(
         self, kernel: Kernel, classes: Tensor, Cs: Sequence[float], steps: int
     ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """For each C, starting from the solution of the C before: weights (m, D), biases (m,), convergence bool (m,).
-
-        If the first C is large, smaller ones lead up to it; they are solved roughly.
-        """
+        """For each C, from the solution of the C before: weights (m, D), biases (m,), convergence bool (m,)."""
         y = self.signs[classes].to(kernel.device, kernel.dtype)
         group = (kernel.dtype, *classes.tolist())
-        below, (last, there) = [Cs[0]], self.reached.get(group, (np.inf, Point(y, y)))
-        if last <= Cs[0]:
-            point = Point(*(values.to(kernel.device) for values in there))
-        else:
-            point = Point(torch.zeros_like(y), torch.zeros_like(y))
-            while below[-1] * kernel.scale > 1:
-                below.append(below[-1] / 16)
-        for C in below[:0:-1]:
-            minimise(kernel, y, C, point, ROUGHLY, steps)
+        point = self._start(kernel, y, group, Cs[0], steps)
         for C in Cs:
             gap = minimise(kernel, y, C, point, TOLERANCE, steps)
             yield *kernel.weights(point.b), (gap <= 10 * TOLERANCE).cpu()
         self.reached[group] = Cs[-1], Point(point.b.cpu(), point.f.cpu())
 
+    def _start(self, kernel: Kernel, y: Tensor, group: tuple[Any, ...], C: float, steps: int) -> Point:
+        """Where the group stopped at a smaller C. If it did not, zero, or a point to which smaller Cs lead roughly."""
+        last, there = self.reached.get(group, (np.inf, None))
+        if there and last <= C:
+            return Point(*(values.to(kernel.device) for values in there))
+        point = Point(torch.zeros_like(y), torch.zeros_like(y))
+        below = [C]
+        while below[-1] * kernel.scale > 1:
+            below.append(below[-1] / 16)
+        for smaller in below[:0:-1]:
+            minimise(kernel, y, smaller, point, ROUGHLY, steps)
+        return point
+
     def _kernel(self, dtype: torch.dtype, classes: int) -> Kernel | None:
         if self.kernel is None or self.kernel.dtype != dtype:
-            self.kernel = None  # before the next one is made
+            self.kernel = None
             self.kernel = _make_kernel(self.X, classes, dtype, self.settings.device, self.tuning)
         return self.kernel
 
