@@ -103,7 +103,7 @@ class Probe:
         )
 
     def score(self, X: np.ndarray, found: np.ndarray, fold: Fold, report: Progress | None = None) -> FoldScores:
-        """Choose C on the fold's validation samples, train on all of its training samples, score those of its test.
+        """Choose C as the fold says, train on all of its training samples, score those of its test.
 
         report : called with the numbers of SVMs done and to do. Raises DataError if a class lacks training images and
         the protocol needs all classes, or if too few samples choose C or test.
