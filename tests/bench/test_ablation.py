@@ -301,8 +301,8 @@ def test_the_solver_is_passed_on_and_recorded(options, monkeypatch):
     monkeypatch.setattr(LinearSVC, "fit", recording)
     settings = one_net(options) | {"seeds": 1, "scales": (32,)}
     result = run(BENCHMARKS["folder"], solver="liblinear", ablate=True, **settings)
-    # C and the SVMs of three classes, for the result and the rung without the mirrored image
-    assert len(problems) == 2 * (len(svm.CS) + 1) * 3
+    # five folds at each C and the SVMs of three classes, for the result and the rung without the mirrored image
+    assert len(problems) == 2 * (5 * len(svm.CS) + 1) * 3
     assert result.config["solver"] == "liblinear"
     assert run(BENCHMARKS["folder"], **settings).config["solver"] == svm.LinearSVM().solver
     with pytest.raises(UsageError, match="no SVM solver 'none'; take one of newton, liblinear"):

@@ -7,6 +7,8 @@ import re
 import subprocess
 import sys
 from dataclasses import fields, replace
+from functools import partial
+from itertools import count
 
 import numpy as np
 import pytest
@@ -19,12 +21,16 @@ from vggfeat.bench import BENCHMARKS, BenchmarkSettings, run
 from vggfeat.bench.choices import descriptor_spec
 from vggfeat.bench.mean_class_recall import MEAN_CLASS_RECALL, class_splits
 from vggfeat.bench.probe import Probe
+from vggfeat.bench.protocol import draw_folds
 from vggfeat.bench.stored import Stores
 from vggfeat.data import READERS
 from vggfeat.data.base import Sample, single_label
 from vggfeat.descriptors import Describer
 from vggfeat.errors import DataError, UsageError
 from vggfeat.spec import DescriptorSpec
+from vggfeat.svm import SOLVERS
+from vggfeat.svm.path import Path
+from vggfeat.svm.settings import NewtonTuning
 
 COLOURS = {"blue": (20, 40, 230), "green": (30, 220, 30), "red": (230, 30, 20)}
 
@@ -153,6 +159,8 @@ def test_json_holds_the_promised_keys(tmp_path, options):
     promised = "benchmark metric value std splits per_class paper config weights timing version"
     assert set(promised.split()) <= data.keys()
     assert data["splits"][0].keys() == {"seed", "value", "C"}
+    assert data["converged"] == [True, True]
+    assert data["config"]["validation"] == "5-fold cross-validation"
     assert data["weights"][0].keys() == {"name", "sha256"}
     assert data["timing"].keys() == {"extract_s", "svm_s"}
 
@@ -203,6 +211,87 @@ def test_a_val_folder_chooses_C_and_then_trains():
     assert splits.by_seed[0].validation.tolist() == [3, 4, 5, 12, 13, 14]
     assert splits.by_seed[0].train.tolist() == [0, 1, 2, 3, 4, 5, 9, 10, 11, 12, 13, 14]
     assert splits.by_seed[0].test.tolist() == [6, 7, 8, 15, 16, 17]
+
+
+def test_without_val_five_folds_of_the_training_images_choose_C():
+    images = numbered_set(6, subset=lambda i: "train" if i < 4 else "test")
+    own = class_splits(BENCHMARKS["folder"], images, BenchmarkSettings())
+    drawn = class_splits(BENCHMARKS["digits"], numbered_set(6), BenchmarkSettings(train_per_class=4))
+    paper = class_splits(BENCHMARKS["caltech101"], numbered_set(6), BenchmarkSettings(train_per_class=4))
+    assert own.by_seed[0].validation is None and own.by_seed[0].train.tolist() == [0, 1, 2, 3, 6, 7, 8, 9]
+    assert all(fold.validation is None for fold in drawn.by_seed.values())
+    assert all(len(fold.validation) == 2 for fold in paper.by_seed.values())  # a fifth of 4, at least one, of 2 classes
+
+
+def test_samples_of_an_image_are_in_one_fold():
+    images = numbered_set(12)
+    paths = [f"{i // 2:02}.jpg#{i % 2 + 1}" for i in range(24)]
+    people = replace(images, paths=tuple(paths), boxes=np.tile([0, 0, 1, 1], (24, 1)))
+    folds = draw_folds(people, np.arange(24))
+    assert set(folds) == set(range(5))
+    np.testing.assert_array_equal(folds[::2], folds[1::2])
+
+
+def test_a_class_with_one_training_image_blocks_nothing():
+    """Its image always trains, and class c keeps its column."""
+    images = numbered_set(8, ("a", "b", "c"), subset=lambda i: "train" if i < 6 else "test")
+    found = np.ones(24, bool)
+    found[17:22] = False  # c trains on row 16 alone
+    X = np.repeat(np.eye(3, dtype=np.float32), 8, axis=0)
+    splits = class_splits(BENCHMARKS["folder"], images, BenchmarkSettings())
+    evaluation = Probe(images, BENCHMARKS["folder"].protocol, jobs=1).evaluate(X, found, splits)
+    assert evaluation.per_class[:2] == [100, 100]
+    assert np.isfinite(evaluation.scores[0].values).all()
+    assert evaluation.notes == []
+
+
+def test_a_class_without_a_readable_training_image_is_named():
+    images = numbered_set(8, ("a", "b", "c"), subset=lambda i: "train" if i < 6 else "test")
+    found = np.ones(24, bool)
+    found[16:22] = False
+    splits = class_splits(BENCHMARKS["folder"], images, BenchmarkSettings())
+    with pytest.raises(DataError, match="numbered: class c has no training image that can be read; add some"):
+        Probe(images, BENCHMARKS["folder"].protocol, jobs=1).evaluate(np.zeros((24, 3), np.float32), found, splits)
+
+
+def test_a_folder_with_a_small_class_still_chooses_C():
+    """Half of three images would be one, by which nothing can be chosen."""
+    splits = class_splits(BENCHMARKS["folder"], numbered_set(3), BenchmarkSettings())
+    assert splits.config["train_per_class"] == 2
+
+
+def test_a_grid_of_C_that_ended_at_its_bound_is_said():
+    """The measure gets better from call to call, so that C grows without end."""
+    better = count(1)
+    protocol = replace(BENCHMARKS["folder"].protocol, per_class=lambda *_: np.full(2, next(better) / 100))
+    images = numbered_set(8, subset=lambda i: "train" if i < 6 else "test")
+    X = np.random.default_rng(0).normal(size=(16, 30)).astype(np.float32)
+    splits = class_splits(BENCHMARKS["folder"], images, BenchmarkSettings())
+    evaluation = Probe(images, protocol, jobs=1).evaluate(X, np.ones(16, bool), splits)
+    assert evaluation.splits[0]["C"] == 2**20
+    said = "split 0: C=1.04858e+06 is the best and the highest that was tried; a higher one may do better"
+    assert evaluation.notes[0] == said
+
+
+def test_svms_that_did_not_converge_are_said(monkeypatch):
+    """One Newton step at a time, in float32 alone, does not reach the minimum."""
+    one_step = partial(Path, tuning=NewtonTuning(precisions=(("float32", 1),)))
+    monkeypatch.setitem(SOLVERS, "one step", one_step)
+    images = numbered_set(20, subset=lambda i: "train" if i < 10 else "test")
+    X = np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32)
+    splits = class_splits(BENCHMARKS["folder"], images, BenchmarkSettings())
+    found = np.ones(40, bool)
+    stopped, solved = (
+        Probe(images, BENCHMARKS["folder"].protocol, jobs=1, solver=solver).evaluate(X, found, splits)
+        for solver in ("one step", None)
+    )
+    C = stopped.splits[0]["C"]
+    assert f"split 0: 2 of 2 SVMs did not converge at C={C:g}" in stopped.notes
+    assert any(
+        note.startswith("split 0: some of the SVMs that choose C did not converge at C=") for note in stopped.notes
+    )
+    assert (stopped.scores[0].converged, solved.scores[0].converged) == (False, True)
+    assert solved.notes == []
 
 
 def test_the_standard_deviation_is_that_of_a_sample(tmp_path, options):

@@ -27,7 +27,9 @@ def images():
 
 @pytest.fixture
 def splits(images):
-    return class_splits(BENCHMARKS["folder"], images, BenchmarkSettings(seeds=2, train_per_class=5, test_per_class=2))
+    """Those of Caltech's protocol, in which a fifth of the training images chooses C."""
+    settings = BenchmarkSettings(seeds=2, train_per_class=5, test_per_class=2)
+    return class_splits(BENCHMARKS["caltech101"], images, settings)
 
 
 def test_splits_come_back_as_they_were_written(images, splits, tmp_path):
@@ -37,8 +39,7 @@ def test_splits_come_back_as_they_were_written(images, splits, tmp_path):
     back = read_splits(tmp_path / "s.json", images, "folder")
     assert back.by_seed.keys() == {0, 1}
     for seed, fold in splits.by_seed.items():
-        for rows, again in zip(fold, back.by_seed[seed], strict=True):
-            assert rows.tolist() == again.tolist()
+        assert fold.named() == back.by_seed[seed].named()
 
 
 def test_the_result_of_a_run_comes_back_with_its_splits(images, tmp_path):
@@ -59,6 +60,18 @@ def test_without_validation_it_is_drawn_from_the_training_images(images, tmp_pat
     fold = read_splits(tmp_path / "s.json", images, "folder").by_seed[0]
     assert fold.validation.tolist() == hold_out(images, fold.train, 0).tolist()
     assert len(fold.validation) == 2  # a fifth of 4 and of 2, at least one each
+
+
+def test_without_validation_the_protocol_chooses(images, splits, tmp_path):
+    """A folder's own images: cross-validation, which names no images in the file either."""
+    folder = BENCHMARKS["folder"]
+    crossed = class_splits(folder, images, BenchmarkSettings(seeds=1, train_per_class=5))
+    write_splits(crossed, images, "folder", tmp_path / "s.json")
+    assert "validation" not in json.loads((tmp_path / "s.json").read_text())["splits"][0]
+    back = read_splits(tmp_path / "s.json", images, "folder", folder.protocol.validation)
+    assert back.by_seed[0].named() == crossed.by_seed[0].named()
+    assert back.choice == crossed.choice == {"validation": "5-fold cross-validation"}
+    assert splits.choice == {}
 
 
 def one(**changes):

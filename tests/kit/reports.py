@@ -51,7 +51,7 @@ def result_of(benchmark, images, values, **changes):
         {"seed": seed, "value": float(np.nanmean(row)), "C": 4.0} for seed, row in zip(values, table, strict=True)
     ]
     per_class = [None if np.isnan(column).all() else float(np.nanmean(column)) for column in table.T]
-    scores = {seed: FoldScores(np.arange(len(images)), np.float32(one), 4.0, None) for seed, one in values.items()}
+    scores = {seed: FoldScores(np.arange(len(images)), np.float32(one), 4.0) for seed, one in values.items()}
     means = [split["value"] for split in splits]
     made = {
         "benchmark": benchmark,

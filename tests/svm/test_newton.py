@@ -17,7 +17,7 @@ from sklearn.svm import LinearSVC
 
 from vggfeat.errors import UsageError
 from vggfeat.svm import CS, SOLVERS, LinearSVM, kernel, newton, path, systems
-from vggfeat.svm.problem import Problem, Solution
+from vggfeat.svm.problem import Problem, Solution, solve_whole
 from vggfeat.svm.settings import NewtonTuning, SolverSettings
 
 CPU = torch.device("cpu")
@@ -27,7 +27,11 @@ LITTLE_MEMORY = NewtonTuning(free_memory=10**4)
 def solve(X, positive, Cs=CS, ignore=None, tuning=None, **options) -> Solution:
     ignore = np.zeros_like(positive) if ignore is None else ignore
     settings = SolverSettings(jobs=1, device="cpu", **options)
-    return path.solve(Problem(X, positive, ignore), Cs, settings, tuning or NewtonTuning())
+    return solve_problem(Problem(X, positive, ignore), Cs, settings, tuning or NewtonTuning())
+
+
+def solve_problem(problem, Cs, settings, tuning) -> Solution:
+    return solve_whole(path.Path(problem, settings, tuning), problem, Cs)
 
 
 def objective(w, b, X, y, C) -> float:
@@ -191,7 +195,7 @@ class TestLimits:
             assert reached <= lower_bound(X, y, 256.0) * (1 + 1e-4)
 
     def test_what_does_not_converge_says_so(self, monkeypatch):
-        one_step = partial(path.solve, tuning=NewtonTuning(precisions=(("float32", 1),)))
+        one_step = partial(path.Path, tuning=NewtonTuning(precisions=(("float32", 1),)))
         monkeypatch.setitem(SOLVERS, "one step", one_step)
         X, positive = samples(60, 40, 3, 2.0)
         seen = []
@@ -306,7 +310,7 @@ def test_a_gpu_gives_what_the_cpu_gives():
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            cpu, gpu = (path.solve(problem, CS, SolverSettings(device=device), tuning) for device in ("cpu", "cuda"))
+            cpu, gpu = (solve_problem(problem, CS, SolverSettings(device=device), tuning) for device in ("cpu", "cuda"))
     finally:
         torch.set_float32_matmul_precision("highest")
     assert gpu.converged.all()

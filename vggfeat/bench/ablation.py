@@ -11,7 +11,7 @@ from typing import Any, get_args
 import numpy as np
 
 from vggfeat.bench.benchmark import Benchmark
-from vggfeat.bench.probe import ProbeResult
+from vggfeat.bench.probe import ProbeResult, split_notes
 from vggfeat.bench.trial import Trial
 from vggfeat.descriptors import Describer
 from vggfeat.engine.net import DenseNet
@@ -55,6 +55,8 @@ def ablation_rows(
         rows.append(_row(trial.benchmark, rung, text, probed))
         if not np.array_equal(probed.found, result.found):
             notes.append(f"{text}: {probed.found.sum()} images could be described, not {result.found.sum()}")
+        if not same:
+            notes += [f"{text}: {note}" for note in split_notes(probed.scores)]
     return rows, notes
 
 

@@ -25,6 +25,7 @@ LABELS = {
     "test_per_class": "Test images per class, at most",
     "seeds": "Seeds",
     "splits": "Splits",
+    "validation": "Choice of C",
 }
 
 

@@ -1,14 +1,16 @@
 """The protocol of Caltech (Appendix B): random splits, C chosen on a fifth of the training images, mean class recall.
 
-A folder with its own train/ and test/ is one split, and its val/ chooses C.
+Outside the paper five-fold cross-validation chooses C, because a fifth of a small set decides by chance. A folder with
+its own train/ and test/ is one split, and its val/ chooses C.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from vggfeat.bench.benchmark import Benchmark
-from vggfeat.bench.protocol import Fold, Protocol, Splits, hold_out
+from vggfeat.bench.protocol import Fold, Protocol, Splits
 from vggfeat.bench.settings import BenchmarkSettings
 from vggfeat.data import ImageSet, random_split
 from vggfeat.errors import DataError, UsageError
@@ -23,18 +25,19 @@ def class_splits(benchmark: Benchmark, images: ImageSet, settings: BenchmarkSett
     Raises UsageError for numbers beside an own split, DataError for an own split without a test, or a class that is
     too small.
     """
+    protocol = benchmark.protocol
     if images.subset is not None:
         if settings.has_split_numbers:
             raise UsageError(
                 f"{images.name} has its own train and test; leave out seeds and numbers of images per class"
             )
-        own = {0: _own_fold(images, images.subset)}
+        own = {0: _own_fold(protocol, images, images.subset)}
         return Splits(own, {"splits": "the folder's own"}, _small_test(images, own))
     train = settings.train_per_class or benchmark.train_per_class or _share(images, benchmark.train_share)
     test = settings.test_per_class or benchmark.test_per_class
     seeds = range(settings.seeds or benchmark.seeds)
     config = {"train_per_class": train, "test_per_class": test, "seeds": list(seeds)}
-    folds = {seed: _random_fold(images, train, test, seed) for seed in seeds}
+    folds = {seed: _random_fold(protocol, images, train, test, seed) for seed in seeds}
     return Splits(folds, config, _too_few(images, train) + _small_test(images, folds))
 
 
@@ -62,22 +65,25 @@ def _small_test(images: ImageSet, folds: Mapping[int, Fold]) -> tuple[str, ...]:
     )
 
 
-def _random_fold(images: ImageSet, train_per_class: int, test_per_class: int | None, seed: int) -> Fold:
+def _random_fold(
+    protocol: Protocol, images: ImageSet, train_per_class: int, test_per_class: int | None, seed: int
+) -> Fold:
     train, test = random_split(images, train_per_class, test_per_class, seed)
-    return Fold(train, hold_out(images, train, seed), test)
+    return Fold(train, protocol.validation(images, train, seed), test)
 
 
-def _own_fold(images: ImageSet, subset: np.ndarray) -> Fold:
+def _own_fold(protocol: Protocol, images: ImageSet, subset: np.ndarray) -> Fold:
     tests = subset == ("test" if (subset == "test").any() else "val")
     if not tests.any():
         raise DataError(f"{images.name}: there is a train folder but no test folder beside it; add one")
     train, validation = np.flatnonzero(~tests), np.flatnonzero((subset == "val") & ~tests)
-    return Fold(train, validation if len(validation) else hold_out(images, train, 0), np.flatnonzero(tests))
+    own = validation if len(validation) else protocol.validation(images, train, 0)
+    return Fold(train, own, np.flatnonzero(tests))
 
 
 def _share(images: ImageSet, share: float) -> int:
-    """That share of the smallest class, so that all classes train on equally many images."""
-    return max(1, int(share * images.labels.sum(axis=0).min()))
+    """That share of the smallest class, so that all classes train on equally many images; two, to choose C by."""
+    return max(2, int(share * images.labels.sum(axis=0).min()))
 
 
 def _recalls(scores: np.ndarray, labels: np.ndarray, _ignore: np.ndarray) -> np.ndarray:
@@ -85,3 +91,4 @@ def _recalls(scores: np.ndarray, labels: np.ndarray, _ignore: np.ndarray) -> np.
 
 
 MEAN_CLASS_RECALL = Protocol("mean class recall", _recalls, class_splits, every_class=True)
+CROSS_VALIDATED_RECALL = replace(MEAN_CLASS_RECALL, cross_validates=True)

@@ -1,17 +1,19 @@
 """Linear SVMs on descriptors: choose C, train, score the test samples, by any protocol."""
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 
 from vggfeat._util.progress import progress
-from vggfeat.bench.protocol import Fold, PerClass, Protocol, Splits
+from vggfeat.bench.protocol import FOLDS, Fold, PerClass, Protocol, Splits, draw_folds
 from vggfeat.data import ImageSet
 from vggfeat.errors import DataError
 from vggfeat.metrics import mean_of_known
-from vggfeat.svm import CS, LinearSVM, choose_C
+from vggfeat.svm import CS, CSearch, LinearSVM, choose_C
 from vggfeat.svm.settings import Progress
 
 DEFAULT_SOLVER: str = LinearSVM().solver
@@ -23,13 +25,15 @@ class FoldScores:
 
     rows : int (M,), rows of the image set; those that could not be read are left out.
     values : float32 (M, K), higher is better; NaN in the column of a class without training examples.
-    at_edge : the edge of the grid of C that was chosen, "low" or "high", if any.
+    converged : whether all SVMs did, those that chose C and those that scored.
+    notes : on C and the SVMs, if there is something to know.
     """
 
     rows: np.ndarray
     values: np.ndarray
     C: float
-    at_edge: str | None
+    converged: bool = True
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,18 +79,17 @@ class Probe:
         what : for the progress bar. Raises DataError as `score` does, or if no class has training and test images.
         """
         images, protocol = self.images, self.protocol
-        fits = len(splits.by_seed) * len(images.classes) * (len(CS) + 1)
+        chosen_by = [1 if fold.validation is not None else FOLDS for fold in splits.by_seed.values()]
+        fits = sum(len(images.classes) * (len(CS) * folds + 1) for folds in chosen_by)
         with progress(fits, what, "SVM") as bar:
             scores = {seed: self.score(X, found, fold, FitCounter(bar.update)) for seed, fold in splits.by_seed.items()}
-            bar.total = bar.n  # classes without examples had no SVM
+            bar.total = bar.n  # classes without examples had no SVM, and a grid of C that grew had more
         per_class = _table(protocol.per_class, images, scores)
-        rows, notes = [], []
+        rows = []
         for (seed, one), values in zip(scores.items(), per_class, strict=True):
             if np.isnan(values).all():
                 raise DataError(f"{images.name}: no class has both training and test images; is the copy whole?")
             rows.append({"seed": seed, "value": mean_of_known(values), "C": one.C})
-            if one.at_edge:
-                notes.append(f"split {seed}: C={one.C:g} is the grid's {one.at_edge} edge; others may do better")
         also = {name: _table(measure, images, scores) for name, measure in protocol.also.items()}
         return ProbeResult(
             images=images,
@@ -96,43 +99,70 @@ class Probe:
             splits=rows,
             per_class=_mean_per_class(per_class),
             metrics={name: float(np.mean([mean_of_known(row) for row in table])) for name, table in also.items()},
-            notes=notes + _missing_classes(images, per_class),
+            notes=split_notes(scores) + _missing_classes(images, per_class),
         )
 
     def score(self, X: np.ndarray, found: np.ndarray, fold: Fold, report: Progress | None = None) -> FoldScores:
-        """Choose C on the fold's validation samples, train on all of its training samples, score those of its test.
+        """Choose C as the fold says, train on all of its training samples, score those of its test.
 
         report : called with the numbers of SVMs done and to do. Raises DataError if a class lacks training images and
         the protocol needs all classes, or if too few samples choose C or test.
         """
-        images, protocol = self.images, self.protocol
+        images = self.images
         train, test = (rows[found[rows]] for rows in (fold.train, fold.test))
         if not len(test):
             raise DataError(
                 f"{images.name}: none of the {len(fold.test):,} test images could be read; is the copy whole?"
             )
-        held = np.isin(train, fold.validation)
         labels, ignore = images.labels[train], images.ignore[train]
-        if protocol.every_class:
-            _check_every_class(images, labels, held)
-        searched = _two_sided(labels[~held], ignore[~held])
-        if not labels[held][:, searched].any():
-            raise DataError(f"{images.name}: too few images to choose C; is the copy whole?")
         how: dict[str, Any] = {"jobs": self.jobs, "progress": report, "solver": self.solver or DEFAULT_SOLVER}
-        search = choose_C(
-            X[train],
+        search = self._choose(X[train], train, fold.validation, how)
+        trained = _two_sided(labels, ignore)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # the notes say it
+            svm = LinearSVM(search.C, **how).fit(X[train], labels[:, trained], ignore[:, trained])
+        values = np.full((len(test), len(images.classes)), np.nan, np.float32)
+        values[:, trained] = svm.decision_function(X[test])
+        converged = bool(svm.converged_.all()) and all(search.converged)
+        return FoldScores(test, values, search.C, converged, tuple(_notes(search, svm)))
+
+    def _choose(self, X: np.ndarray, rows: np.ndarray, validation: np.ndarray | None, how: dict[str, Any]) -> CSearch:
+        """Choose C on the training rows, with descriptors X (len(rows), dim)."""
+        images, protocol = self.images, self.protocol
+        labels, ignore = images.labels[rows], images.ignore[rows]
+        folds = draw_folds(images, rows) if validation is None else np.isin(rows, validation) - 1
+        left = [folds != number for number in np.unique(folds[folds >= 0])]
+        if protocol.every_class:
+            _check_every_class(images, labels, left)
+        searched = np.all([_two_sided(labels[some], ignore[some]) for some in left], axis=0)
+        if not left or not labels[folds >= 0][:, searched].any():
+            raise DataError(f"{images.name}: too few images to choose C; is the copy whole?")
+        return choose_C(
+            X,
             labels[:, searched],
             CS,
             metric=lambda *values: mean_of_known(protocol.per_class(*values)),
-            validation=held,
+            validation=folds,
             ignore=ignore[:, searched],
             **how,
         )
-        trained = _two_sided(labels, ignore)
-        svm = LinearSVM(search.C, **how).fit(X[train], labels[:, trained], ignore[:, trained])
-        values = np.full((len(test), len(images.classes)), np.nan, np.float32)
-        values[:, trained] = svm.decision_function(X[test])
-        return FoldScores(test, values, search.C, search.at_edge)
+
+
+def split_notes(scores: dict[int, FoldScores]) -> list[str]:
+    """The notes of all splits."""
+    return [f"split {seed}: {note}" for seed, one in scores.items() for note in one.notes]
+
+
+def _notes(search: CSearch, svm: LinearSVM) -> Iterator[str]:
+    """What a reader should know of the choice of C and of the SVMs that score."""
+    if search.at_edge:
+        at = search.at_edge
+        yield f"C={search.C:g} is the best and the {at}est that was tried; a {at}er one may do better"
+    failed = [f"{C:g}" for C, converged in zip(search.Cs, search.converged, strict=True) if not converged]
+    if failed:
+        yield f"some of the SVMs that choose C did not converge at C={', '.join(failed)}"
+    if not svm.converged_.all():
+        yield f"{(~svm.converged_).sum()} of {len(svm.converged_)} SVMs did not converge at C={search.C:g}"
 
 
 class FitCounter:
@@ -154,15 +184,17 @@ def _two_sided(labels: np.ndarray, ignore: np.ndarray) -> np.ndarray:
     return labels.any(axis=0) & (~labels & ~ignore).any(axis=0)
 
 
-def _check_every_class(images: ImageSet, labels: np.ndarray, held: np.ndarray) -> None:
-    counts = labels.sum(axis=0)
-    if (counts < 2).any():
-        name = images.classes[int(counts.argmin())]
-        raise DataError(f"{images.name}: class {name} has {counts.min()} images to train on; it needs two")
-    left = labels[~held].sum(axis=0)
-    if not left.all():
-        name = images.classes[int(left.argmin())]
-        raise DataError(f"{images.name}: all training images of class {name} choose C; put some in train")
+def _check_every_class(images: ImageSet, labels: np.ndarray, left: list[np.ndarray]) -> None:
+    """Raise DataError for a class without training images, or with none left while a fold chooses C."""
+    has = labels.any(axis=0)
+    if not has.all():
+        name = images.classes[int(has.argmin())]
+        raise DataError(f"{images.name}: class {name} has no training image that can be read; add some")
+    for some in left:
+        has = labels[some].any(axis=0)
+        if not has.all():
+            name = images.classes[int(has.argmin())]
+            raise DataError(f"{images.name}: all training images of class {name} choose C; put some in train")
 
 
 def _table(measure: PerClass, images: ImageSet, scores: dict[int, FoldScores]) -> np.ndarray:

@@ -12,7 +12,7 @@ from typing import Any
 from vggfeat.bench.result import BenchmarkResult, in_short
 from vggfeat.errors import DataError
 
-INCIDENTAL = {"device", "precision", "solver"}  # a run may change these without changing what is measured
+INCIDENTAL = {"device", "precision", "solver", "validation"}  # these may change without changing what is measured
 RESULT = {"benchmark", "value", "config", "weights"}  # what a result must have, and its config
 SETTINGS = {"net", "layer", "scales", "agg"}
 # Different processors round differently, and an image near the border of two classes may change sides.

@@ -46,6 +46,8 @@ class BenchmarkResult:
     ablation : list of dict
         For each choice that was measured: row (text), net, layer, scales, agg, mirror, box (if there are boxes),
         value, std, C (of each split), and paper: what the paper says of it, or None.
+    converged : list of bool
+        For each split: whether all SVMs reached their minimum, those that chose C and those that were tested.
     evidence : ProbeResult or None
         Samples and scores that the value was computed from. Not in the JSON.
     definition : Benchmark or None
@@ -67,6 +69,7 @@ class BenchmarkResult:
     version: str
     ablation: list[dict[str, Any]] = field(default_factory=list)
     paper_std: dict[str, float] = field(default_factory=dict)
+    converged: list[bool] = field(default_factory=list)
     evidence: ProbeResult | None = field(default=None, repr=False, compare=False)
     definition: Benchmark | None = field(default=None, repr=False, compare=False)
 

@@ -103,13 +103,14 @@ def run(benchmark: Benchmark, *, settings: BenchmarkSettings) -> BenchmarkResult
         per_class=dict(zip(images.classes, probed.per_class, strict=True)),
         metrics=probed.metrics,
         paper=benchmark.paper,
-        config=_config(benchmark, described, settings) | splits.config,
+        config=_config(benchmark, described, settings) | splits.config | splits.choice,
         weights=[{"name": net["name"], "sha256": net["sha256"]} for net in described.nets],
         timing=timing,
         notes=notes + of_rungs,
         version=__version__,
         ablation=ablation,
         paper_std=dict(benchmark.paper_std),
+        converged=[one.converged for one in probed.scores.values()],
         evidence=probed,
         definition=benchmark,
     )
@@ -122,7 +123,7 @@ def _describer(benchmark: Benchmark, settings: BenchmarkSettings) -> Describer:
 def _splits(benchmark: Benchmark, images: ImageSet, settings: BenchmarkSettings) -> Splits:
     """The splits of a file, or those of the protocol; written to a file if one is named."""
     if settings.splits is not None:
-        splits = read_splits(settings.splits, images, benchmark.name)
+        splits = read_splits(settings.splits, images, benchmark.name, benchmark.protocol.validation)
     else:
         splits = benchmark.protocol.splits(benchmark, images, settings)
     if settings.save_splits is not None:
@@ -158,13 +159,14 @@ def _entry(benchmark: Benchmark, images: ImageSet, settings: BenchmarkSettings) 
 
 def _submit(entry: _Entry, trial: Trial, X: np.ndarray, probed: ProbeResult) -> str:
     """Write the files for the server; returns a note. A fold that was measured already is not trained again."""
-    same = [seed for seed, fold in trial.splits.by_seed.items() if all(map(np.array_equal, fold, entry.fold))]
+    same = [seed for seed, fold in trial.splits.by_seed.items() if fold.named() == entry.fold.named()]
     if same:
         scores = probed.scores[same[0]]
     else:
         scores = trial.probe.score(X, probed.found, entry.fold)
     packed = entry.server.write(trial.probe.images, scores, entry.out, entry.comp)
-    return f"submission: {packed}, of {len(scores.rows):,} samples, trained on trainval with C={scores.C:g}"
+    said = "".join(f"; {note}" for note in scores.notes)
+    return f"submission: {packed}, of {len(scores.rows):,} samples, trained on trainval with C={scores.C:g}{said}"
 
 
 def _notes(trial: Trial, probed: ProbeResult) -> list[str]:

@@ -3,11 +3,14 @@
     {"benchmark": "caltech101",
      "splits": [{"seed": 0, "train": ["Faces/image_0001.jpg", ...], "validation": [...], "test": [...]}, ...]}
 
-`validation` names those of `train` that choose C before all of them train; if it is left out, they are drawn.
+`validation` names those of `train` that choose C before all of them train; if it is left out, C is chosen as
+in the benchmark.
 """
 
 import hashlib
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +23,13 @@ from vggfeat.errors import DataError
 
 FILE_BYTES = 2**28
 
+Choose = Callable[..., np.ndarray | None]
+
 
 def write_splits(splits: Splits, images: ImageSet, benchmark: str, file: Path) -> None:
     """Write splits with the names of their images. Raises DataError if the file cannot be written."""
     listed = [
-        {"seed": seed, **{part: [images.paths[i] for i in rows] for part, rows in fold._asdict().items()}}
+        {"seed": seed, **{part: [images.paths[i] for i in rows] for part, rows in fold.named().items()}}
         for seed, fold in splits.by_seed.items()
     ]
     try:
@@ -33,8 +38,8 @@ def write_splits(splits: Splits, images: ImageSet, benchmark: str, file: Path) -
         raise DataError(f"{file}: cannot be written ({error.strerror}); name another file") from error
 
 
-def read_splits(file: Path, images: ImageSet, benchmark: str) -> Splits:
-    """The splits of a file, as rows of an image set.
+def read_splits(file: Path, images: ImageSet, benchmark: str, choose: Choose = hold_out) -> Splits:
+    """The splits of a file, as rows of an image set. choose : as `Protocol.validation`, for splits without one.
 
     Raises DataError, one line, for a file that cannot be read, belongs to another benchmark, names an image twice or
     one that the set does not have, or has a training image in its test.
@@ -51,7 +56,7 @@ def read_splits(file: Path, images: ImageSet, benchmark: str) -> Splits:
         seed = one.get("seed", number) if isinstance(one, dict) else None
         if not isinstance(seed, int) or seed < 0 or seed in by_seed:
             raise DataError(f"{file}: split {number} has no seed of its own; give each split a different whole number")
-        by_seed[seed] = _fold(f"{file}: split {seed}", one, images, place, seed)
+        by_seed[seed] = _fold(f"{file}: split {seed}", one, images, place, partial(choose, seed=seed))
     return Splits(by_seed, {"splits": f"given, sha256 {_digest(by_seed, images)}"})
 
 
@@ -68,14 +73,14 @@ def _read(file: Path) -> dict[str, Any]:
     return given
 
 
-def _fold(where: str, one: dict[str, Any], images: ImageSet, place: dict[str, int], seed: int) -> Fold:
+def _fold(where: str, one: dict[str, Any], images: ImageSet, place: dict[str, int], choose: Choose) -> Fold:
     train, test = (_rows(where, part, one.get(part), images, place) for part in ("train", "test"))
     # Samples that share an image share its descriptor: they stay on the same side.
     seen = {shared_image(images, i) for i in train}
     if common := sorted(seen & {shared_image(images, i) for i in test}):
         raise DataError(f"{where} has {len(common)} images in train and test, such as {common[0]}; keep each in one")
     if "validation" not in one:
-        return Fold(train, hold_out(images, train, seed), test)
+        return Fold(train, choose(images, train), test)
     validation = _rows(where, "validation", one["validation"], images, place)
     if strange := np.setdiff1d(validation, train).tolist():
         raise DataError(f"{where}: {images.paths[strange[0]]} is in validation but not in train; add it to train")
@@ -97,5 +102,8 @@ def _rows(where: str, part: str, names: Any, images: ImageSet, place: dict[str, 
 
 
 def _digest(by_seed: dict[int, Fold], images: ImageSet) -> str:
-    names = [[seed, *([images.paths[i] for i in rows] for rows in fold)] for seed, fold in sorted(by_seed.items())]
+    names = [
+        [seed, *([images.paths[i] for i in rows] for rows in fold.named().values())]
+        for seed, fold in sorted(by_seed.items())
+    ]
     return hashlib.sha256(json.dumps(names).encode()).hexdigest()[:12]

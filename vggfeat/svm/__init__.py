@@ -8,8 +8,9 @@ The bias is regularised, as in liblinear: it is the weight of a constant feature
 A small C keeps b near 0; choosing C on held-out samples compensates for it.
 
     settings   settings of the solvers, and the values of C; free of torch and numpy
-    model      LinearSVM, choose_C
-    holdout    the training samples that choose C
+    model      LinearSVM
+    choice     choose_C
+    holdout    the training samples that choose C: a part of each class, or folds
     problem    the input and the output of a solver; checks of the input
     liblinear  the solver "liblinear": scikit-learn's LinearSVC, one fit after the other; newton is tested against it
     path       the solver "newton" (the default): all classes together, from a small C to a large one
@@ -24,10 +25,27 @@ from vggfeat._util.lazy import attach
 from vggfeat.svm.settings import CS, SolverSettings
 
 if TYPE_CHECKING:
-    from vggfeat.svm.holdout import stratified_holdout
-    from vggfeat.svm.model import SOLVERS, CSearch, LinearSVM, choose_C
+    from vggfeat.svm.choice import CSearch, choose_C
+    from vggfeat.svm.holdout import stratified_folds, stratified_holdout
+    from vggfeat.svm.model import SOLVERS, LinearSVM
 
-_MODEL = dict.fromkeys(["SOLVERS", "CSearch", "LinearSVM", "choose_C"], "vggfeat.svm.model")
-__getattr__ = attach(__name__, {**_MODEL, "stratified_holdout": "vggfeat.svm.holdout"})
+_MODULES = {
+    "CSearch": "choice",
+    "choose_C": "choice",
+    "stratified_folds": "holdout",
+    "stratified_holdout": "holdout",
+    "SOLVERS": "model",
+    "LinearSVM": "model",
+}
+__getattr__ = attach(__name__, {name: f"vggfeat.svm.{module}" for name, module in _MODULES.items()})
 
-__all__ = ["CS", "SOLVERS", "CSearch", "LinearSVM", "SolverSettings", "choose_C", "stratified_holdout"]
+__all__ = [
+    "CS",
+    "SOLVERS",
+    "CSearch",
+    "LinearSVM",
+    "SolverSettings",
+    "choose_C",
+    "stratified_folds",
+    "stratified_holdout",
+]

@@ -1,5 +1,7 @@
 """Which training samples choose C."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -34,9 +36,7 @@ def stratified_holdout(labels: ArrayLike, fraction: float = 0.2, seed: int = 0) 
     >>> int(stratified_holdout(["cat"] * 10 + ["dog"] * 5).sum())
     3
     """
-    names = np.asarray(labels)
-    if names.ndim != 1:
-        raise UsageError(f"labels must be (N,), not {names.shape}")
+    names = _names(labels)
     if not 0 < fraction < 1:
         raise UsageError(f"the fraction held out must lie between 0 and 1, not {fraction}")
     keys = np.random.default_rng(seed).random(len(names))
@@ -48,3 +48,53 @@ def stratified_holdout(labels: ArrayLike, fraction: float = 0.2, seed: int = 0) 
     if not held.any():
         raise UsageError("cannot hold out samples to choose C: no class has two")
     return held
+
+
+def stratified_folds(labels: ArrayLike, folds: int = 5, seed: int = 0) -> NDArray[np.intp]:
+    """Deal the samples of each class out to folds for cross-validation.
+
+    Parameters
+    ----------
+    labels : array_like of int or str, shape (N,)
+        The class of each sample.
+    folds : int
+        Number of folds, at least 2. A class with fewer samples is in fewer folds.
+    seed : int
+        The same labels and seed give the same folds.
+
+    Returns
+    -------
+    ndarray of int, shape (N,)
+        The fold of each sample, from 0, as in scikit-learn's `PredefinedSplit`. The only sample of a class is in no
+        fold, which is -1: it always trains. The numbers of samples in the folds differ by at most 1, and so do those
+        of each class.
+
+    Raises
+    ------
+    UsageError
+        If `folds` is below 2, or no class has two samples.
+
+    Examples
+    --------
+    >>> sorted(stratified_folds(["cat"] * 4 + ["dog"], folds=2).tolist())
+    [-1, 0, 0, 1, 1]
+    """
+    names = _names(labels)
+    if folds < 2:
+        raise UsageError(f"cross-validation needs at least 2 folds, not {folds}")
+    keys = np.random.default_rng(seed).random(len(names))
+    _, classes, counts = np.unique(names, return_inverse=True, return_counts=True)
+    order = np.lexsort((keys, classes))
+    dealt = order[counts[classes[order]] > 1]
+    if not len(dealt):
+        raise UsageError("cannot hold out samples to choose C: no class has two")
+    numbers = np.full(len(names), -1)
+    numbers[dealt] = np.arange(len(dealt)) % folds
+    return numbers
+
+
+def _names(labels: ArrayLike) -> NDArray[Any]:
+    names = np.asarray(labels)
+    if names.ndim != 1:
+        raise UsageError(f"labels must be (N,), not {names.shape}")
+    return names

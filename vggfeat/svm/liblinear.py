@@ -1,8 +1,9 @@
 """scikit-learn's LinearSVC, one fit after the other."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,34 +13,40 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.svm import LinearSVC
 
 from vggfeat.errors import VggfeatError
-from vggfeat.svm.problem import Bools, Problem, Solution
+from vggfeat.svm.problem import Bools, Part, Problem, Solve
 from vggfeat.svm.settings import SolverSettings
 
 
-def solve_liblinear(problem: Problem, Cs: Sequence[float], settings: SolverSettings) -> Solution:
-    """One fit for each C and class, in parallel processes. Raises VggfeatError if a process is killed.
+def liblinear(problem: Problem, settings: SolverSettings) -> Solve:
+    """One fit for each C and class, in parallel processes. Its Solve raises VggfeatError if a process is killed.
 
     Memory: X once in float64, 8 N D bytes, which the processes share through a file in /dev/shm or
     $JOBLIB_TEMP_FOLDER, and liblinear's sparse copy in each process, up to 16 N (D + 1) bytes. For
     15,420 x 24,576 that is 3 GB, and 6 GB per process. Classes with ignored samples also copy their rows.
     """
     X = np.ascontiguousarray(problem.X, np.float64)  # LinearSVC would do it again in every fit
+    return partial(_fit_all, X, problem, settings)
+
+
+def _fit_all(
+    X: NDArray[np.float64],
+    problem: Problem,
+    settings: SolverSettings,
+    Cs: Sequence[float],
+    take: Callable[[Part], None],
+) -> None:
     columns = list(zip(problem.positive.T, ~problem.ignore.T, strict=True))
-    tasks = [delayed(_fit_one)(X, *column, C, settings.seed) for C in Cs for column in columns]
+    places = [(i, k) for i in range(len(Cs)) for k in range(len(columns))]
+    tasks = [delayed(_fit_one)(X, *columns[k], Cs[i], settings.seed) for i, k in places]
     # processes, because liblinear has one random generator: threads would change each other's results
     parallel = Parallel(n_jobs=settings.jobs, backend="loky", return_as="generator")
-    fits = []
     try:
-        for fit in parallel(tasks):
-            fits.append(fit)
+        for done, ((i, k), fit) in enumerate(zip(places, parallel(tasks), strict=True), 1):
+            take(Part(i, np.array([k]), *(np.array([value]) for value in fit)))
             if settings.progress:
-                settings.progress(len(fits), len(tasks))
+                settings.progress(done, len(tasks))
     except BrokenProcessPool:
         raise VggfeatError("a process training an SVM was killed (out of memory?): try fewer jobs") from None
-    coef, intercept, converged = zip(*fits, strict=True)
-    shape = (len(Cs), len(columns))
-    weights = np.reshape(coef, (*shape, X.shape[1]))
-    return Solution(weights, np.reshape(intercept, shape), np.reshape(converged, shape))
 
 
 def _fit_one(X: NDArray[np.float64], positive: Bools, kept: Bools, C: float, seed: int) -> tuple[Any, ...]:

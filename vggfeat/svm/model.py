@@ -1,44 +1,37 @@
-"""The classifier, and the choice of C."""
+"""The classifier."""
 
 import warnings
-from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 
-from vggfeat._util.options import takes
 from vggfeat.errors import UsageError
-from vggfeat.svm.liblinear import solve_liblinear
+from vggfeat.svm.liblinear import liblinear
 from vggfeat.svm.problem import (
-    Bools,
     Problem,
-    Solution,
+    Solve,
     Solver,
-    bools_of,
     grid_of,
     matrix_of,
     problem_of,
     refuse_one_sided,
+    scores_of,
+    solve_whole,
 )
-from vggfeat.svm.settings import CS, Progress, SolverName, SolverSettings
-
-TIE = 1e-9  # the same recalls, added up in a different order, differ in the last digits
-
-Metric = Callable[[NDArray[np.float32], NDArray[Any], Bools], float]
+from vggfeat.svm.settings import Progress, SolverName, SolverSettings
 
 
-def solve_newton(problem: Problem, Cs: Sequence[float], settings: SolverSettings) -> Solution:
-    """`vggfeat.svm.path.solve`; imported here because it imports torch."""
-    from vggfeat.svm.path import solve
+def newton(problem: Problem, settings: SolverSettings) -> Solve:
+    """`vggfeat.svm.path.Path`; imported here because it imports torch."""
+    from vggfeat.svm.path import Path
 
-    return solve(problem, Cs, settings)
+    return Path(problem, settings)
 
 
-SOLVERS: dict[str, Solver] = {"newton": solve_newton, "liblinear": solve_liblinear}
+SOLVERS: dict[str, Solver] = {"newton": newton, "liblinear": liblinear}
 
 
 @dataclass(eq=False, repr=False)
@@ -104,12 +97,12 @@ class LinearSVM(BaseEstimator):
         VggfeatError
             If the memory is too small, or a worker process was killed.
         """
-        solve = _find(self.solver)
+        solver = find_solver(self.solver)
         settings = SolverSettings(self.jobs, self.seed, self.device, self.progress)
         grid = grid_of([self.C])
         problem = problem_of(X, np.asarray(Y), ignore)
         refuse_one_sided(problem)
-        solution = solve(problem, grid, settings)
+        solution = solve_whole(solver(problem, settings), problem, grid)
         self.coef_, self.intercept_, self.converged_ = (values[0] for values in solution)
         if not self.converged_.all():
             failed = f"{(~self.converged_).sum()} of {len(self.converged_)} classes did not converge"
@@ -139,7 +132,7 @@ class LinearSVM(BaseEstimator):
         matrix = matrix_of(X)
         if matrix.shape[1] != self.coef_.shape[1]:
             raise UsageError(f"trained on {self.coef_.shape[1]}-D descriptors, asked for {matrix.shape[1]}-D")
-        return _scores(matrix, self.coef_, self.intercept_)
+        return scores_of(matrix, self.coef_, self.intercept_)
 
     def predict(self, X: ArrayLike) -> NDArray[np.intp]:
         """Predict the class with the highest score.
@@ -162,99 +155,8 @@ class LinearSVM(BaseEstimator):
         return self.decision_function(X).argmax(axis=1)
 
 
-@dataclass(frozen=True)
-class CSearch:
-    """The outcome of `choose_C`.
-
-    Parameters
-    ----------
-    C : float
-        The best value.
-    Cs : tuple of float
-        All values, ascending.
-    scores : tuple of float
-        The metric at each value.
-    converged : tuple of bool
-        Whether all classes converged, at each value.
-    at_edge : {"low", "high"} or None
-        Whether the best value is the lowest or the highest of the grid; a wider grid may then do better.
-    """
-
-    C: float
-    Cs: tuple[float, ...]
-    scores: tuple[float, ...]
-    converged: tuple[bool, ...]
-    at_edge: Literal["low", "high"] | None
-
-
-@takes(settings=SolverSettings)
-def choose_C(
-    X: ArrayLike,
-    Y: ArrayLike,
-    Cs: Sequence[float] = CS,
-    *,
-    metric: Metric,
-    validation: ArrayLike,
-    ignore: ArrayLike | None = None,
-    solver: SolverName = "newton",
-    settings: SolverSettings,
-) -> CSearch:
-    """Choose C: train at each value without the validation samples, and take the best on them.
-
-    Parameters
-    ----------
-    X, Y, ignore
-        As for `LinearSVM.fit`.
-    Cs : sequence of float
-        The values to try.
-    metric : callable
-        Called as metric(scores, Y, ignore) with the M validation rows: scores float32 (M, K), Y as given, ignore bool
-        (M, K) even if none was given. Higher is better. If values are equal to 1e-9, the smallest C wins.
-    validation : array_like of bool, shape (N,)
-        The held-out samples, such as those of `stratified_holdout`, or VOC's val within trainval.
-    solver, jobs, seed, device, progress
-        As for `LinearSVM`.
-    settings : SolverSettings, optional
-        The last four as one object, instead of the keywords.
-
-    Returns
-    -------
-    CSearch
-        Fits that did not converge are scored as they are, and reported.
-
-    Raises
-    ------
-    UsageError
-        As `LinearSVM.fit`, and if the metric is NaN at some C.
-    VggfeatError
-        As `LinearSVM.fit`.
-    """
-    solve, grid = _find(solver), grid_of(Cs)
-    targets = np.asarray(Y)
-    problem = problem_of(X, targets, ignore)
-    held = bools_of(validation, (len(targets),), "validation")
-    if held.all() or not held.any():
-        raise UsageError("'validation' must leave samples on both sides")
-    train, test = problem.rows(~held), problem.rows(held)
-    refuse_one_sided(train)
-    solution = solve(train, grid, settings)
-    scores = tuple(
-        float(metric(_scores(test.X, coef, intercept), targets[held], test.ignore))
-        for coef, intercept, _ in zip(*solution, strict=True)
-    )
-    if np.isnan(scores).any():
-        raise UsageError("the metric is NaN on the validation samples: hold out samples of every class")
-    best = int(np.argmax(np.array(scores) >= max(scores) - TIE))  # the first, which is the smallest C
-    ends: dict[int, Literal["low", "high"]] = {0: "low", len(grid) - 1: "high"}
-    converged = tuple(bool(classes.all()) for classes in solution.converged)
-    return CSearch(grid[best], grid, scores, converged, ends.get(best) if len(grid) > 1 else None)
-
-
-def _find(solver: str) -> Solver:
-    if solver not in SOLVERS:
-        raise UsageError(f"unknown SVM solver {solver!r}: choose from {', '.join(SOLVERS)}")
-    return SOLVERS[solver]
-
-
-def _scores(X: NDArray[Any], coef: NDArray[np.float32], intercept: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.asarray(X, np.float32) @ coef.T + intercept
+def find_solver(name: str) -> Solver:
+    """The solver of that name. Raises UsageError."""
+    if name not in SOLVERS:
+        raise UsageError(f"unknown SVM solver {name!r}: choose from {', '.join(SOLVERS)}")
+    return SOLVERS[name]

@@ -1,7 +1,8 @@
 """All classes and all C by Newton's method: types, memory, devices, and the path from a small C to a large one."""
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from vggfeat._util.torch_settings import find_device, torch_settings
 from vggfeat.errors import UsageError, VggfeatError
 from vggfeat.svm.kernel import Kernel, make_kernel, squared_norm
 from vggfeat.svm.newton import minimise
-from vggfeat.svm.problem import Problem, Solution
+from vggfeat.svm.problem import Part, Problem
 from vggfeat.svm.settings import NewtonTuning, SolverSettings
 from vggfeat.svm.systems import Point
 
@@ -21,52 +22,75 @@ BUFFERS = 30  # matrices (classes, N) in memory at once, at most
 TUNING = NewtonTuning()
 
 
-def solve(problem: Problem, Cs: Sequence[float], settings: SolverSettings, tuning: NewtonTuning = TUNING) -> Solution:
-    """Solve for each C (ascending) and class; converged if the gap is at most 1e-5 of the objective.
+class Path:
+    """Solves for each C (ascending) and class; converged if the gap is at most 1e-5 of the objective.
 
     float32 comes first. float64 then solves the classes that did not converge because of rounding (descriptors with
-    large norms, a large C). Memory: X in float32, 4 N D bytes, not copied if it has that type already. On the device:
-    the Gram matrix, 4 N^2 bytes (8 N^2 in float64) if N <= 2 D, and a workspace of at most 3 GB.
+    large norms, a large C). The kernel stays from call to call, and so does where the classes are: larger Cs go on
+    from there.
+
+    Memory: X in float32, 4 N D bytes, not copied if it has that type already. On the device: the Gram matrix, 4 N^2
+    bytes (8 N^2 in float64) if N <= 2 D, and a workspace of at most 3 GB.
     Raises UsageError for an invalid device and for descriptors too large for float32; VggfeatError without memory.
     """
-    X, signs = _tensors(problem, tuning)
-    shape = (len(Cs), len(signs))
-    solution = Solution(np.zeros((*shape, X.shape[1]), np.float32), np.zeros(shape, np.float32), np.zeros(shape, bool))
-    told = 0
-    left = torch.arange(len(signs))
-    with torch_settings(tf32=False, threads=_threads(settings.jobs)):
-        for name, steps in tuning.precisions:
-            kernel = _kernel(X, len(left), getattr(torch, name), settings.device, tuning)
-            if kernel is None:
-                break
-            for classes in left.split(_together(X, tuning)):
-                for i, found in enumerate(_follow(kernel, signs[classes], Cs, steps)):
-                    for whole, part in zip(solution, found, strict=True):
-                        whole[i, classes] = part
-                    told = _tell(settings, told, int(solution.converged.sum()), solution.converged.size)
-            left = torch.from_numpy(~solution.converged.all(axis=0)).nonzero()[:, 0]
-            del kernel  # before the next one is made
-            if not len(left):
-                break
-    _tell(settings, told, solution.converged.size, solution.converged.size)
-    return solution
 
+    def __init__(self, problem: Problem, settings: SolverSettings, tuning: NewtonTuning = TUNING) -> None:
+        self.X, self.signs = _tensors(problem, tuning)
+        self.settings, self.tuning = settings, tuning
+        self.kernel: Kernel | None = None
+        self.reached: dict[tuple[Any, ...], tuple[float, Point]] = {}  # by type and classes: the last C, and its point
 
-def _follow(kernel: Kernel, y: Tensor, Cs: Sequence[float], steps: int) -> Iterator[tuple[Tensor, ...]]:
-    """For each C, starting from the solution of the C before: weights (m, D), biases (m,), convergence bool (m,).
+    def __call__(self, Cs: Sequence[float], take: Callable[[Part], None]) -> None:
+        """Solve, and hand over the parts of the solution."""
+        converged = torch.zeros(len(Cs), len(self.signs), dtype=torch.bool)
+        told = 0
+        left = torch.arange(len(self.signs))
+        with torch_settings(tf32=False, threads=_threads(self.settings.jobs)):
+            for name, steps in self.tuning.precisions:
+                kernel = self._kernel(getattr(torch, name), len(left))
+                if kernel is None:
+                    break
+                for classes in left.split(_together(self.X, self.tuning)):
+                    for i, (coef, intercept, done) in enumerate(self._follow(kernel, classes, Cs, steps)):
+                        take(Part(i, classes.numpy(), coef.numpy(), intercept.numpy(), done.numpy()))
+                        converged[i, classes] = done
+                        told = _tell(self.settings, told, int(converged.sum()), converged.numel())
+                del kernel  # so that it is free before the next one is made
+                left = (~converged.all(dim=0)).nonzero()[:, 0]
+                if not len(left):
+                    break
+        _tell(self.settings, told, converged.numel(), converged.numel())
 
-    If the first C is large, smaller ones lead up to it; they are solved roughly.
-    """
-    y = y.to(kernel.device, kernel.dtype)
-    point = Point(torch.zeros_like(y), torch.zeros_like(y))
-    below = [Cs[0]]
-    while below[-1] * kernel.scale > 1:
-        below.append(below[-1] / 16)
-    for C in below[:0:-1]:
-        minimise(kernel, y, C, point, ROUGHLY, steps)
-    for C in Cs:
-        gap = minimise(kernel, y, C, point, TOLERANCE, steps)
-        yield *kernel.weights(point.b), (gap <= 10 * TOLERANCE).cpu()
+    def _follow(
+        self, kernel: Kernel, classes: Tensor, Cs: Sequence[float], steps: int
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """For each C, from the solution of the C before: weights (m, D), biases (m,), convergence bool (m,)."""
+        y = self.signs[classes].to(kernel.device, kernel.dtype)
+        group = (kernel.dtype, *classes.tolist())
+        point = self._start(kernel, y, group, Cs[0], steps)
+        for C in Cs:
+            gap = minimise(kernel, y, C, point, TOLERANCE, steps)
+            yield *kernel.weights(point.b), (gap <= 10 * TOLERANCE).cpu()
+        self.reached[group] = Cs[-1], Point(point.b.cpu(), point.f.cpu())
+
+    def _start(self, kernel: Kernel, y: Tensor, group: tuple[Any, ...], C: float, steps: int) -> Point:
+        """Where the group stopped at a smaller C. If it did not, zero, or a point to which smaller Cs lead roughly."""
+        last, there = self.reached.get(group, (np.inf, None))
+        if there and last <= C:
+            return Point(*(values.to(kernel.device) for values in there))
+        point = Point(torch.zeros_like(y), torch.zeros_like(y))
+        below = [C]
+        while below[-1] * kernel.scale > 1:
+            below.append(below[-1] / 16)
+        for smaller in below[:0:-1]:
+            minimise(kernel, y, smaller, point, ROUGHLY, steps)
+        return point
+
+    def _kernel(self, dtype: torch.dtype, classes: int) -> Kernel | None:
+        if self.kernel is None or self.kernel.dtype != dtype:
+            self.kernel = None
+            self.kernel = _make_kernel(self.X, classes, dtype, self.settings.device, self.tuning)
+        return self.kernel
 
 
 def _tell(settings: SolverSettings, told: int, done: int, total: int) -> int:
@@ -89,10 +113,10 @@ def _tensors(problem: Problem, tuning: NewtonTuning) -> tuple[Tensor, Tensor]:
 
 def _together(X: Tensor, tuning: NewtonTuning) -> int:
     """How many classes are solved together."""
-    return max(1, tuning.batch_values // len(X))
+    return max(1, min(tuning.batch_classes, tuning.batch_values // len(X)))
 
 
-def _kernel(X: Tensor, classes: int, dtype: torch.dtype, name: str, tuning: NewtonTuning) -> Kernel | None:
+def _make_kernel(X: Tensor, classes: int, dtype: torch.dtype, name: str, tuning: NewtonTuning) -> Kernel | None:
     """The kernel on the device of that name; "auto" is CUDA if it has the memory. None if float64 does not fit."""
     values = min(classes, _together(X, tuning)) * (BUFFERS * len(X) + tuning.exact_support**2)
     workspace = torch.finfo(dtype).bits // 8 * values

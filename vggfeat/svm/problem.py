@@ -24,6 +24,16 @@ class Problem(NamedTuple):
         return Problem(*(array[mask] for array in self))
 
 
+class Part(NamedTuple):
+    """The solution of some classes at one C. A later part replaces an earlier one of the same C and class."""
+
+    at: int  # place of C among those asked for
+    classes: NDArray[np.intp]  # (m,)
+    coef: NDArray[np.float32]  # (m, D)
+    intercept: NDArray[np.float32]  # (m,)
+    converged: Bools  # (m,)
+
+
 class Solution(NamedTuple):
     """For each C and each class: the weights, the bias, and whether the solver converged."""
 
@@ -32,7 +42,29 @@ class Solution(NamedTuple):
     converged: Bools  # (len(Cs), K)
 
 
-Solver = Callable[[Problem, Sequence[float], SolverSettings], Solution]
+# A solver keeps what the values of C have in common, such as the kernel matrix, from one call of its Solve to the next.
+Solve = Callable[[Sequence[float], Callable[[Part], None]], None]  # the Cs, ascending, and what takes each part
+Solver = Callable[[Problem, SolverSettings], Solve]
+
+
+def solve_whole(solve: Solve, problem: Problem, Cs: Sequence[float]) -> Solution:
+    """All parts of a problem's solution."""
+    shape = (len(Cs), problem.positive.shape[1])
+    solution = Solution(
+        np.zeros((*shape, problem.X.shape[1]), np.float32), np.zeros(shape, np.float32), np.zeros(shape, bool)
+    )
+
+    def put(part: Part) -> None:
+        for whole, values in zip(solution, part[2:], strict=True):
+            whole[part.at, part.classes] = values
+
+    solve(Cs, put)
+    return solution
+
+
+def scores_of(X: NDArray[Any], coef: NDArray[np.float32], intercept: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The scores of samples X (N, D) by some classes' SVMs, float32 (N, m)."""
+    return np.asarray(X, np.float32) @ coef.T + intercept
 
 
 def grid_of(Cs: Sequence[float]) -> tuple[float, ...]:

@@ -10,8 +10,11 @@ SolverName = Literal["newton", "liblinear"]
 Progress = Callable[[int, int], None]
 
 # Steps of 4 around the best C of L2-normalised descriptors, which is 1 to 16 for tens of samples per class and less for
-# more samples. At a larger C all samples are separated, and the scores hardly change.
+# more samples. At a larger C all samples are separated, and the scores hardly change. If the best lies at an end, more
+# steps are tried, within the bounds.
+STEP = 4.0
 CS = (1 / 16, 1 / 4, 1.0, 4.0, 16.0, 64.0, 256.0)
+BOUNDS = (2.0**-20, 2.0**20)
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,8 @@ class NewtonTuning:
         that did not converge.
     batch_values : int
         Values of a matrix (classes, N). If there are more classes than that, they are solved in groups.
+    batch_classes : int
+        Classes that are solved together, at most.
     exact_support : int
         A class's own matrix is factorised if its support has at most so many samples (4 MB per class in float32).
     max_products : int
@@ -72,6 +77,7 @@ class NewtonTuning:
 
     precisions: tuple[tuple[str, int], ...] = (("float32", 20), ("float64", 100))
     batch_values: int = 2**24
+    batch_classes: int = 512
     exact_support: int = 1024
     max_products: int = 100
     rank: int = 100

@@ -37,12 +37,6 @@ FORMAT = b"vggfeat pixels/2"
 HEAD = len(FORMAT) + hashlib.sha256().digest_size
 # Libraries of Pillow that round: versions may differ in the last bit.
 CODECS = ("jpg", "libjpeg_turbo", "webp", "avif", "jpg_2000")
-    "jpg",
-    "libjpeg_turbo",
-    "webp",
-    "avif",
-    "jpg_2000",
-)  # libraries of Pillow that round; versions may differ in the last bit
 
 Decoded: TypeAlias = np.ndarray | ImageError  # uint8 (H, W, 3) RGB, or why the image is unreadable
 
