@@ -33,8 +33,8 @@ _KINDS: dict[_Kind, str] = {
     "text or data": (
         ".txt .text .md .rst .log .rtf .tex .bib .pdf .doc .docx .odt .ppt .pptx .htm .html .css .js .xml .yaml .yml "
         ".toml .cls .caption .xmp .aae .pp3 .dop .db .sqlite .ini .cfg .conf .url .lnk .nfo .py .ipynb .sh .bat "
-        ".m .c .h .cpp .npy .npz .mat .h5 .hdf5 .pkl .pickle .pt .pth .safetensors .caffemodel .prototxt .tfrecord .lmdb "
-        ".mdb .rec .md5 .sha1 .sha256 .sha512 .asc .sig .mp3 .m4a .wav .flac .ogg .aac"
+        ".m .c .h .cpp .npy .npz .mat .h5 .hdf5 .pkl .pickle .pt .pth .safetensors .caffemodel .prototxt .tfrecord "
+        ".lmdb .mdb .rec .md5 .sha1 .sha256 .sha512 .asc .sig .mp3 .m4a .wav .flac .ogg .aac"
     ),
     "table": ".csv .tsv .parquet .feather .arrow .json .jsonl .ndjson .lst .xls .xlsx .ods",
     "archive": ".zip .7z .rar .gz .bz2 .xz .zst .lz4 .tbz2 .txz",

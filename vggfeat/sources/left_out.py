@@ -31,7 +31,7 @@ class LeftOut:
     def add(self, reason: str, example: str, count: int = 1) -> None:
         """Count something under a reason: the plural of what it is, and why it is left out."""
         self._counts[reason] += count
-        self._examples.setdefault(reason, " ".join(example.split("\n")))
+        self._examples.setdefault(reason, " ".join(example.splitlines()))
 
     def add_file(self, name: str) -> None:
         """Count a file that is not an image, under its kind."""

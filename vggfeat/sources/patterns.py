@@ -10,6 +10,8 @@ from vggfeat.sources import folders
 from vggfeat.sources.item import Item, utf8
 from vggfeat.sources.left_out import LeftOut
 
+FOLDERS = "folders that match the pattern, whose files are not read (write ** for all folders below)"
+
 _BRACE = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 
@@ -55,8 +57,11 @@ def items(text: str, left_out: LeftOut) -> Iterator[Item]:
     for pattern in expand(text):
         for file in _matches(pattern):
             found = True
+            name = "/".join(map(utf8, file.relative_to(base).parts))
             if not file.is_dir():
-                yield from folders.items(file, "/".join(map(utf8, file.relative_to(base).parts)), left_out)
+                yield from folders.items(file, name, left_out)
+            elif "**" not in pattern:
+                left_out.add(FOLDERS, name)
     if not found:
         raise DataError(f"{text}: matches no file; check the pattern")
 
