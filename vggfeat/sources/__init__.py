@@ -9,7 +9,7 @@
 
 Sources are read as a stream: memory does not grow with the number of images. Only the names of one folder (in Arrow
 arrays) and those that a glob matches are held; at an address, about 1.5 KB for each entry of one folder; of a tar whose
-.cls are not beside their images, the labels of at most a million, about 300 bytes each. An image that cannot be read is
+.cls are not beside their images, the labels of at most a million, about 200 bytes each. An image that cannot be read is
 also an Item, with the reason in place of the image. Files that are not images by their suffix are counted in a LeftOut.
 Links are followed, to files and to folders.
 

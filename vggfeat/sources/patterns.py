@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vggfeat.errors import DataError
+from vggfeat.formats import is_hidden
 from vggfeat.sources import folders
 from vggfeat.sources.item import Item, utf8
 from vggfeat.sources.left_out import LeftOut
@@ -60,7 +61,7 @@ def items(text: str, left_out: LeftOut) -> Iterator[Item]:
             name = "/".join(map(utf8, file.relative_to(base).parts))
             if not file.is_dir():
                 yield from folders.items(file, name, left_out)
-            elif "**" not in pattern:
+            elif "**" not in pattern and not is_hidden(file.name):
                 left_out.add(FOLDERS, name)
     if not found:
         raise DataError(f"{text}: matches no file; check the pattern")

@@ -43,12 +43,6 @@ class _Found(NamedTuple):
     content: bytes | Fetched | ImageError
 
     @property
-    def key(self) -> str:
-        """As in WebDataset: members with the same name up to the first dot are one sample."""
-        folder, slash, file = self.path.as_posix().rpartition("/")
-        return folder + slash + file.split(".")[0]
-
-    @property
     def label(self) -> str | None:
         """What the file says, if it may hold a label."""
         content = self.content
@@ -60,6 +54,12 @@ class _Found(NamedTuple):
         except ImageError:
             return None
         return labels.of_file(content) if isinstance(content, bytes) else None
+
+
+def _key(path: PurePosixPath) -> str:
+    """As in WebDataset: members with the same name up to the first dot are one sample."""
+    folder, slash, file = path.as_posix().rpartition("/")
+    return folder + slash + file.split(".")[0]
 
 
 def is_shard(name: str) -> bool:
@@ -114,10 +114,14 @@ def _read(file: IO[bytes], archive: Path | None) -> Iterator[_Found]:
 
 
 def _label_files(archive: Path) -> Iterator[tuple[str, str]]:
+    """(key and suffix, label) of the files that hold a label, up to the end or to the first damage."""
     with suppress(Exception), archive.open("rb") as file:  # who reads the images says what is damaged
-        for one in _read(file, archive):
-            if label := one.label:
-                yield one.key + suffix_of(one.path.name), label
+        for entry in tar.entries(file, stream=False):
+            suffix = suffix_of(entry.name)
+            if suffix not in labels.FILES or entry.problem or entry.size > labels.MAX_BYTES:
+                continue
+            if label := labels.of_file(entry.read()):
+                yield _key(PurePosixPath(utf8(entry.name))) + suffix, label
 
 
 class _Samples:
@@ -138,7 +142,7 @@ class _Samples:
                 one = next(found, None)
             except Exception as error:  # hostile bytes make tarfile raise errors of many types
                 one, damage = None, error
-            if sample and (one is None or one.key != sample[0].key or _is_full(sample)):
+            if sample and (one is None or _key(one.path) != _key(sample[0].path) or _is_full(sample)):
                 yield from self._images(sample)
                 sample = []
             if one is None:
@@ -156,7 +160,7 @@ class _Samples:
         images = images or [one for one in sample if not is_left_out(one.path.name)]
         label = self._label([one for one in sample if one not in images], bool(images))
         if images and label is None:
-            label = self._apart.join(images[0].key)
+            label = self._apart.join(_key(images[0].path))
         for one in images:
             yield self._item(one, label)
 
@@ -170,7 +174,7 @@ class _Samples:
             elif wanted:
                 found.setdefault(suffix, label)
             else:
-                self._apart.meet(one.key + suffix, label)
+                self._apart.meet(_key(one.path) + suffix, label)
         return next((found[suffix] for suffix in labels.FILES if suffix in found), None)
 
     def _item(self, one: _Found, label: str | None) -> Item:
