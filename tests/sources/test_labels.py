@@ -87,10 +87,11 @@ def test_a_list_of_caffe(tmp_path):
     for name in ("a.jpg", "my photo.jpg", "photo 12", "photo", "scan", "b.jpg 7"):
         put(tmp_path / name, png())
     lines = ["a.jpg 0", "my photo.jpg\t12", "my photo 1.jpg", "photo 12", "scan 3", "b.jpg 7", "gone.jpg -1", "gone 5"]
+    lines += ["long" * 2000 + " 6", "nul\0 7"]  # which no system takes
     put(tmp_path / "train.txt", "\n".join(lines).encode())
     assert labels(tmp_path / "train.txt") == {
         "a.jpg": "0", "my photo.jpg": "12", "my photo 1.jpg": None, "photo 12": None, "scan": "3", "b.jpg 7": None,
-        "gone.jpg": "-1", "gone 5": None,
+        "gone.jpg": "-1", "gone 5": None, lines[-2]: None, lines[-1]: None,
     }  # fmt: skip
     assert sources.count(tmp_path / "train.txt") == len(lines)
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from vggfeat.errors import DataError
@@ -16,9 +17,9 @@ def items(file: Path, left_out: LeftOut) -> Iterator[Item]:
     missing, example = 0, ""  # entries before the first one that exists; the others are not looked for here
     try:
         with file.open("rb") as opened:
-            for name, label in rows.rows(opened, str(file), left_out, lambda name: (folder / name).is_file()):
+            for name, label in rows.rows(opened, str(file), left_out, partial(_is_file, folder)):
                 if not example or missing:
-                    missing = 0 if _may_exist(name, folder) else missing + 1
+                    missing = 0 if remote.is_address(name) or os.path.exists(folder / name) else missing + 1  # noqa: PTH110
                     example = example or name
                 yield from _entry(name, label, folder, left_out)
     except OSError as error:
@@ -28,8 +29,8 @@ def items(file: Path, left_out: LeftOut) -> Iterator[Item]:
         left_out.add(f"entries of the list, none of which exists (they are relative to {place})", example, missing)
 
 
-def _may_exist(name: str, folder: Path) -> bool:
-    return remote.is_address(name) or os.path.exists(folder / name)  # noqa: PTH110  (False for a NUL in the name)
+def _is_file(folder: Path, name: str) -> bool:
+    return os.path.isfile(folder / name)  # noqa: PTH113  (False for a name that no system takes; Path raises)
 
 
 def _entry(name: str, label: str | None, folder: Path, left_out: LeftOut) -> Iterator[Item]:
