@@ -22,7 +22,7 @@ from vggfeat import sources
 from vggfeat.descriptors import Describer
 from vggfeat.errors import DataError, ImageError
 from vggfeat.extraction.run import default_out, extract
-from vggfeat.sources import Item, folders
+from vggfeat.sources import Item, LeftOut, folders
 from vggfeat.store import Store, load
 
 
@@ -45,7 +45,7 @@ def test_a_folder_is_sorted_files_before_folders_hidden_ones_and_stores_left_out
 def test_a_folder_of_many_files_comes_in_order_and_packed(tmp_path):
     for i in range(100):
         put(tmp_path / f"{i * 37 % 100:03}.jpg", b"")
-    assert [item.path for item in folders.walk(tmp_path, packed=16)] == [f"{i:03}.jpg" for i in range(100)]
+    assert [item.path for item in folders.walk(tmp_path, LeftOut(), packed=16)] == [f"{i:03}.jpg" for i in range(100)]
 
 
 def test_deep_folders(tmp_path):

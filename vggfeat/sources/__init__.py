@@ -1,16 +1,21 @@
 """Where images come from: a folder, a list, tar archives or one image, on this machine or at an address.
 
     photos/                       every file below it that is not hidden; the label is its first folder
-    list.txt list.csv .parquet    one path or address per line, or the column `path`, and optionally `label`
+    list.txt                      one path or address per line; also Caffe's lists, with the number of a class
+    list.csv .tsv .parquet        the column `path`, and optionally `label`
     shards/{000..099}.tar *.jpg   braces and globs (at an address, braces and *)
-    shard.tar .tar.gz .tgz        the images of a tar, also of one in a folder or a list
+    shard.tar .tar.gz .tgz        the images of a tar, also of one in a folder or a list; the label is in its .cls
     s3://bucket/photos            each of these at an address: s3, gs, hdfs, https, memory, ...
 
 Sources are read as a stream: memory does not grow with the number of images. Only the names of one folder (in Arrow
-arrays) and those that a glob matches are held; at an address, about 1.5 KB for each entry of one folder. An image that
-cannot be read is also an Item, with the reason in place of the image.
+arrays) and those that a glob matches are held; at an address, about 1.5 KB for each entry of one folder; of a tar whose
+.cls are not beside their images, the labels of at most a million, about 200 bytes each. An image that cannot be read is
+also an Item, with the reason in place of the image. Files that are not images by their suffix are counted in a LeftOut.
+Links are followed, to files and to folders.
 
 item        what every source gives: Item, Fetched, Unanswered
+left_out    LeftOut: what a source holds and does not give as images
+labels      the labels of images, from lists, archives and folders
 folders, patterns, lists, remote    the four kinds of source; rows: reads the rows of a list
 shards      the images of tar archives; tar: reads their members
 """
@@ -22,17 +27,20 @@ from pathlib import Path, PurePosixPath
 from vggfeat.errors import DataError
 from vggfeat.sources import folders, lists, patterns, remote, rows, shards
 from vggfeat.sources.item import Item
+from vggfeat.sources.left_out import LeftOut, refusal
 
-__all__ = ["Item", "address_of", "count", "items", "name_of"]
+__all__ = ["Item", "LeftOut", "address_of", "count", "items", "name_of"]
 
 
-def items(source: str | Path) -> Iterator[Item]:
+def items(source: str | Path, left_out: LeftOut | None = None) -> Iterator[Item]:
     """Iterate over the images of a source.
 
     Parameters
     ----------
     source : str or Path
         A folder, list, tar archive or image, a pattern, or an address, as in `vggfeat.sources`.
+    left_out : LeftOut, optional
+        Counts what the source holds and does not give, while it is iterated over.
 
     Yields
     ------
@@ -42,26 +50,29 @@ def items(source: str | Path) -> Iterator[Item]:
     Raises
     ------
     DataError
-        If the source does not exist, is a store, or is a damaged list.
+        If the source does not exist, is a store, is of a kind that cannot be read, or is a damaged list.
     """
+    left_out = LeftOut() if left_out is None else left_out
     text = str(source).removeprefix("file://")
     if not text:
         raise DataError("the name of the source is empty; write . for the current folder")
     if remote.is_address(text):
-        return remote.items(text)
+        return remote.items(text, left_out)
     path = Path(text)
     if not path.exists() and patterns.is_pattern(text):
-        return patterns.items(text)
+        return patterns.items(text, left_out)
     if path.is_dir():
         if folders.is_store(path):
             raise DataError(f"{source}: is a store of descriptors, not a folder of images; name their folder")
-        return folders.walk(path)
+        return folders.walk(path, left_out)
     if not path.exists():
         raise DataError(f"{source}: no such folder, list or image")
     if rows.is_list(text):
-        return lists.items(path)
+        return lists.items(path, left_out)
     if shards.is_shard(text):
-        return shards.members(path, path.name)
+        return shards.members(path, path.name, left_out)
+    if reason := refusal(path.name):
+        raise DataError(f"{source}: {reason}")
     return iter([Item(path.name, path)])
 
 

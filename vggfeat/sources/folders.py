@@ -3,71 +3,126 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from vggfeat.errors import ImageError
+from vggfeat.formats import is_hidden
+from vggfeat.images import Source
 from vggfeat.sources import shards
 from vggfeat.sources.item import Item, utf8
+from vggfeat.sources.left_out import LeftOut, file_items, is_left_out
 
 PACKED = 2**14
+LOOPS = "links to a folder that they are in, which are not followed"
 
 
-def walk(root: Path, packed: int = PACKED) -> Iterator[Item]:
-    """Every file below root except hidden ones and stores; the label is the first folder.
+def walk(root: Path, left_out: LeftOut, packed: int = PACKED) -> Iterator[Item]:
+    """Every file below root that may be an image, except hidden ones and stores; the label is the first folder.
 
-    Links that lead out of root are not followed. packed : how many names are Python objects at the same time; the
-    others are in Arrow arrays, which need less memory.
+    Links are followed, but no folder leads into itself. packed : how many names are Python objects at the same time;
+    the others are in Arrow arrays, which need less memory.
     """
-    real = Path(os.path.realpath(root))
-    waiting = [root]
-    while waiting:
-        folder = waiting.pop()
-        try:
-            files, folders = _entries(folder, packed)
-        except OSError as error:
-            yield Item(_name(root, folder), ImageError(error.strerror or str(error)))
+    for folder, files in _folders(root, left_out, packed):
+        if isinstance(files, OSError):
+            yield Item(folder.name, ImageError(files.strerror or str(files)))
             continue
+        prefix = f"{folder.name}/" if folder.name else ""
         for name in files:
-            yield from _file(folder / name, root, real)
-        waiting += reversed([folder / name for name in folders])
+            yield from items(folder.path / name, prefix + utf8(name), left_out)
 
 
 def count(root: Path) -> int | None:
-    """How many files `walk` gives; None if some are archives."""
-    waiting, found = [root], 0
-    while waiting:
-        folder = waiting.pop()
-        try:
-            files, folders = _entries(folder, PACKED)
-        except OSError:
+    """How many images `walk` gives; None if some are in archives."""
+    found = 0
+    for _, files in _folders(root, LeftOut(), PACKED):
+        if isinstance(files, OSError):
             found += 1
             continue
         for name in files:
             if shards.is_shard(name):
                 return None
-            found += 1
-        waiting += [folder / name for name in folders]
+            found += not is_left_out(name)
     return found
 
 
-def _entries(folder: Path, packed: int) -> tuple[Iterator[str], list[str]]:
-    """The sorted names of a folder's files, and of its folders."""
+def items(file: Path, name: str, left_out: LeftOut) -> Iterator[Item]:
+    """The images of one file that was found on this machine."""
+    if shards.is_shard(name):
+        yield from shards.members(file, name, left_out)
+        return
+    image: Source = file
+    if os.path.islink(file):  # noqa: PTH114  (faster, and there is one for each file)
+        try:
+            file.stat()
+        except OSError as error:
+            image = ImageError(f"is a link that leads to no file ({error.strerror})")
+    yield from file_items(name, image, left_out)
+
+
+class _Folder(NamedTuple):
+    """A folder on the way from the root. name : relative to the root. real : its path without links."""
+
+    path: Path
+    name: str
+    real: str
+    above: "_Folder | None"
+
+    def is_inside_itself(self) -> bool:
+        folder = self.above
+        while folder and folder.real != self.real:
+            folder = folder.above
+        return folder is not None
+
+
+def _folders(root: Path, left_out: LeftOut, packed: int) -> Iterator[tuple[_Folder, Iterator[str] | OSError]]:
+    """All folders from root down, each with the names of its files, or with the reason why it cannot be listed."""
+    waiting = [_Folder(root, "", os.path.realpath(root), None)]
+    while waiting:
+        folder = waiting.pop()
+        if folder.is_inside_itself():
+            left_out.add(LOOPS, folder.name)
+            continue
+        try:
+            files, folders = _entries(folder.path, packed)
+        except OSError as error:
+            yield folder, error
+            continue
+        yield folder, files
+        waiting += [_below(folder, name, is_link) for name, is_link in reversed(folders)]
+
+
+def _below(folder: _Folder, name: str, is_link: bool) -> _Folder:
+    path = folder.path / name
+    real = os.path.realpath(path) if is_link else os.path.join(folder.real, name)  # noqa: PTH118  (a text)
+    return _Folder(path, f"{folder.name}/{utf8(name)}".lstrip("/"), real, folder)
+
+
+def _entries(folder: Path, packed: int) -> tuple[Iterator[str], list[tuple[str, bool]]]:
+    """The sorted names of a folder's files, and of its folders, with whether each is a link."""
     full, files, folders = [], [], []
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name.startswith("."):
+            if is_hidden(entry.name):
                 continue
-            if not entry.is_dir(follow_symlinks=False):
+            if not _is_folder(entry):
                 files.append(os.fsencode(entry.name))
             elif not is_store(folder / entry.name):
-                folders.append(entry.name)
+                folders.append((entry.name, entry.is_symlink()))
             if len(files) == packed:
                 full.append(pa.array(files, pa.large_binary()))
                 files = []
     names = pa.chunked_array([*full, pa.array(files, pa.large_binary())])
     return _unpacked(names, packed), sorted(folders)
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself, or into a folder that is closed
+        return False
 
 
 def _unpacked(names: pa.ChunkedArray, packed: int) -> Iterator[str]:
@@ -79,25 +134,3 @@ def _unpacked(names: pa.ChunkedArray, packed: int) -> Iterator[str]:
 def is_store(folder: Path) -> bool:
     """Whether a folder is a store of descriptors."""
     return folder.name.endswith(".vggfeat") or ((folder / ".lock").exists() and (folder / "meta.json").exists())
-
-
-def _file(file: Path, root: Path, real: Path) -> Iterator[Item]:
-    name = _name(root, file)
-    label = name.split("/")[0] if "/" in name else None
-    if file.is_symlink() and (reason := _not_followed(file, real)):
-        yield Item(name, ImageError(reason), label)
-    elif shards.is_shard(name):
-        yield from shards.members(file, name)
-    else:
-        yield Item(name, file, label)
-
-
-def _not_followed(link: Path, root: Path) -> str | None:
-    target = Path(os.path.realpath(link))
-    if not target.is_relative_to(root):
-        return "is a link out of the folder, which is not followed; to describe the image, name it in a list"
-    return "is a link to a folder, which is not followed" if target.is_dir() else None
-
-
-def _name(root: Path, file: Path) -> str:
-    return "/".join(utf8(part) for part in file.relative_to(root).parts)

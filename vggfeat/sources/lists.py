@@ -1,28 +1,43 @@
 """The images of a list on this machine; its entries are files, tars and addresses."""
 
+import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from vggfeat.errors import DataError
 from vggfeat.sources import remote, rows, shards
 from vggfeat.sources.item import Item
+from vggfeat.sources.left_out import LeftOut
 
 
-def items(file: Path) -> Iterator[Item]:
+def items(file: Path, left_out: LeftOut) -> Iterator[Item]:
     """The images that a list names, relative to the list's folder. Raises DataError."""
+    folder = file.parent
+    missing, example = 0, ""  # entries before the first one that exists; the others are not looked for here
     try:
         with file.open("rb") as opened:
-            for name, label in rows.rows(opened, str(file)):
-                yield from _entry(name, label, file.parent)
+            for name, label in rows.rows(opened, str(file), left_out, partial(_is_file, folder)):
+                if not example or missing:
+                    missing = 0 if remote.is_address(name) or os.path.exists(folder / name) else missing + 1  # noqa: PTH110
+                    example = example or name
+                yield from _entry(name, label, folder, left_out)
     except OSError as error:
         raise DataError(f"{file}: cannot be read ({error.strerror or error})") from error
+    if missing:
+        place = os.path.realpath(folder)
+        left_out.add(f"entries of the list, none of which exists (they are relative to {place})", example, missing)
 
 
-def _entry(name: str, label: str | None, folder: Path) -> Iterator[Item]:
+def _is_file(folder: Path, name: str) -> bool:
+    return os.path.isfile(folder / name)  # noqa: PTH113  (False for a name that no system takes; Path raises)
+
+
+def _entry(name: str, label: str | None, folder: Path, left_out: LeftOut) -> Iterator[Item]:
     name = name.removeprefix("file://")
     if remote.is_address(name):
-        yield from remote.entry(name, label)
+        yield from remote.entry(name, label, left_out)
     elif shards.is_shard(name):
-        yield from shards.members(folder / name, PurePosixPath(name).as_posix())
+        yield from shards.members(folder / name, PurePosixPath(name).as_posix(), left_out, label)
     else:
         yield Item(Path(name).as_posix(), folder / name, label)

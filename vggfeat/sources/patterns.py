@@ -6,8 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vggfeat.errors import DataError
-from vggfeat.sources import shards
+from vggfeat.formats import is_hidden
+from vggfeat.sources import folders
 from vggfeat.sources.item import Item, utf8
+from vggfeat.sources.left_out import LeftOut
+
+FOLDERS = "folders that match the pattern, whose files are not read (write ** for all folders below)"
 
 _BRACE = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
@@ -47,7 +51,7 @@ def _words(inside: str) -> Iterator[str]:
         yield from inside.split(",")
 
 
-def items(text: str) -> Iterator[Item]:
+def items(text: str, left_out: LeftOut) -> Iterator[Item]:
     """The images and tars that a pattern names, relative to its fixed part. Raises DataError."""
     base = Path(fixed_part(text) or ("/" if text.startswith("/") else "."))
     found = False
@@ -55,10 +59,10 @@ def items(text: str) -> Iterator[Item]:
         for file in _matches(pattern):
             found = True
             name = "/".join(map(utf8, file.relative_to(base).parts))
-            if shards.is_shard(name):
-                yield from shards.members(file, name)
-            elif not file.is_dir():
-                yield Item(name, file, name.split("/")[0] if "/" in name else None)
+            if not file.is_dir():
+                yield from folders.items(file, name, left_out)
+            elif "**" not in pattern and not is_hidden(file.name):
+                left_out.add(FOLDERS, name)
     if not found:
         raise DataError(f"{text}: matches no file; check the pattern")
 

@@ -15,9 +15,10 @@ from typing import IO, Any, ClassVar, NamedTuple
 from urllib.parse import unquote
 
 from vggfeat.errors import DataError, ImageError
-from vggfeat.formats import has_image_suffix
+from vggfeat.formats import has_image_suffix, is_hidden
 from vggfeat.sources import patterns, rows, shards
 from vggfeat.sources.item import MAX_BYTES, Item, Unanswered
+from vggfeat.sources.left_out import LeftOut, file_items, refusal
 
 # The usual file systems that fsspec needs another package for.
 PACKAGES = {
@@ -72,16 +73,16 @@ def is_address(text: str) -> bool:
     return re.match(r"[a-z][a-z0-9+.-]+://", text, re.IGNORECASE) is not None
 
 
-def items(address: str) -> Iterator[Item]:
+def items(address: str, left_out: LeftOut) -> Iterator[Item]:
     """The images of a folder, list, tar, pattern or image at an address. Raises DataError."""
     if "*" in address or "{" in address:
-        return _matching(address)
+        return _matching(address, left_out)
     system, path = _reach(address)
     name = _unquoted(PurePosixPath(_without_query(path)).name, path)
     if rows.is_list(name):
-        return _listed(system, path, address)
+        return _listed(system, path, address, left_out)
     if shards.is_shard(name):
-        return _shard(Remote(system, path), name)
+        return _shard(Remote(system, path), name, left_out)
     if has_image_suffix(name):
         return iter([Item(name, Remote(system, path))])
     with _asked(address):
@@ -90,13 +91,15 @@ def items(address: str) -> Iterator[Item]:
         except (FileNotFoundError, NotADirectoryError):
             entries = []
         if entries or system.isdir(path):
-            return _walk(system, path, entries)
+            return _walk(system, path, entries, left_out)
         if system.exists(path):
+            if reason := refusal(name):
+                raise DataError(f"{address}: {reason}")
             return iter([Item(name, Remote(system, path))])
     raise DataError(f"{address}: no such folder, list or image")
 
 
-def entry(address: str, label: str | None) -> Iterator[Item]:
+def entry(address: str, label: str | None, left_out: LeftOut) -> Iterator[Item]:
     """The images of one address in a list: one image, or those of a tar."""
     try:
         image = Remote(*_reach(address))
@@ -104,7 +107,7 @@ def entry(address: str, label: str | None) -> Iterator[Item]:
         yield Item(address, ImageError(str(error).removeprefix(f"{address}: ")), label)
         return
     if shards.is_shard(_without_query(image.path)):
-        yield from _shard(image, address)
+        yield from _shard(image, address, left_out, label)
     else:
         yield Item(address, image, label)
 
@@ -145,7 +148,7 @@ def _without_query(path: str) -> str:
     return path.split("?")[0] if is_address(path) else path
 
 
-def _walk(system: Any, root: str, entries: "list[_Entry]") -> Iterator[Item]:
+def _walk(system: Any, root: str, entries: "list[_Entry]", left_out: LeftOut) -> Iterator[Item]:
     """As folders.walk: sorted, files before folders, without hidden ones and stores. entries: those of the root."""
     root = root.rstrip("/")
     waiting = [root]
@@ -158,7 +161,7 @@ def _walk(system: Any, root: str, entries: "list[_Entry]") -> Iterator[Item]:
             continue
         for entry in entries:
             if not entry.is_folder:
-                yield from _file(system, entry, _relative(entry.path, root))
+                yield from _file(system, entry, _relative(entry.path, root), left_out)
         folders = [entry.path for entry in entries if entry.is_folder and not entry.path.endswith(".vggfeat")]
         waiting += reversed(folders)
 
@@ -209,7 +212,7 @@ def _is_inside(path: str, folder: str) -> bool:
     """False for links of an index page that lead elsewhere, or to the same page in another order."""
     name = path.removeprefix(f"{folder}/")
     elsewhere = r"[/?#]" if is_address(path) else "/"
-    return name not in ("", path) and not name.startswith(".") and not re.search(elsewhere, name)
+    return name not in ("", path) and not is_hidden(name) and not re.search(elsewhere, name)
 
 
 def _relative(path: str, root: str) -> str:
@@ -221,25 +224,21 @@ def _unquoted(name: str, path: str) -> str:
     return unquote(name) if is_address(path) else name
 
 
-def _file(system: Any, entry: _Entry, name: str, listed: bool = True) -> Iterator[Item]:
+def _file(system: Any, entry: _Entry, name: str, left_out: LeftOut, listed: bool = True) -> Iterator[Item]:
     if shards.is_shard(name):
-        yield from _shard(Remote(system, entry.path), name)
+        yield from _shard(Remote(system, entry.path), name, left_out)
     else:
-        yield Item(
-            name,
-            Remote(system, entry.path, listed, entry.size, entry.mtime_ns),
-            name.split("/")[0] if "/" in name else None,
-        )
+        yield from file_items(name, Remote(system, entry.path, listed, entry.size, entry.mtime_ns), left_out)
 
 
-def _shard(image: Remote, name: str) -> Iterator[Item]:
+def _shard(image: Remote, name: str, left_out: LeftOut, label: str | None = None) -> Iterator[Item]:
     try:
         file = _front_to_back(image.system, image.path)
     except Exception as error:
         yield Item(name, ImageError(_reason(error)))
         return
     with file:
-        yield from shards.stream(file, name)
+        yield from shards.stream(file, name, left_out, label)
 
 
 def _front_to_back(system: Any, path: str) -> IO[bytes]:
@@ -274,7 +273,7 @@ class _Raw(io.RawIOBase):
         super().close()
 
 
-def _matching(address: str) -> Iterator[Item]:
+def _matching(address: str, left_out: LeftOut) -> Iterator[Item]:
     base = patterns.fixed_part(address)
     found = False
     for text in patterns.expand(address):
@@ -285,7 +284,7 @@ def _matching(address: str) -> Iterator[Item]:
         root = _reach(base)[1]
         for match in matches:
             found = True
-            yield from _file(system, match, _relative(match.path, root), listed)
+            yield from _file(system, match, _relative(match.path, root), left_out, listed)
     if not found:
         raise DataError(f"{address}: matches no file; check the pattern")
 
@@ -297,19 +296,19 @@ def _matches(system: Any, pattern: str) -> list[_Entry]:
     return sorted(file for file in files if "/." not in file.path or "/." in pattern)
 
 
-def _listed(system: Any, path: str, address: str) -> Iterator[Item]:
+def _listed(system: Any, path: str, address: str, left_out: LeftOut) -> Iterator[Item]:
     """The images of a list; its entries are addresses, or relative to its folder."""
     place = _without_query(path)
     with _asked(address):
         in_pieces = place.lower().endswith(".parquet")
         file: IO[bytes] = system.open(path, "rb") if in_pieces else _front_to_back(system, path)
     with _asked(address), file:
-        for name, label in rows.rows(file, place):
+        for name, label in rows.rows(file, place, left_out, lambda _: False):  # to ask for each would take time
             if is_address(name):
-                yield from entry(name, label)
+                yield from entry(name, label, left_out)
             else:
                 image = Remote(system, f"{place.rsplit('/', 1)[0]}/{name.lstrip('/')}")
                 if shards.is_shard(name):
-                    yield from _shard(image, name)
+                    yield from _shard(image, name, left_out, label)
                 else:
                     yield Item(name, image, label)

@@ -1,22 +1,27 @@
 """Tar archives of images, including WebDataset's shards."""
 
+import re
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
 from vggfeat._util.files import Signature, signature
 from vggfeat.errors import ImageError
-from vggfeat.formats import has_image_suffix
-from vggfeat.sources import tar
+from vggfeat.formats import has_image_suffix, is_hidden, other_kind, suffix_of
+from vggfeat.sources import labels, tar
 from vggfeat.sources.item import MAX_BYTES, Fetched, Item, utf8
+from vggfeat.sources.left_out import LeftOut, is_left_out
 from vggfeat.store.names import Names
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ")  # gzip, bzip2, xz
 MAX_SAMPLE = 32  # files of one sample
-MAX_LABEL = 100  # characters
+NOT_JOINED = "labels in .cls files with no image of their name beside them (sort the archive by name)"
+FROM_NAME = "images whose label is the name of their archive, a WordNet id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +46,37 @@ class _Found(NamedTuple):
     path: PurePosixPath
     content: bytes | Fetched | ImageError
 
+    @property
+    def label(self) -> str | None:
+        """What the file says, if it may hold a label."""
+        content = self.content
+        if suffix_of(self.path.name) not in labels.FILES:
+            return None
+        try:
+            if isinstance(content, Member) and content.size <= labels.MAX_BYTES:
+                content = content.fetch()
+        except ImageError:
+            return None
+        return labels.of_file(content) if isinstance(content, bytes) else None
+
+
+def _key(path: PurePosixPath) -> str:
+    """As in WebDataset: members with the same name up to the first dot are one sample."""
+    folder, slash, file = path.as_posix().rpartition("/")
+    return folder + slash + file.split(".")[0]
+
 
 def is_shard(name: str) -> bool:
     """Whether a file's name is that of a tar archive."""
     return name.lower().endswith(SUFFIXES)
 
 
-def members(archive: Path, name: str) -> Iterator[Item]:
-    """The images of a tar as name/member. The label is the line in the sample's .cls or .txt, else the first folder.
+def members(archive: Path, name: str, left_out: LeftOut, label: str | None = None) -> Iterator[Item]:
+    """The images of a tar as name/member.
 
-    A tar that cannot be read to its end gives an Item of its own, with the reason.
+    An image's label is the line in the .cls or .txt of its name; else `label`; else its first folder; else the name of
+    the archive, if that is a WordNet id such as n01440764. A tar that cannot be read to its end gives an Item of its
+    own, with the reason.
     """
     try:
         if not stat.S_ISREG(archive.stat().st_mode):  # opening a FIFO would wait for a writer
@@ -60,16 +86,16 @@ def members(archive: Path, name: str) -> Iterator[Item]:
             start = file.read(8)
             file.seek(0)
             if start.startswith(COMPRESSED):
-                yield from stream(file, name)
+                yield from stream(file, name, left_out, label)
             else:
-                yield from _items(_read(file, archive), name)
+                yield from _Samples(name, left_out, label, archive).items(_read(file, archive))
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         yield Item(name, ImageError(getattr(error, "strerror", None) or str(error)))
 
 
-def stream(file: IO[bytes], name: str) -> Iterator[Item]:
+def stream(file: IO[bytes], name: str, left_out: LeftOut, label: str | None = None) -> Iterator[Item]:
     """The images of a tar that is compressed or remote, so that it is read from front to back."""
-    yield from _items(_read(file, None), name)
+    yield from _Samples(name, left_out, label, None).items(_read(file, None))
 
 
 def _read(file: IO[bytes], archive: Path | None) -> Iterator[_Found]:
@@ -77,11 +103,13 @@ def _read(file: IO[bytes], archive: Path | None) -> Iterator[_Found]:
     state = signature(file) if archive else None
     for entry in tar.entries(file, stream=archive is None):
         path = PurePosixPath(utf8(entry.name))
-        if any(part.startswith(".") and part != ".." for part in path.parts):
+        if any(is_hidden(part) and part != ".." for part in path.parts):
             continue
         content: bytes | Fetched | ImageError
         if entry.problem:
             content = ImageError(entry.problem)
+        elif is_shard(path.name) or other_kind(path.name) == "archive":
+            content = ImageError("is an archive in an archive, which is not read; unpack the outer one")
         elif archive and entry.offset is not None:
             content = Member(archive, state, entry.offset, entry.size)
         else:
@@ -89,63 +117,93 @@ def _read(file: IO[bytes], archive: Path | None) -> Iterator[_Found]:
         yield _Found(path, content)
 
 
-def _items(found: Iterator[_Found], name: str) -> Iterator[Item]:
-    seen, sample = Names(), list[_Found]()
-    damage: Exception | None = None
-    while True:
-        try:
-            one = next(found, None)
-        except Exception as error:  # hostile bytes make tarfile raise errors of many types
-            one, damage = None, error
-        if sample and (one is None or _key(one) != _key(sample[0]) or _is_full(sample)):
-            yield from _images(sample, name, seen)
-            sample = []
-        if one is None:
-            break
-        sample.append(one)
-    if damage is not None:
-        reason = str(damage) or type(damage).__name__
-        yield Item(
-            name, ImageError(f"cannot be read to its end ({reason}); the images before the damage are described")
-        )
+def _label_files(archive: Path) -> Iterator[tuple[str, str]]:
+    """(key and suffix, label) of the files that hold a label, up to the end or to the first damage."""
+    with suppress(Exception), archive.open("rb") as file:  # who reads the images says what is damaged
+        for entry in tar.entries(file, stream=False):
+            suffix = suffix_of(entry.name)
+            if suffix not in labels.FILES or entry.problem or entry.size > labels.MAX_BYTES:
+                continue
+            if label := labels.of_file(entry.read()):
+                yield _key(PurePosixPath(utf8(entry.name))) + suffix, label
 
 
-def _key(one: _Found) -> tuple[PurePosixPath, str]:
-    """As in WebDataset: members with the same name up to the first dot are one sample."""
-    return one.path.parent, one.path.name.split(".")[0]
+class _Samples:
+    """The images of one archive. archive : where it can be read twice; None if it is read as a stream."""
+
+    def __init__(self, name: str, left_out: LeftOut, label: str | None, archive: Path | None) -> None:
+        self._name, self._left_out, self._default = name, left_out, label
+        self._seen = Names()
+        self._apart = labels.Apart(partial(_label_files, archive) if archive else None)
+        stem = PurePosixPath(name).name.partition(".")[0]
+        self._wordnet = stem if re.fullmatch(r"n\d{8}", stem) else None
+
+    def items(self, found: Iterator[_Found]) -> Iterator[Item]:
+        sample = list[_Found]()
+        damage: Exception | None = None
+        while True:
+            try:
+                one = next(found, None)
+            except Exception as error:  # hostile bytes make tarfile raise errors of many types
+                one, damage = None, error
+            if sample and (one is None or _key(one.path) != _key(sample[0].path) or _is_full(sample)):
+                yield from self._images(sample)
+                sample = []
+            if one is None:
+                break
+            sample.append(one)
+        self._report()
+        if damage is not None:
+            reason = str(damage) or type(damage).__name__
+            said = f"cannot be read to its end ({reason}); the images before the damage are described"
+            yield Item(self._name, ImageError(said))
+
+    def _images(self, sample: list[_Found]) -> Iterator[Item]:
+        """The images of a sample; if no name is that of an image, every file whose content alone can tell is tried."""
+        images = [one for one in sample if has_image_suffix(one.path.name)]
+        images = images or [one for one in sample if not is_left_out(one.path.name)]
+        label = self._label([one for one in sample if one not in images], bool(images))
+        if images and label is None:
+            label = self._apart.join(_key(images[0].path))
+        for one in images:
+            yield self._item(one, label)
+
+    def _label(self, others: list[_Found], wanted: bool) -> str | None:
+        """The label in the files of a sample that are not images; the files that have none are counted."""
+        found: dict[str, str] = {}
+        for one in others:
+            suffix = suffix_of(one.path.name)
+            if not (label := one.label):
+                self._left_out.add_file(f"{self._name}/{one.path}")
+            elif wanted:
+                found.setdefault(suffix, label)
+            else:
+                self._apart.meet(_key(one.path) + suffix, label)
+        return next((found[suffix] for suffix in labels.FILES if suffix in found), None)
+
+    def _item(self, one: _Found, label: str | None) -> Item:
+        member, image = one.path.as_posix().lstrip("/"), one.content
+        label = label or self._default or labels.of_folder(member)
+        if label is None and self._wordnet:
+            label = self._wordnet
+            self._left_out.add(FROM_NAME, f"{self._name}/{member}")
+        path = f"{self._name}/{member}"
+        if not self._seen.add(path):  # tar would overwrite the first
+            path, image = f"{path}#{len(self._seen)}", ImageError("the archive has an earlier member of the same name")
+            self._seen.add(path)
+        return Item(path, image, label)
+
+    def _report(self) -> None:
+        """Count the labels that belong to no image."""
+        for name in self._apart.not_joined():
+            if name.endswith(".cls"):
+                self._left_out.add(NOT_JOINED, f"{self._name}/{name}")
+            else:
+                self._left_out.add_file(f"{self._name}/{name}")
+        if self._apart.beyond:
+            self._left_out.add(NOT_JOINED, self._name, self._apart.beyond)
 
 
 def _is_full(sample: list[_Found]) -> bool:
     held = sum(len(one.content) for one in sample if isinstance(one.content, bytes))
     return len(sample) == MAX_SAMPLE or held > MAX_BYTES
-
-
-def _images(sample: list[_Found], name: str, seen: Names) -> Iterator[Item]:
-    """The images of a sample; if no name is that of an image, every file counts as one."""
-    named = [one for one in sample if has_image_suffix(one.path.name)]
-    label = _label(sample) if named else None
-    for one in named or sample:
-        path, image = f"{name}/{one.path.as_posix().lstrip('/')}", one.content
-        if not seen.add(path):  # tar would overwrite the first
-            path, image = f"{path}#{len(seen)}", ImageError("the archive has an earlier member of the same name")
-            seen.add(path)
-        yield Item(path, image, label or (one.path.parts[0] if len(one.path.parts) > 1 else None))
-
-
-def _label(sample: list[_Found]) -> str | None:
-    for suffix in (".cls", ".txt"):
-        for one in sample:
-            if one.path.suffix == suffix and (label := _line(one.content)):
-                return label
-    return None
-
-
-def _line(content: bytes | Fetched | ImageError) -> str | None:
-    """The text if it is one short line, else None."""
-    try:
-        if isinstance(content, Member) and content.size <= 4 * MAX_LABEL:
-            content = content.fetch()
-        text = content.decode().strip() if isinstance(content, bytes) else ""
-    except (ImageError, UnicodeDecodeError):
-        return None
-    return text if 0 < len(text) <= MAX_LABEL and len(text.splitlines()) == 1 else None
