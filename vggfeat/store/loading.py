@@ -1,6 +1,5 @@
 """Stores as a matrix: aggregated over the scales, fused over the nets, in memory or in a file."""
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from vggfeat._util.files import remove_leftovers, replacing
+from vggfeat._util.files import remove_leftovers, replacing, reserve
 from vggfeat._util.options import check_choice
 from vggfeat.aggregate import aggregate, fuse
 from vggfeat.errors import StoreError, UsageError
@@ -151,9 +150,7 @@ class Selection:
         with file.open("wb") as out:
             header = {"descr": "<f4", "fortran_order": False, "shape": self.shape}
             np.lib.format.write_array_header_1_0(out, header)
-            out.flush()
-            # Reserve the space now: a write to a map without space on the disk would kill the process.
-            os.posix_fallocate(out.fileno(), 0, out.tell() + 4 * self.shape[0] * self.shape[1])
+            reserve(out, 4 * self.shape[0] * self.shape[1])
         if self.shape[0]:  # an empty file cannot be mapped
             X = np.load(file, mmap_mode="r+")
             self.fill(X)
