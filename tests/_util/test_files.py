@@ -18,6 +18,7 @@ import pytest
 
 from vggfeat._util.files import (
     Locked,
+    check_folder,
     check_writable,
     lock,
     remove_leftovers,
@@ -481,3 +482,21 @@ def test_what_cannot_be_written(tmp_path, name, said):
         check_writable(tmp_path / name)
     with pytest.raises(OSError, match=re.escape(str(tmp_path / name))):
         write_text(tmp_path / name, "text")
+
+
+def test_which_folder_can_be_made_or_written_to(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    check_folder(tmp_path)
+    check_folder(tmp_path / "new/and newer")
+    assert not (tmp_path / "new").exists()
+    for folder in (tmp_path / "file", tmp_path / "file/below/it"):
+        with pytest.raises(UsageError, match=f"{re.escape(str(tmp_path))}/file: is a file, not a folder"):
+            check_folder(folder)
+
+
+def test_a_relative_folder_below_the_current_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    check_folder(Path("a/b"))
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(UsageError, match=r"^\.: cannot be written; name another folder"):
+        check_folder(Path("a/b"))

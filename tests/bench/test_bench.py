@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from dataclasses import fields, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from vggfeat.bench import BENCHMARKS, BenchmarkSettings, run
 from vggfeat.bench.choices import descriptor_spec
 from vggfeat.bench.mean_class_recall import MEAN_CLASS_RECALL, class_splits
 from vggfeat.bench.probe import Probe
+from vggfeat.bench.record import record_of
 from vggfeat.bench.stored import Stores
 from vggfeat.data import READERS
 from vggfeat.data.base import Sample, single_label
@@ -258,13 +260,20 @@ def test_wrong_numbers_and_missing_data(tmp_path, options):
         run(BENCHMARKS["folder"], root=photos, **{**options, "jobs": 0})
 
 
+FIVE_SEEDS = "seeds 0, 1, 2, 3, 4 (recorded 0, 1, 2)"
+
+
 def test_what_cannot_be_written_or_compared_is_said_before_the_work(tmp_path):
     stores = tmp_path / "stores"
     (tmp_path / "record.json").write_text("[1]")
+    (tmp_path / "digits.json").write_bytes(Path(__file__).parents[2].joinpath(record_of("digits")).read_bytes())
     for words, error, said in [
         (["--json", tmp_path], UsageError, "is a folder; name a file"),
         (["--json", tmp_path / "none/r.json"], UsageError, "no such folder for r.json"),
         (["--save-splits", tmp_path], UsageError, "is a folder; name a file"),
+        (["--report", tmp_path / "r.pdf"], UsageError, "r.pdf: a report is an HTML page"),
+        (["--submission", tmp_path / "record.json"], UsageError, "record.json: is a file, not a folder"),
+        (["--check", "--record", tmp_path / "digits.json", "--seeds", 5], DataError, FIVE_SEEDS),
         (["--check", "--record", tmp_path / "none.json"], DataError, "no such record"),
         (["--check", "--record", tmp_path / "record.json"], DataError, "is no record, which is a list of results"),
         (["--record", tmp_path / "record.json"], UsageError, "--record needs --check"),

@@ -91,9 +91,18 @@ def check_writable(file: Path) -> None:
         raise UsageError(f"{file}: is a folder; name a file")
     folder = _target(file).parent
     if not folder.is_dir():
-        raise UsageError(f"{folder}: no such folder for {file.name}")
+        raise UsageError(f"{folder}: no such folder for {file.name}; make it, or name another file")
     if not os.access(file if file.exists() and not file.is_file() else folder, os.W_OK):  # a device, or a plain file
         raise UsageError(f"{file}: cannot be written; name another file")
+
+
+def check_folder(folder: Path) -> None:
+    """Raise UsageError, before long work begins, if `folder` cannot be made, parents included, or not be written to."""
+    found = next(place for place in (folder, *folder.parents) if place.exists())
+    if not found.is_dir():
+        raise UsageError(f"{found}: is a file, not a folder; name another folder")
+    if not os.access(found, os.W_OK | os.X_OK):
+        raise UsageError(f"{found}: cannot be written; name another folder")
 
 
 def remove_leftovers(file: Path) -> None:

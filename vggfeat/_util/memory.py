@@ -14,10 +14,13 @@ LIMITS = (
 # The parameters of mallopt, from malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 MOST = 2**31 - 1
+ASSUMED = 8 * 2**30  # bytes of main memory
 
 
 def total_memory() -> int:
-    """Bytes of main memory of this machine."""
+    """Bytes of main memory of this machine; `ASSUMED` on Windows, where Python does not say."""
+    if not hasattr(os, "sysconf"):
+        return ASSUMED
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
@@ -26,7 +29,7 @@ def free_memory(limits: Sequence[tuple[str, str, str]] = LIMITS) -> int:
     try:
         free = [1024 * _entries(Path("/proc/meminfo"))["MemAvailable:"]]
     except (OSError, KeyError):  # not Linux
-        free = [total_memory() if hasattr(os, "sysconf") else 2**63]
+        free = [total_memory()]
     for folder, limit, used in limits:
         try:
             cached = _entries(Path(folder, "memory.stat"))

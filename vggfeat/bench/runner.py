@@ -18,6 +18,7 @@ from vggfeat.bench.choices import check_use, descriptor_spec, read_images
 from vggfeat.bench.mean_average_precision import test_fold
 from vggfeat.bench.probe import DEFAULT_SOLVER, Probe, ProbeResult
 from vggfeat.bench.protocol import Fold, Splits, used_rows
+from vggfeat.bench.record import recorded_result
 from vggfeat.bench.result import BenchmarkResult
 from vggfeat.bench.settings import BenchmarkSettings
 from vggfeat.bench.split_files import read_splits, write_splits
@@ -29,7 +30,7 @@ from vggfeat.descriptors import Describer
 
 
 @takes(settings=BenchmarkSettings)
-def run(benchmark: Benchmark, *, settings: BenchmarkSettings) -> BenchmarkResult:
+def run(benchmark: Benchmark, *, settings: BenchmarkSettings, record: str | Path | None = None) -> BenchmarkResult:
     """Run a benchmark by its protocol.
 
     Descriptors are stored once for each net and scale, and used again by every run with the same net, scale and
@@ -47,6 +48,8 @@ def run(benchmark: Benchmark, *, settings: BenchmarkSettings) -> BenchmarkResult
         See `BenchmarkSettings`.
     settings : BenchmarkSettings
         All of these as one object, instead of them.
+    record : str or path, optional
+        A record with which `check` will compare the result: it must have a result of the same settings.
 
     Returns
     -------
@@ -57,7 +60,8 @@ def run(benchmark: Benchmark, *, settings: BenchmarkSettings) -> BenchmarkResult
     UsageError
         If a setting is invalid, or the benchmark has no use for it.
     DataError
-        If the data set is missing, damaged or too small, or a file cannot be read or written.
+        If the data set is missing, damaged or too small, a file cannot be read or written, or `record` has no result
+        of these settings.
     WeightsError
         If the weights are missing, damaged, or lack the layer.
     StoreError
@@ -74,6 +78,11 @@ def run(benchmark: Benchmark, *, settings: BenchmarkSettings) -> BenchmarkResult
     splits = _splits(benchmark, images, settings)
     entry = _entry(benchmark, images, settings)
     asked = Rung("", Describer(spec=spec), settings.box and benchmark.boxes)
+
+    config = _config(benchmark, asked.describer, settings) | splits.config
+    weights = [{"name": n.weights.name, "sha256": n.weights.sha256} for n in asked.describer.engine.nets]
+    if record is not None:
+        recorded_result(Path(record), benchmark.name, config, weights)
 
     rows = used_rows(*splits.by_seed.values(), *([entry.fold] if entry else []))
     stores = Stores(settings.stores or cache_dir() / "stores", images, rows)
@@ -95,8 +104,8 @@ def run(benchmark: Benchmark, *, settings: BenchmarkSettings) -> BenchmarkResult
         per_class=dict(zip(images.classes, probed.per_class, strict=True)),
         metrics=probed.metrics,
         paper=benchmark.paper,
-        config=_config(benchmark, asked.describer, settings) | splits.config,
-        weights=[{"name": n.weights.name, "sha256": n.weights.sha256} for n in asked.describer.engine.nets],
+        config=config,
+        weights=weights,
         timing=timing,
         notes=notes + of_rungs,
         version=__version__,
