@@ -34,7 +34,11 @@ def free_memory(limits: Sequence[tuple[str, str, str]] = LIMITS) -> int:
         try:
             cached = _entries(Path(folder, "memory.stat"))
             reclaimable = cached["active_file"] + cached["inactive_file"]
-            free.append(int(Path(folder, limit).read_text()) - int(Path(folder, used).read_text()) + reclaimable)
+            free.append(
+                int(Path(folder, limit).read_text(encoding="utf-8"))
+                - int(Path(folder, used).read_text(encoding="utf-8"))
+                + reclaimable
+            )
         except (OSError, KeyError, ValueError):  # no such limit, or "max"
             continue
     return max(min(free), 0)
@@ -42,7 +46,7 @@ def free_memory(limits: Sequence[tuple[str, str, str]] = LIMITS) -> int:
 
 def _entries(file: Path) -> dict[str, int]:
     """The first number after each name, line by line."""
-    rows = (line.split() for line in file.read_text().splitlines())
+    rows = (line.split() for line in file.read_text(encoding="utf-8").splitlines())
     return {row[0]: int(row[1]) for row in rows if len(row) > 1 and row[1].isdigit()}
 
 
