@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +13,10 @@ import torch
 from PIL import Image
 
 from tests.kit.foreign_files import torchvision_net
+from tests.kit.other_systems import NO_UNIX
 from vggfeat import load
 
+SOURCE = Path(__file__).parents[2]
 RUN = """
 import json, sys, warnings
 warnings.filterwarnings("error", category=EncodingWarning, module=r"vggfeat\\.")  # Windows has other defaults
@@ -64,7 +68,7 @@ def test_the_commands_run_on_other_systems(system, left_out, photos, tmp_path):
         [sys.executable, "-X", "warn_default_encoding", "-c", RUN, system, json.dumps(commands)],
         capture_output=True,
         text=True,
-        env={**os.environ, "VGGFEAT_CACHE": str(tmp_path / "cache")},
+        env={**os.environ, "VGGFEAT_CACHE": str(tmp_path / "cache"), "PYTHONPATH": str(SOURCE)},
     )
     assert ran.returncode == 0, ran.stdout[-500:] + ran.stderr[-3000:]
     X = load("s").X
@@ -72,3 +76,11 @@ def test_the_commands_run_on_other_systems(system, left_out, photos, tmp_path):
     for file in ("x.npy", "mapped.npy"):
         np.testing.assert_array_equal(np.load(file), X)
     assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_one_file_imports_a_module_of_unix_and_bears_that_it_is_missing():
+    """The commands above do not reach every file."""
+    package = SOURCE / "vggfeat"
+    imports = re.compile(rf"^\s*(import|from) ({'|'.join(NO_UNIX)})\b", re.MULTILINE)
+    found = {file.relative_to(package).as_posix() for file in package.rglob("*.py") if imports.search(file.read_text())}
+    assert found == {"_util/files.py"}
