@@ -4,6 +4,7 @@ import errno
 import fcntl
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -15,7 +16,17 @@ from typing import Any
 
 import pytest
 
-from vggfeat._util.files import Locked, check_writable, lock, remove_leftovers, replacing, signature, write_text
+from vggfeat._util.files import (
+    Locked,
+    check_folder,
+    check_writable,
+    lock,
+    remove_leftovers,
+    replacing,
+    reserve,
+    signature,
+    write_text,
+)
 from vggfeat.errors import UsageError
 
 
@@ -243,17 +254,26 @@ def test_errors_of_libraries_become_one_line(error: OSError, reason: str, file: 
     assert (caught.value.errno, caught.value.strerror) == (errno.EIO, reason)
 
 
-@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOTSUP])
-def test_a_file_system_that_cannot_sync_folders(code: int, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF, errno.EACCES, errno.EISDIR])
+def test_a_system_that_cannot_sync_folders(
+    code: int, file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     sync_fails(monkeypatch, code, folders=True)
     write_text(file, "new")
     assert file.read_text() == "new"
+    assert capsys.readouterr().err == ""
 
 
-def test_a_folder_that_cannot_be_synced_for_another_reason(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sync_fails(monkeypatch, errno.EIO, folders=True)
-    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
-        write_text(file, "new")
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
+def test_a_failing_disk_is_a_line_and_no_error_once_the_file_is_there(
+    code: int, file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A caller who is told of an error would write the same rows again."""
+    sync_fails(monkeypatch, code, folders=True)
+    write_text(file, "new")
+    assert file.read_text() == "new"
+    said = f"{file}: is written, but its folder cannot be synced ({os.strerror(code)}); check the disk\n"
+    assert capsys.readouterr().err == said
 
 
 def test_a_folder_that_cannot_be_read(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,6 +287,47 @@ def test_a_folder_that_cannot_be_read(file: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(os, "open", open_)
     write_text(file, "new")
     assert file.read_text() == "new"
+
+
+# Reserved space
+
+
+def no_space_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "posix_fallocate")
+
+
+def unsupported_space_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "posix_fallocate", failing(errno.EOPNOTSUPP))
+
+
+@pytest.mark.parametrize("system", [lambda _: None, no_space_call, unsupported_space_call])
+def test_reserved_space_is_taken_from_the_disk(
+    system: Callable[..., None], file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system(monkeypatch)
+    size = 3 * 2**20 + 5
+    with file.open("wb") as opened:
+        opened.write(b"head")
+        reserve(opened, size)
+    assert file.read_bytes() == b"head" + bytes(size)
+    assert 512 * file.stat().st_blocks >= size
+
+
+@pytest.mark.parametrize("system", [lambda _: None, no_space_call])
+def test_a_full_disk_is_an_error_of_the_reservation(
+    system: Callable[..., None], file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit of a process stands for the end of the disk."""
+    system(monkeypatch)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handled = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, before[1]))
+    try:
+        with pytest.raises(OSError, match=os.strerror(errno.EFBIG)), file.open("wb", buffering=0) as opened:
+            reserve(opened, 2**22)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handled)
 
 
 # Locks
@@ -360,6 +421,16 @@ def test_a_file_system_without_locks(code: int, per_process: bool, file: Path, m
         assert opened.name == str(file)
 
 
+@PER_PROCESS
+def test_a_lock_that_is_lost_while_it_is_waited_for(
+    per_process: bool, file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    codes = [errno.EAGAIN, errno.ENOLCK, errno.ENOLCK]
+    monkeypatch.setattr(fcntl, "lockf" if per_process else "flock", lambda *_: failing(codes.pop(0))())
+    with lock(file, wait="waiting", per_process=per_process):
+        assert capsys.readouterr().err == "waiting\n"
+
+
 def test_other_errors_of_a_lock_are_raised(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(FileNotFoundError, match="none"), lock(tmp_path / "none" / "x"):
         pass
@@ -411,3 +482,21 @@ def test_what_cannot_be_written(tmp_path, name, said):
         check_writable(tmp_path / name)
     with pytest.raises(OSError, match=re.escape(str(tmp_path / name))):
         write_text(tmp_path / name, "text")
+
+
+def test_which_folder_can_be_made_or_written_to(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    check_folder(tmp_path)
+    check_folder(tmp_path / "new/and newer")
+    assert not (tmp_path / "new").exists()
+    for folder in (tmp_path / "file", tmp_path / "file/below/it"):
+        with pytest.raises(UsageError, match=f"{re.escape(str(tmp_path))}/file: is a file, not a folder"):
+            check_folder(folder)
+
+
+def test_a_relative_folder_below_the_current_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    check_folder(Path("a/b"))
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(UsageError, match=r"^\.: cannot be written; name another folder"):
+        check_folder(Path("a/b"))

@@ -9,6 +9,7 @@ import sys
 from dataclasses import fields, replace
 from functools import partial
 from itertools import count
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from vggfeat.bench.choices import descriptor_spec
 from vggfeat.bench.mean_class_recall import MEAN_CLASS_RECALL, class_splits
 from vggfeat.bench.probe import Probe
 from vggfeat.bench.protocol import draw_folds
+from vggfeat.bench.record import record_of
 from vggfeat.bench.stored import Stores
 from vggfeat.data import READERS
 from vggfeat.data.base import Sample, single_label
@@ -29,7 +31,7 @@ from vggfeat.descriptors import Describer
 from vggfeat.errors import DataError, UsageError
 from vggfeat.spec import DescriptorSpec
 from vggfeat.svm import SOLVERS
-from vggfeat.svm.path import Path
+from vggfeat.svm.path import NewtonPath
 from vggfeat.svm.settings import NewtonTuning
 
 COLOURS = {"blue": (20, 40, 230), "green": (30, 220, 30), "red": (230, 30, 20)}
@@ -275,7 +277,7 @@ def test_a_grid_of_C_that_ended_at_its_bound_is_said():
 
 def test_svms_that_did_not_converge_are_said(monkeypatch):
     """One Newton step at a time, in float32 alone, does not reach the minimum."""
-    one_step = partial(Path, tuning=NewtonTuning(precisions=(("float32", 1),)))
+    one_step = partial(NewtonPath, tuning=NewtonTuning(precisions=(("float32", 1),)))
     monkeypatch.setitem(SOLVERS, "one step", one_step)
     images = numbered_set(20, subset=lambda i: "train" if i < 10 else "test")
     X = np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32)
@@ -360,13 +362,20 @@ def test_wrong_numbers_and_missing_data(tmp_path, options):
         run(BENCHMARKS["folder"], root=photos, **{**options, "jobs": 0})
 
 
+FIVE_SEEDS = "seeds 0, 1, 2, 3, 4 (recorded 0, 1, 2)"
+
+
 def test_what_cannot_be_written_or_compared_is_said_before_the_work(tmp_path):
     stores = tmp_path / "stores"
     (tmp_path / "record.json").write_text("[1]")
+    (tmp_path / "digits.json").write_bytes(Path(__file__).parents[2].joinpath(record_of("digits")).read_bytes())
     for words, error, said in [
         (["--json", tmp_path], UsageError, "is a folder; name a file"),
         (["--json", tmp_path / "none/r.json"], UsageError, "no such folder for r.json"),
         (["--save-splits", tmp_path], UsageError, "is a folder; name a file"),
+        (["--report", tmp_path / "r.pdf"], UsageError, "r.pdf: a report is an HTML page"),
+        (["--submission", tmp_path / "record.json"], UsageError, "record.json: is a file, not a folder"),
+        (["--check", "--record", tmp_path / "digits.json", "--seeds", 5], DataError, FIVE_SEEDS),
         (["--check", "--record", tmp_path / "none.json"], DataError, "no such record"),
         (["--check", "--record", tmp_path / "record.json"], DataError, "is no record, which is a list of results"),
         (["--record", tmp_path / "record.json"], UsageError, "--record needs --check"),

@@ -9,6 +9,7 @@ import sys
 from dataclasses import fields
 
 import numpy as np
+import pandas
 import pytest
 import typer
 from PIL import Image
@@ -123,12 +124,23 @@ def test_weights_list_and_convert(tmp_path):
         (["describe", "a.jpg", "--weights", "slim", "--net", "E"], 1, "none of net E"),
         (["bench", "imagenet"], 2, "no benchmark 'imagenet'"),
         (["bench", "caltech101", "--weights", "slim"], 1, "--root"),
-        (["export", "nowhere.vggfeat", "x.npy"], 1, "no descriptor store"),
-        (["export", "nowhere.vggfeat", "x.doc"], 2, "cannot export to .doc"),
+        (["export", "nowhere.vggfeat", "x.npy"], 1, "nowhere.vggfeat: no such store; make one with vggfeat extract"),
+        (["export", "nowhere.vggfeat", "x.doc"], 2, "x.doc: cannot write .doc; take .npy, .npz, .h5, .csv, .mat"),
+        (["export", "folder", "x.npy"], 1, "folder: is no descriptor store, for it has no meta.json; make one with"),
+        (["export", "folder", "none/x.npy"], 2, "none: no such folder for x.npy; make it, or name another file"),
+        (["describe", "folder"], 2, "folder: is a folder; describe it with vggfeat extract"),
+        (["classify", "folder"], 2, "folder: is a folder; describe it with vggfeat extract"),
+        (["describe", "a.jpg", "--out", "x.txt"], 2, "x.txt: cannot write .txt; take .npy, .npz, .h5, .csv, .mat"),
+        (["describe", "a.jpg", "--out", "none/x.npy"], 2, "none: no such folder for x.npy"),
+        (["extract", "--out", "a/store"], 2, "a: is a file, not a folder; name another folder"),
+        (["train", "--data", ".", "--out", "a/run"], 2, "a: is a file, not a folder; name another folder"),
+        (["evaluate", "--data", ".", "--out", "a"], 2, "a: is a file, not a folder; name another folder"),
+        (["evaluate", "--report", "x.pdf"], 2, "x.pdf: a report is an HTML page; name a file that ends with .html"),
     ],
 )
 def test_an_error_is_one_line(arguments, status, line, tmp_path, monkeypatch):
     (tmp_path / "a").touch()
+    (tmp_path / "folder").mkdir()
     monkeypatch.chdir(tmp_path)
     run = main(arguments, monkeypatch)
     assert (run.status, run.lines) == (status, 1), run.text
@@ -153,6 +165,63 @@ def main(arguments, monkeypatch):
 @pytest.mark.parametrize("arguments", [["extract", "--scales", "big"], ["extract", "--colour"], ["frobnicate"]])
 def test_wrong_usage_is_status_2(arguments):
     assert vggfeat(*arguments).returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["extract", "p/1.jpg", "p/2.jpg", "p/3.jpg"], "quote a pattern, 'p/*.jpg', or name the folder"),
+        (["extract", "p", "q"], "p: others follow, and extract takes one source; quote a pattern, 'photos/*.jpg', or"),
+        (["bench", "digits", "more"], "unexpected extra argument"),
+        (["extract", "p", "--agg", "foo"], "'--agg': 'foo' is not one of 'mean', 'max', 'stack'."),
+        (["weights", "verify"], "Missing argument"),
+    ],
+)
+def test_wrong_usage_in_plain_words(arguments, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p/1.jpg").touch()
+    run = main(arguments, monkeypatch)
+    assert run.status == 2
+    assert said in run.text.splitlines()[-1]
+
+
+def test_descriptors_in_a_file_have_their_names(photos, tmp_path, monkeypatch):
+    """... as export writes them."""
+    monkeypatch.chdir(tmp_path)
+    net = ("--weights", "slim", "--layer", "pool5", "--scales", 32)
+    names = [str(photos / f"{i}.png") for i in (2, 0)]
+    printed = [line.split("\t") for line in invoke("describe", *names, *net).output.splitlines()]
+    X = np.array([values for _, *values in printed], np.float32)
+    for suffix in (".csv", ".npz", ".npy"):
+        invoke("describe", *names, "--out", f"x{suffix}", *net)
+    table = pandas.read_csv("x.csv")
+    assert list(table["path"]) == names and table["label"].isna().all()
+    np.testing.assert_allclose(table.drop(columns=["path", "label"]), X, rtol=1e-4, atol=1e-6)
+    with np.load("x.npz") as found:
+        assert list(found["paths"]) == names
+        np.testing.assert_array_equal(found["X"], np.load("x.npy"))
+    assert (tmp_path / "x.npy.paths.txt").read_text(encoding="utf-8").splitlines() == names
+
+
+def test_export_says_that_npy_has_no_labels(photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    invoke("extract", photos, "--weights", "slim", "--layer", "pool5", "--scales", 32, "--out", "s")
+    said = invoke("export", "s", "x.npy").stderr
+    assert "x.npy.paths.txt" in said and "labels in neither: .npz, .h5, .csv and .mat hold all three" in said
+    assert invoke("export", "s", "x.npz").output == ""
+
+
+@pytest.mark.parametrize(("encoding", "shown"), [("cp1252", "\\u03a9.png"), ("ascii", "Ω.png")])  # click makes it UTF-8
+def test_any_name_is_printed_on_any_terminal(encoding, shown, photos):
+    name = (photos / "0.png").rename(photos / "Ω.png")
+    net = ("--weights", "slim", "--layer", "pool5", "--scales", "32")
+    run = vggfeat("describe", name, *net, PYTHONIOENCODING=encoding)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.split("\t")[0].endswith(shown)
+    missing = vggfeat("describe", photos / "Ж.png", *net, PYTHONIOENCODING=encoding)
+    assert missing.returncode == 1
+    assert missing.stderr.strip() == f"vggfeat: {photos}/\\u0416.png: No such file or directory"
 
 
 def test_no_weights_and_no_network_is_one_error(photos, tmp_path):

@@ -351,12 +351,14 @@ def test_the_box_is_framed_and_the_rest_dimmed():
 
 def test_invalid_targets_are_refused(tmp_path):
     made = report.Page("x", [])
-    with pytest.raises(UsageError, match=r"nowhere: no such folder for report\.html; create it"):
+    with pytest.raises(UsageError, match=r"nowhere: no such folder for report\.html; make it"):
         made.write(tmp_path / "nowhere" / "report.html")
-    with pytest.raises(UsageError, match="not a regular file; name a file"):
-        made.write(tmp_path)
-    with pytest.raises(UsageError, match="not a regular file; name a file"):
-        report.check_target("/dev/null")
+    (tmp_path / "folder.html").mkdir()
+    with pytest.raises(UsageError, match=r"folder\.html: is a folder; name a file"):
+        made.write(tmp_path / "folder.html")
+    for file in (tmp_path / "report.pdf", tmp_path / "report", "/dev/null"):
+        with pytest.raises(UsageError, match=rf"{file}: a report is an HTML page; name a file that ends with \.html"):
+            report.check_target(file)
 
 
 def test_a_full_disk_leaves_the_old_page_whole(tmp_path, monkeypatch):

@@ -78,9 +78,9 @@ def test_the_options_are_those_of_load(store, tmp_path):
 
 
 def test_unknown_formats_and_stores(store, tmp_path):
-    with pytest.raises(UsageError, match=r"cannot export to \.xls; take \.npy, \.npz, \.h5, \.csv, \.mat"):
+    with pytest.raises(UsageError, match=r"cannot write \.xls; take \.npy, \.npz, \.h5, \.csv, \.mat"):
         export(store, tmp_path / "x.xls")
-    with pytest.raises(StoreError, match="none: is no descriptor store"):
+    with pytest.raises(StoreError, match="none: no such store"):
         export(tmp_path / "none", tmp_path / "x.npy")
 
 
@@ -118,7 +118,7 @@ def test_a_line_break_in_a_name_breaks_no_line(tmp_path):
 
 def test_a_matrix_too_large_for_mat_is_one_line_and_leaves_nothing(tmp_path):
     path = stored(tmp_path / "s", range(30))
-    with pytest.raises(UsageError, match=r"X has 600 bytes, and a \.mat holds 2 GiB; export to \.h5"):
+    with pytest.raises(UsageError, match=r"X has 600 bytes, and a \.mat holds 2 GiB; write \.h5"):
         export(path, tmp_path / "x.mat", mat_bytes=30 * 5 * 4)
     assert [p.name for p in tmp_path.iterdir()] == ["s"]
 

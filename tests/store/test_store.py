@@ -171,7 +171,7 @@ def test_a_folder_with_other_things_is_not_made_a_store(tmp_path):
 
 
 def test_no_store_no_rows_no_scale(tmp_path, store):
-    with pytest.raises(StoreError, match=r"no descriptor store"):
+    with pytest.raises(StoreError, match=r"nowhere: no such store; make one with vggfeat extract"):
         load(tmp_path / "nowhere")
     with pytest.raises(StoreError, match="no rows yet"):
         load(write(tmp_path / "empty"))

@@ -10,7 +10,7 @@ from tests.svm.test_model import descriptors, plain_fit
 from vggfeat.errors import UsageError
 from vggfeat.metrics import mean_average_precision, mean_class_recall
 from vggfeat.svm import CS, SOLVERS, choose_C, stratified_folds, stratified_holdout
-from vggfeat.svm.path import Path
+from vggfeat.svm.path import NewtonPath
 from vggfeat.svm.problem import Problem, solve_whole
 from vggfeat.svm.settings import SolverSettings
 
@@ -270,11 +270,11 @@ class TestGrowth:
         X, labels = descriptors(120, 200, 3, 1.5)
         positive = labels[:, None] == np.arange(3)
         problem, settings = Problem(X, positive, np.zeros_like(positive)), SolverSettings(jobs=1, device="cpu")
-        path = Path(problem, settings)
+        path = NewtonPath(problem, settings)
         solve_whole(path, problem, CS)
         kernel = path.kernel
         for C in (1024.0, 4096.0, 1 / 64):
-            on, alone = solve_whole(path, problem, [C]), solve_whole(Path(problem, settings), problem, [C])
+            on, alone = solve_whole(path, problem, [C]), solve_whole(NewtonPath(problem, settings), problem, [C])
             assert on.converged.all() and path.kernel is kernel
             np.testing.assert_allclose(X @ on.coef[0].T, X @ alone.coef[0].T, atol=5e-3)
 

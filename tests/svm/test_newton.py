@@ -31,7 +31,7 @@ def solve(X, positive, Cs=CS, ignore=None, tuning=None, **options) -> Solution:
 
 
 def solve_problem(problem, Cs, settings, tuning) -> Solution:
-    return solve_whole(path.Path(problem, settings, tuning), problem, Cs)
+    return solve_whole(path.NewtonPath(problem, settings, tuning), problem, Cs)
 
 
 def objective(w, b, X, y, C) -> float:
@@ -195,7 +195,7 @@ class TestLimits:
             assert reached <= lower_bound(X, y, 256.0) * (1 + 1e-4)
 
     def test_what_does_not_converge_says_so(self, monkeypatch):
-        one_step = partial(path.Path, tuning=NewtonTuning(precisions=(("float32", 1),)))
+        one_step = partial(path.NewtonPath, tuning=NewtonTuning(precisions=(("float32", 1),)))
         monkeypatch.setitem(SOLVERS, "one step", one_step)
         X, positive = samples(60, 40, 3, 2.0)
         seen = []

@@ -1,7 +1,6 @@
 """Whole-file writes, locks and file signatures: one way to do each."""
 
 import errno
-import fcntl
 import glob
 import os
 import secrets
@@ -13,9 +12,15 @@ from typing import IO, Any, NamedTuple
 
 from vggfeat.errors import UsageError
 
-# The errors of a file system that cannot sync a folder, or that has no locks.
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+# The errors of a file system that has no such operation, or no locks; those of a disk that fails or is full.
 NOT_SUPPORTED = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 NO_LOCKS = NOT_SUPPORTED | {errno.ENOLCK}
+DISK_ERRORS = {errno.EIO, errno.ENOSPC, errno.EDQUOT}
 
 
 class Locked(Exception):
@@ -43,8 +48,8 @@ def signature(file: Path | IO[Any]) -> Signature | None:
 def replacing(file: Path, owner: str = "") -> Iterator[Path]:
     """A temporary path to write to; at the end of the block it is synced and renamed to `file`.
 
-    If the block fails, the temporary file is removed and `file` stays as it was. The mode is what the umask says.
-    A symbolic link stays a link. A device or a pipe is written directly.
+    If the block fails, the temporary file is removed and `file` stays as it was; nothing is raised once `file` is new.
+    The mode is what the umask says. A symbolic link stays a link. A device or a pipe is written directly.
 
     owner : ends the temporary name instead of a random ending, so that a later process can find the file. Two
         writers at the same time must not have the same owner.
@@ -68,7 +73,7 @@ def replacing(file: Path, owner: str = "") -> Iterator[Path]:
                 temporary.chmod(mode)
             _sync(temporary)
             temporary.replace(target)
-            _sync(target.parent)
+            _sync_name(target)
         finally:  # also after KeyboardInterrupt
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
@@ -77,7 +82,7 @@ def replacing(file: Path, owner: str = "") -> Iterator[Path]:
 def write_text(file: Path, text: str) -> None:
     """Write a text file in UTF-8, whole or not at all. Raises OSError that names `file`."""
     with replacing(file) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", newline="\n")  # the same bytes on all systems
 
 
 def check_writable(file: Path) -> None:
@@ -86,9 +91,18 @@ def check_writable(file: Path) -> None:
         raise UsageError(f"{file}: is a folder; name a file")
     folder = _target(file).parent
     if not folder.is_dir():
-        raise UsageError(f"{folder}: no such folder for {file.name}")
+        raise UsageError(f"{folder}: no such folder for {file.name}; make it, or name another file")
     if not os.access(file if file.exists() and not file.is_file() else folder, os.W_OK):  # a device, or a plain file
         raise UsageError(f"{file}: cannot be written; name another file")
+
+
+def check_folder(folder: Path) -> None:
+    """Raise UsageError, before long work begins, if `folder` cannot be made, parents included, or not be written to."""
+    found = next(place for place in (folder, *folder.parents) if place.exists())
+    if not found.is_dir():
+        raise UsageError(f"{found}: is a file, not a folder; name another folder")
+    if not os.access(found, os.W_OK | os.X_OK):
+        raise UsageError(f"{found}: cannot be written; name another folder")
 
 
 def remove_leftovers(file: Path) -> None:
@@ -115,10 +129,11 @@ def _naming(file: Path) -> Iterator[None]:
         raise OSError(error.errno or errno.EIO, reason, str(file)) from error
 
 
-def _sync(path: Path) -> None:
+def _sync(file: Path) -> None:
+    """Bring the bytes of a file to the disk."""
     try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except PermissionError:  # a folder may be writable without being readable
+        descriptor = os.open(file, os.O_RDWR)  # Windows syncs no file that is open for reading only
+    except PermissionError:  # of an unusual umask
         return
     try:
         os.fsync(descriptor)
@@ -127,6 +142,45 @@ def _sync(path: Path) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def _sync_name(file: Path) -> None:
+    """Bring the new name of a file to the disk. The file has it already, so that an error is only printed.
+
+    Many systems cannot sync a folder, or not one that cannot be read; they say so in different ways.
+    """
+    try:
+        descriptor = os.open(file.parent, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno in DISK_ERRORS:
+            reason = os.strerror(error.errno)
+            print(f"{file}: is written, but its folder cannot be synced ({reason}); check the disk", file=sys.stderr)
+
+
+def reserve(file: IO[bytes], size: int) -> None:
+    """Take the disk space for `size` more bytes from the present place on. Raises OSError if the disk has not enough.
+
+    A write to a map of a file without space would kill the process. Without posix_fallocate, as on macOS and Windows,
+    zeros are written.
+    """
+    file.flush()
+    try:
+        os.posix_fallocate(file.fileno(), 0, file.tell() + size)
+        return
+    except AttributeError:
+        pass
+    except OSError as error:
+        if error.errno not in NOT_SUPPORTED:
+            raise
+    zeros = bytes(2**20)
+    for start in range(0, size, len(zeros)):
+        file.write(zeros[: size - start])
+    file.flush()
+    os.fsync(file.fileno())  # some network disks say only now that they are full
 
 
 @contextmanager
@@ -138,23 +192,31 @@ def lock(file: Path, *, shared: bool = False, wait: str = "", per_process: bool 
     per_process : a lock that child processes do not inherit: it is free as soon as this process ends. It excludes
         other processes only, not other threads, and is lost when this process closes the file a second time.
 
-    On a file system without locks the block runs unlocked. Raises Locked, or OSError if `file` cannot be created.
+    On a file system without locks, and on Windows, the block runs unlocked. Files are written whole, so that two runs
+    at once cost work, but never a row. Raises Locked, or OSError if `file` cannot be created.
     """
-    acquire: Callable[[Any, int], None] = fcntl.lockf if per_process else fcntl.flock
-    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     with file.open("a+b") as opened:  # lockf and NFS share only files that are open for reading
-        try:
-            acquire(opened, kind | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):  # the system decides which of the two
-            if not wait:
-                raise Locked(str(file)) from None
-            print(wait, file=sys.stderr, flush=True)
-            acquire(opened, kind)
-        except OSError as error:
-            if error.errno not in NO_LOCKS:
-                raise
+        if fcntl is None:
+            yield opened
+            return
+        acquire: Callable[[Any, int], None] = fcntl.lockf if per_process else fcntl.flock
+        _take(acquire, opened, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, wait)
         try:
             yield opened
         finally:  # child processes may still have the file open, and would keep the lock
             with suppress(OSError):
                 acquire(opened, fcntl.LOCK_UN)
+
+
+def _take(acquire: Callable[[Any, int], None], opened: IO[bytes], kind: int, wait: str) -> None:
+    try:
+        try:
+            acquire(opened, kind | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):  # the system decides which of the two
+            if not wait:
+                raise Locked(opened.name) from None
+            print(wait, file=sys.stderr, flush=True)
+            acquire(opened, kind)
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise

@@ -14,10 +14,13 @@ LIMITS = (
 # The parameters of mallopt, from malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 MOST = 2**31 - 1
+ASSUMED = 8 * 2**30  # bytes of main memory
 
 
 def total_memory() -> int:
-    """Bytes of main memory of this machine."""
+    """Bytes of main memory of this machine; `ASSUMED` on Windows, where Python does not say."""
+    if not hasattr(os, "sysconf"):
+        return ASSUMED
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
@@ -26,12 +29,16 @@ def free_memory(limits: Sequence[tuple[str, str, str]] = LIMITS) -> int:
     try:
         free = [1024 * _entries(Path("/proc/meminfo"))["MemAvailable:"]]
     except (OSError, KeyError):  # not Linux
-        free = [total_memory() if hasattr(os, "sysconf") else 2**63]
+        free = [total_memory()]
     for folder, limit, used in limits:
         try:
             cached = _entries(Path(folder, "memory.stat"))
             reclaimable = cached["active_file"] + cached["inactive_file"]
-            free.append(int(Path(folder, limit).read_text()) - int(Path(folder, used).read_text()) + reclaimable)
+            free.append(
+                int(Path(folder, limit).read_text(encoding="utf-8"))
+                - int(Path(folder, used).read_text(encoding="utf-8"))
+                + reclaimable
+            )
         except (OSError, KeyError, ValueError):  # no such limit, or "max"
             continue
     return max(min(free), 0)
@@ -39,7 +46,7 @@ def free_memory(limits: Sequence[tuple[str, str, str]] = LIMITS) -> int:
 
 def _entries(file: Path) -> dict[str, int]:
     """The first number after each name, line by line."""
-    rows = (line.split() for line in file.read_text().splitlines())
+    rows = (line.split() for line in file.read_text(encoding="utf-8").splitlines())
     return {row[0]: int(row[1]) for row in rows if len(row) > 1 and row[1].isdigit()}
 
 

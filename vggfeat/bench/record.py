@@ -9,10 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vggfeat.bench.result import BenchmarkResult, in_short
+from vggfeat.bench.comparison import words
+from vggfeat.bench.result import BenchmarkResult
 from vggfeat.errors import DataError
 
-INCIDENTAL = {"device", "precision", "solver", "validation"}  # these may change without changing what is measured
+# These may change without changing what is measured; the checksum of the weights says what `demonstration` says.
+INCIDENTAL = {"device", "precision", "solver", "validation", "store", "demonstration"}
 RESULT = {"benchmark", "value", "config", "weights"}  # what a result must have, and its config
 SETTINGS = {"net", "layer", "scales", "agg"}
 # Different processors round differently, and an image near the border of two classes may change sides.
@@ -54,23 +56,48 @@ def check(result: BenchmarkResult, file: str | Path | None = None) -> str:
         If the file is missing or no record, has no result with these settings, or differs by more than 0.2 points.
     """
     file = record_of(result.benchmark) if file is None else Path(file)
-    recorded = read_record(file)
-    same = [one for one in recorded if _key(one) == _key(vars(result))]
-    if not same:
-        has = "; ".join(sorted({in_short(one["config"]) for one in recorded})) or "nothing"
-        raise DataError(f"{file}: no record of these settings ({in_short(result.config)}); it has: {has}")
-    value = float(same[-1]["value"])
+    recorded = recorded_result(file, result.benchmark, result.config, result.weights)
+    value = float(recorded["value"])
     compared = f"{result.benchmark}: {result.value:.2f}, recorded {value:.2f} ({file})"
     if abs(result.value - value) > TOLERANCE:
-        chosen, before = ([split["C"] for split in splits] for splits in (result.splits, same[-1].get("splits", [])))
+        chosen, before = ([split["C"] for split in splits] for splits in (result.splits, recorded.get("splits", [])))
         because = f" (C was {before}, is {chosen})" if chosen != before else ""
         raise DataError(f"{compared}: they differ by more than {TOLERANCE} points{because}")
-    rows, differing = _compare_rows(result.ablation, same[-1].get("ablation") or [])
+    rows, differing = _compare_rows(result.ablation, recorded.get("ablation") or [])
     if differing:
         raise DataError(
             f"{compared}; {len(differing)} rows of the ablation differ by more than {TOLERANCE} points: {differing[0]}"
         )
     return f"{compared}: they agree" + (f", and so do {rows} rows of the ablation" if rows else "")
+
+
+def recorded_result(
+    file: Path, benchmark: str, config: Mapping[str, Any], weights: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """The last recorded result of these settings. Raises DataError, which says how the most similar one differs."""
+    recorded = [one for one in read_record(file) if one["benchmark"] == benchmark]
+    if not recorded:
+        raise DataError(f"{file}: has no result of {benchmark}; name its record by --record")
+    wanted = _decisive(config, weights)
+    found = [(_differing(wanted, _decisive(one["config"], one["weights"])), one) for one in recorded]
+    differing, nearest = min(reversed(found), key=lambda pair: len(pair[0]))
+    if differing:
+        raise DataError(f"{file}: no record of these settings; the most similar one differs in {'; '.join(differing)}")
+    return nearest
+
+
+def _decisive(config: Mapping[str, Any], weights: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The settings that decide what is measured, as JSON has them."""
+    kept: dict[str, Any] = {name: value for name, value in config.items() if name not in INCIDENTAL}
+    return json.loads(json.dumps(kept | {"weights": [one.get("sha256") for one in weights]}))
+
+
+def _differing(ours: Mapping[str, Any], recorded: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{name} {words(ours.get(name, 'missing'))} (recorded {words(recorded.get(name, 'missing'))})"
+        for name in sorted(ours.keys() | recorded.keys())
+        if ours.get(name) != recorded.get(name)
+    ]
 
 
 def read_record(file: Path) -> list[dict[str, Any]]:
@@ -117,9 +144,3 @@ def _compare_rows(ours: Sequence[Mapping[str, Any]], recorded: Sequence[Mapping[
     return len(common), [
         f"{row}: {now:.2f}, recorded {then:.2f}" for row, now, then in common if abs(now - then) > TOLERANCE
     ]
-
-
-def _key(result: Mapping[str, Any]) -> str:
-    config = {name: value for name, value in result["config"].items() if name not in INCIDENTAL}
-    weights = [one.get("sha256") for one in result["weights"]]
-    return json.dumps([result["benchmark"], config, weights], sort_keys=True)

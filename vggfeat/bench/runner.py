@@ -19,6 +19,7 @@ from vggfeat.bench.described import Described, by_nets, in_stores, read_stores
 from vggfeat.bench.mean_average_precision import test_fold
 from vggfeat.bench.probe import DEFAULT_SOLVER, Probe, ProbeResult
 from vggfeat.bench.protocol import Fold, Splits, used_rows
+from vggfeat.bench.record import recorded_result
 from vggfeat.bench.result import BenchmarkResult
 from vggfeat.bench.settings import BenchmarkSettings
 from vggfeat.bench.split_files import read_splits, write_splits
@@ -32,7 +33,7 @@ from vggfeat.weights.demonstration import demonstration_sha256
 
 
 @takes(settings=BenchmarkSettings)
-def run(benchmark: Benchmark, *, settings: BenchmarkSettings) -> BenchmarkResult:
+def run(benchmark: Benchmark, *, settings: BenchmarkSettings, record: str | Path | None = None) -> BenchmarkResult:
     """Run a benchmark by its protocol.
 
     Descriptors are stored once for each net and scale, and used again by every run with the same net, scale and
@@ -50,6 +51,8 @@ def run(benchmark: Benchmark, *, settings: BenchmarkSettings) -> BenchmarkResult
         See `BenchmarkSettings`.
     settings : BenchmarkSettings
         All of these as one object, instead of them.
+    record : str or path, optional
+        A record with which `check` will compare the result: it must have a result of the same settings.
 
     Returns
     -------
@@ -60,7 +63,8 @@ def run(benchmark: Benchmark, *, settings: BenchmarkSettings) -> BenchmarkResult
     UsageError
         If a setting is invalid, or the benchmark has no use for it.
     DataError
-        If the data set is missing, damaged or too small, or a file cannot be read or written.
+        If the data set is missing, damaged or too small, a file cannot be read or written, or `record` has no result
+        of these settings.
     WeightsError
         If the weights are missing, damaged, or lack the layer.
     StoreError
@@ -73,11 +77,16 @@ def run(benchmark: Benchmark, *, settings: BenchmarkSettings) -> BenchmarkResult
     began = time.perf_counter()
     check_use(benchmark, settings)
     extracted = [Store(path) for path in settings.store or ()]
-    asked = None if extracted else Rung("", _describer(benchmark, settings), settings.box and benchmark.boxes)
+    asked = None if extracted else _asked(benchmark, settings)
     described = by_nets(asked.describer) if asked else in_stores(benchmark, settings, extracted)
     images = read_images(benchmark, settings)
     splits = _splits(benchmark, images, settings)
     entry = _entry(benchmark, images, settings)
+
+    config = _config(benchmark, described, settings) | splits.config | splits.choice
+    weights = [{"name": net["name"], "sha256": net["sha256"]} for net in described.nets]
+    if record is not None:
+        recorded_result(Path(record), benchmark.name, config, weights)
 
     rows = used_rows(*splits.by_seed.values(), *([entry.fold] if entry else []))
     stores = Stores(settings.stores or cache_dir() / "stores", images, rows)
@@ -103,8 +112,8 @@ def run(benchmark: Benchmark, *, settings: BenchmarkSettings) -> BenchmarkResult
         per_class=dict(zip(images.classes, probed.per_class, strict=True)),
         metrics=probed.metrics,
         paper=benchmark.paper,
-        config=_config(benchmark, described, settings) | splits.config | splits.choice,
-        weights=[{"name": net["name"], "sha256": net["sha256"]} for net in described.nets],
+        config=config,
+        weights=weights,
         timing=timing,
         notes=notes + of_rungs,
         version=__version__,
@@ -116,8 +125,9 @@ def run(benchmark: Benchmark, *, settings: BenchmarkSettings) -> BenchmarkResult
     )
 
 
-def _describer(benchmark: Benchmark, settings: BenchmarkSettings) -> Describer:
-    return Describer(spec=descriptor_spec(benchmark, settings))
+def _asked(benchmark: Benchmark, settings: BenchmarkSettings) -> Rung:
+    """How the result is to be measured, with the nets loaded."""
+    return Rung("", Describer(spec=descriptor_spec(benchmark, settings)), settings.box and benchmark.boxes)
 
 
 def _splits(benchmark: Benchmark, images: ImageSet, settings: BenchmarkSettings) -> Splits:

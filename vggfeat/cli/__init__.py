@@ -15,6 +15,7 @@ from vggfeat import __version__
 from vggfeat._util.memory import keep_freed_memory
 from vggfeat.cli import bench, describing, evaluate, train, weights
 from vggfeat.cli.derive import derived
+from vggfeat.cli.usage import Group
 from vggfeat.errors import UsageError, VggfeatError
 
 __all__ = ["app", "main"]
@@ -22,6 +23,7 @@ __all__ = ["app", "main"]
 INTERRUPTED = 130  # the exit status that typer makes of a KeyboardInterrupt
 
 app = typer.Typer(
+    cls=Group,
     help="VGG descriptors of images, as Simonyan & Zisserman describe them, and measures of how good they are.",
     no_args_is_help=True,
     add_completion=False,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from vggfeat._util.files import check_writable, write_text
+from vggfeat._util.files import check_folder, check_writable, write_text
 from vggfeat.bench.settings import BenchmarkSettings
 from vggfeat.errors import UsageError
 
@@ -31,29 +31,33 @@ def bench(
 
     if name not in bench.BENCHMARKS:
         raise UsageError(f"no benchmark {name!r}; take one of {', '.join(bench.BENCHMARKS)}")
-    for file in (json, settings.save_splits):
-        if file is not None:
-            check_writable(file)
-    if report is not None:
-        bench.check_target(report)
-    _check_record(name, check, record)
+    _check_places(json, report, settings)
+    if record is not None and not check:
+        raise UsageError("--record needs --check; give both")
+    if check:
+        record = record or bench.record_of(name)
+        bench.read_record(record)
     if download:
         bench.download(name, settings.root)
-    result = bench.run(bench.BENCHMARKS[name], settings=settings)
+    result = bench.run(bench.BENCHMARKS[name], settings=settings, record=record)
     typer.echo(result.table())
     if json is not None:
         write_text(json, result.json())
     if report is not None:
         bench.write_report(result, report, command=sys.argv)
-    if check:
+    if record is not None:
         typer.echo(bench.check(result, record))
 
 
-def _check_record(name: str, check: bool, record: Path | None) -> None:
-    """Raise DataError, before the long work begins, for an unusable record."""
-    from vggfeat.bench import read_record, record_of
+def _check_places(json: Path | None, report: Path | None, settings: BenchmarkSettings) -> None:
+    """Raise UsageError, before the long work begins, for a file or folder that cannot be written."""
+    from vggfeat.report import check_target
 
-    if check:
-        read_record(record or record_of(name))
-    elif record is not None:
-        raise UsageError("--record needs --check; give both")
+    for file in (json, settings.save_splits):
+        if file is not None:
+            check_writable(file)
+    for folder in (settings.stores, settings.submission):
+        if folder is not None:
+            check_folder(folder)
+    if report is not None:
+        check_target(report)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from vggfeat._util.files import check_writable
+from vggfeat._util.files import check_folder
 from vggfeat.cli.derive import Without, whole_numbers
+from vggfeat.errors import UsageError
 from vggfeat.extraction.settings import ExtractionSettings
 from vggfeat.spec import MAX_PIXELS, Aggregation, DescriptorSpec, Normalisation, PosteriorSpec
 
@@ -37,6 +38,7 @@ def extract(
     from vggfeat.extraction.run import default_out, extract
 
     out = out or default_out(source)
+    check_folder(out)
     share = share_of_environment()
     before = _rows(out) if share[1] == 1 else 0  # no process knows how many rows the others have added
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster's request to end is handled like Ctrl-C
@@ -81,25 +83,33 @@ def _end_now(message: str) -> NoReturn:
 def describe(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...")],
     out: Annotated[
-        Path | None, typer.Option(help="Save the matrix (N, D) to this .npy file instead of printing it.")
+        Path | None,
+        typer.Option(help="Write a file instead: .npy, .npz, .h5, .csv or .mat, as export writes it."),
     ] = None,
     max_pixels: Annotated[int, typer.Option(help="An image that has more pixels is not read.")] = MAX_PIXELS,
     *,
     spec: DescriptorSpec,
 ) -> None:
     """Print the descriptors of images, one line for each: the name, then its values, separated by tabs."""
-    import numpy as np
-
     from vggfeat.descriptors import Describer
+    from vggfeat.sources.item import utf8
+    from vggfeat.store.exporting import InMemory, check_out, write
 
+    _refuse_folders(images)
     if out is not None:
-        check_writable(out)
+        check_out(out)
     matrix = Describer(spec=spec).describe(list(images), max_pixels)
     if out is not None:
-        np.save(out, matrix)
+        write(InMemory(matrix, [utf8(str(image)) for image in images]), out)
         return
     for image, row in zip(images, matrix, strict=True):
         typer.echo("\t".join([str(image), *(f"{value:.6g}" for value in row)]))
+
+
+def _refuse_folders(images: list[Path]) -> None:
+    for image in images:
+        if image.is_dir():
+            raise UsageError(f"{image}: is a folder; describe it with vggfeat extract, or name its images")
 
 
 def classify(
@@ -112,6 +122,7 @@ def classify(
     from vggfeat.classify import Classifier
     from vggfeat.weights.header import shown
 
+    _refuse_folders(images)
     classifier = Classifier(spec=spec)
     for image, predictions in zip(images, classifier.predict(images, top), strict=True):
         typer.echo(image)
@@ -136,6 +147,9 @@ def export(
     normalize: Annotated[Normalisation, typer.Option(help="L2 normalisation.")] = DescriptorSpec.normalize,
 ) -> None:
     """Write a store to a file for other tools."""
-    from vggfeat.store.exporting import export
+    from vggfeat.store.exporting import export, names_file
 
     export(store, out, agg=agg, normalize=normalize, scales=scales)
+    if out.suffix == ".npy":
+        where = f"the names are in {names_file(out)}, and the labels in neither"
+        typer.echo(f"{out}: holds the matrix; {where}: .npz, .h5, .csv and .mat hold all three", err=True)

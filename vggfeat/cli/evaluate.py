@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vggfeat._util.files import check_writable, write_text
+from vggfeat._util.files import check_folder, check_writable, write_text
 from vggfeat.errors import UsageError
 from vggfeat.evaluate.settings import EvaluationSettings
 
@@ -46,6 +46,8 @@ def evaluate(
     vggfeat evaluate --runs runs --table 5
     """
     _check(ctx, runs, table, json, report, submission)
+    if out is not None:
+        check_folder(out)
     from vggfeat import evaluate as library
     from vggfeat.evaluate.submission import kit_of
 

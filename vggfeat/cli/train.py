@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from vggfeat._util.files import check_folder
 from vggfeat.train.recipe import Recipe
 
 
@@ -29,6 +30,7 @@ def train(
     """Train a net as the paper does; with torchrun on several GPUs. The same command continues a run."""
     from vggfeat.train import train, train_paper
 
+    check_folder(out)
     results = train_paper(data, out, recipe) if schedule else [train(data, out, recipe)]
     if os.environ.get("RANK", "0") == "0":  # torchrun starts several processes
         for result in results:

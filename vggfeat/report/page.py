@@ -4,13 +4,12 @@ All text is plain text: names of classes and files are escaped, and control char
 `Figure.svg` and `Figures`: their SVG, from `plots`, is taken as it is.
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, TypeAlias
 
-from vggfeat._util.files import write_text
+from vggfeat._util.files import check_writable, write_text
 from vggfeat.errors import UsageError
 from vggfeat.report.text import Cell, known, number, printable, share
 
@@ -288,12 +287,9 @@ def check_target(file: str | Path) -> None:
     Raises
     ------
     UsageError
-        If the folder does not exist or is not writable, or `file` is not a regular file.
+        If the suffix is not .html or .htm, the folder does not exist or is not writable, or `file` is a folder.
     """
-    target = Path(file).resolve()
-    if target.exists() and not target.is_file():
-        raise UsageError(f"{file}: not a regular file; name a file for the report")
-    if not target.parent.is_dir():
-        raise UsageError(f"{target.parent}: no such folder for {target.name}; create it or name another file")
-    if not os.access(target.parent, os.W_OK | os.X_OK):
-        raise UsageError(f"{file}: its folder is not writable; name another file")
+    file = Path(file)
+    if file.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"{file}: a report is an HTML page; name a file that ends with .html")
+    check_writable(file)

@@ -1,17 +1,17 @@
-"""Stores as files for other tools: .npy, .npz, .h5, .csv, .mat."""
+"""Descriptors as files for other tools: .npy, .npz, .h5, .csv, .mat."""
 
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from typing import IO, Any
 
 import numpy as np
 
-from vggfeat._util.files import remove_leftovers, replacing
+from vggfeat._util.files import check_writable, remove_leftovers, replacing
 from vggfeat.errors import UsageError
 from vggfeat.spec import Aggregation, Normalisation
-from vggfeat.store.loading import Selection
+from vggfeat.store.loading import Rows, Selection, write_npy
 
 ROWS = 256  # rows that are written at once
 MAT_BYTES = 2**31  # a MATLAB 5 file holds no larger matrix
@@ -37,7 +37,8 @@ def export(
         One store, or several stores of the same images.
     out : str or path
         The file; its suffix is the format. Each holds the matrix X, float32 (N, dim), and the names of the images.
-        .npy holds X alone, and <out>.paths.txt the names, one per line (a line break in a name is written as \n).
+        .npy holds X alone, and <out>.paths.txt the names, one per line (a line break in a name is written as \n);
+        the labels are in neither.
         .npz, .h5 and .mat hold X, paths and labels ("" for none). .csv has one line per image: path, label, d0, d1, ...
     agg, normalize, scales
         See `load`.
@@ -52,54 +53,87 @@ def export(
     Raises
     ------
     UsageError
-        If the suffix is unknown, the matrix is too large for .mat, or `agg` or `normalize` is unknown.
+        If the suffix is unknown, the folder of `out` does not exist, the matrix is too large for .mat, or `agg` or
+        `normalize` is unknown.
     StoreError
         If a path is not a store, a part is damaged, a scale is not stored, or the stores hold different images.
     OSError
         If `out` cannot be written.
     """
     out = Path(out)
-    if out.suffix not in WRITERS:
-        raise UsageError(f"{out}: cannot export to {out.suffix or 'a file without suffix'}; take {', '.join(WRITERS)}")
-    selection = Selection(store, agg=agg, normalize=normalize, scales=scales)
-    size = 4 * selection.shape[0] * selection.shape[1]
-    if out.suffix == ".mat" and size >= mat_bytes:
-        raise UsageError(f"{out}: X has {size:,} bytes, and a .mat holds 2 GiB; export to .h5, which MATLAB reads")
-    remove_leftovers(out)
-    with replacing(out) as temporary:
-        WRITERS[out.suffix](selection, temporary)
-        if out.suffix == ".npy":
-            with replacing(out.with_name(f"{out.name}.paths.txt")) as names:
-                lines = (path.replace("\n", "\\n").replace("\r", "\\r") for path in selection.paths)
-                names.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    check_out(out)
+    write(Selection(store, agg=agg, normalize=normalize, scales=scales), out, mat_bytes)
     return out
 
 
-def _labels(selection: Selection) -> list[str]:
-    return [label or "" for label in selection.labels]
+def check_out(out: Path) -> None:
+    """Raise UsageError, before long work begins, if no writer has the suffix of `out`, or it cannot be written."""
+    if out.suffix not in WRITERS:
+        raise UsageError(f"{out}: cannot write {out.suffix or 'a file without suffix'}; take {', '.join(WRITERS)}")
+    check_writable(out)
+
+
+def write(rows: Rows, out: Path, mat_bytes: int = MAT_BYTES) -> None:
+    """Write descriptors to a file that `check_out` accepts, whole or not at all. The arguments are those of `export`.
+
+    Raises UsageError if they are too large for .mat, and OSError.
+    """
+    size = 4 * rows.shape[0] * rows.shape[1]
+    if out.suffix == ".mat" and size >= mat_bytes:
+        raise UsageError(f"{out}: X has {size:,} bytes, and a .mat holds 2 GiB; write .h5, which MATLAB reads")
+    remove_leftovers(out)
+    with replacing(out) as temporary:
+        WRITERS[out.suffix](rows, temporary)
+        if out.suffix == ".npy":
+            with replacing(names_file(out)) as names:
+                lines = (path.replace("\n", "\\n").replace("\r", "\\r") for path in rows.paths)
+                names.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
+
+
+def names_file(out: Path) -> Path:
+    """Where the names of the images of a .npy are."""
+    return out.with_name(f"{out.name}.paths.txt")
+
+
+class InMemory:
+    """Descriptors that are in no store, as `Rows`. X : float32 (N, dim). paths : N names."""
+
+    def __init__(self, X: np.ndarray, paths: list[str]) -> None:
+        self._X, self.paths = X, paths
+        self.shape: tuple[int, int] = X.shape
+        self.labels: list[str | None] = [None] * len(X)
+
+    def fill(self, X: Any) -> None:
+        """See `Rows`."""
+        X[:] = self._X
+
+
+def _labels(rows: Rows) -> list[str]:
+    return [label or "" for label in rows.labels]
 
 
 @contextmanager
-def _matrix(selection: Selection, out: Path) -> Iterator[Path]:
+def _matrix(rows: Rows, out: Path) -> Iterator[Path]:
     """X as .npy in a second temporary file, whose name `remove_leftovers` recognises as well."""
-    with NamedTemporaryFile(dir=out.parent, prefix=out.name.removesuffix(".tmp"), suffix=".tmp") as file:
-        selection.write_npy(Path(file.name))
-        yield Path(file.name)
+    file = out.with_name(f"{out.name.removesuffix('.tmp')}-X.tmp")
+    try:
+        write_npy(rows, file)
+        yield file
+    finally:
+        with suppress(OSError):
+            file.unlink(missing_ok=True)
 
 
 def _mapped(matrix: Path) -> np.ndarray:
+    """Keep it no longer than the file: Windows removes no file that is mapped."""
     return np.load(matrix, mmap_mode="r")
 
 
-def _npy(selection: Selection, out: Path) -> None:
-    selection.write_npy(out)
-
-
-def _npz(selection: Selection, out: Path) -> None:
-    with _matrix(selection, out) as matrix, zipfile.ZipFile(out, "w") as archive:
+def _npz(rows: Rows, out: Path) -> None:
+    with _matrix(rows, out) as matrix, zipfile.ZipFile(out, "w") as archive:
         archive.write(matrix, "X.npy")
-        _write_names(archive, "paths", selection.paths)
-        _write_names(archive, "labels", _labels(selection))
+        _write_names(archive, "paths", rows.paths)
+        _write_names(archive, "labels", _labels(rows))
 
 
 def _write_names(archive: zipfile.ZipFile, name: str, values: list[str]) -> None:
@@ -114,43 +148,45 @@ def _write_names(archive: zipfile.ZipFile, name: str, values: list[str]) -> None
             file.write(np.array(values[start : start + ROWS], kind).tobytes())
 
 
-def _h5(selection: Selection, out: Path) -> None:
+def _h5(rows: Rows, out: Path) -> None:
     import h5py
 
     with h5py.File(out, "w") as file:
-        selection.fill(file.create_dataset("X", selection.shape, np.float32))
-        file["paths"] = selection.paths
-        file["labels"] = _labels(selection)
+        rows.fill(file.create_dataset("X", rows.shape, np.float32))
+        file["paths"] = rows.paths
+        file["labels"] = _labels(rows)
 
 
-def _csv(selection: Selection, out: Path) -> None:
+def _csv(rows: Rows, out: Path) -> None:
+    with _matrix(rows, out) as matrix, out.open("w", newline="", encoding="utf-8") as file:
+        _write_table(rows, _mapped(matrix), file)
+
+
+def _write_table(rows: Rows, X: np.ndarray, file: IO[str]) -> None:
     import pandas as pd
 
-    columns = [f"d{i}" for i in range(selection.shape[1])]
-    labels = _labels(selection)
-    with _matrix(selection, out) as matrix, out.open("w", newline="", encoding="utf-8") as file:
-        X = _mapped(matrix)
-        for start in range(0, max(1, len(X)), ROWS):
-            some = slice(start, start + ROWS)
-            table = pd.DataFrame(X[some], columns=columns)
-            table.insert(0, "path", selection.paths[some])
-            table.insert(1, "label", labels[some])
-            table.to_csv(file, index=False, header=start == 0)
+    columns, labels = [f"d{i}" for i in range(rows.shape[1])], _labels(rows)
+    for start in range(0, max(1, len(X)), ROWS):
+        some = slice(start, start + ROWS)
+        table = pd.DataFrame(X[some], columns=columns)
+        table.insert(0, "path", rows.paths[some])
+        table.insert(1, "label", labels[some])
+        table.to_csv(file, index=False, header=start == 0, lineterminator="\n")
 
 
-def _mat(selection: Selection, out: Path) -> None:
+def _mat(rows: Rows, out: Path) -> None:
     from scipy.io import savemat
 
     cells = {
-        "paths": np.array(selection.paths, dtype=object),
-        "labels": np.array(_labels(selection), dtype=object),
+        "paths": np.array(rows.paths, dtype=object),
+        "labels": np.array(_labels(rows), dtype=object),
     }
-    with _matrix(selection, out) as matrix, out.open("wb") as file:
+    with _matrix(rows, out) as matrix, out.open("wb") as file:
         savemat(file, {"X": _mapped(matrix), **cells})
 
 
-WRITERS: dict[str, Callable[[Selection, Path], None]] = {
-    ".npy": _npy,
+WRITERS: dict[str, Callable[[Rows, Path], None]] = {
+    ".npy": write_npy,
     ".npz": _npz,
     ".h5": _h5,
     ".csv": _csv,

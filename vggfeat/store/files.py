@@ -144,7 +144,8 @@ def read_meta(store: Path) -> dict[str, Any]:
     try:
         meta = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise StoreError(f"{store}: is no descriptor store, for it has no meta.json; name another folder") from error
+        what = "is no descriptor store, for it has no meta.json" if store.exists() else "no such store"
+        raise StoreError(f"{store}: {what}; make one with vggfeat extract, or name another folder") from error
     except (OSError, ValueError) as error:
         raise StoreError(f"{file}: cannot be read ({error}); delete the store and extract it again") from error
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:

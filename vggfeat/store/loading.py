@@ -1,15 +1,14 @@
 """Stores as a matrix: aggregated over the scales, fused over the nets, in memory or in a file."""
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 
-from vggfeat._util.files import remove_leftovers, replacing
+from vggfeat._util.files import remove_leftovers, replacing, reserve
 from vggfeat._util.options import check_choice
 from vggfeat.aggregate import aggregate, fuse
 from vggfeat.errors import StoreError, UsageError
@@ -95,6 +94,29 @@ def load(
     return Descriptors(X, selection.paths, selection.labels, selection.meta)
 
 
+class Rows(Protocol):
+    """Descriptors that can be written to a file; shape : (N, dim)."""
+
+    shape: tuple[int, int]
+    paths: list[str]
+    labels: list[str | None]
+
+    def fill(self, X: Any) -> None:
+        """Fill X, float32 of `shape`: an array, a memory map, an HDF5 data set."""
+
+
+def write_npy(rows: Rows, file: Path) -> None:
+    """Write the matrix as .npy, through a map. Raises OSError if the disk has no room for it."""
+    with file.open("wb") as out:
+        header = {"descr": "<f4", "fortran_order": False, "shape": rows.shape}
+        np.lib.format.write_array_header_1_0(out, header)
+        reserve(out, 4 * rows.shape[0] * rows.shape[1])
+    if rows.shape[0]:  # an empty file cannot be mapped
+        X = np.load(file, mmap_mode="r+")
+        rows.fill(X)
+        X.flush()
+
+
 class Selection:
     """Rows of one or several stores, to be aggregated, normalised and fused; the arguments and errors are `load`'s.
 
@@ -134,7 +156,7 @@ class Selection:
         self.shape = (len(self.paths), sum(self._dims))
 
     def fill(self, X: Any) -> None:
-        """Fill X, float32 of `shape`: an array, a memory map, an HDF5 data set."""
+        """See `Rows`."""
         left = 0
         for store, scales, rows, dim in zip(self._stores, self._scales, self._rows, self._dims, strict=True):
             for places, columns in _wanted(store, [f"q{q}" for q in scales], rows):
@@ -146,24 +168,11 @@ class Selection:
                 some = slice(start, start + files.BATCH)
                 X[some] = fuse(np.split(X[some], edges, axis=1), self._normalize)
 
-    def write_npy(self, file: Path) -> None:
-        """Write the matrix as .npy, through a map. Raises OSError if the disk has no room for it."""
-        with file.open("wb") as out:
-            header = {"descr": "<f4", "fortran_order": False, "shape": self.shape}
-            np.lib.format.write_array_header_1_0(out, header)
-            out.flush()
-            # Reserve the space now: a write to a map without space on the disk would kill the process.
-            os.posix_fallocate(out.fileno(), 0, out.tell() + 4 * self.shape[0] * self.shape[1])
-        if self.shape[0]:  # an empty file cannot be mapped
-            X = np.load(file, mmap_mode="r+")
-            self.fill(X)
-            X.flush()
-
     def mapped(self, file: Path) -> np.ndarray:
         """The matrix in a .npy file, mapped read-only; the file is written whole or not at all. Raises OSError."""
         remove_leftovers(file)
         with replacing(file) as temporary:
-            self.write_npy(temporary)
+            write_npy(self, temporary)
         return np.load(file, mmap_mode="r" if self.shape[0] else None)
 
 

@@ -25,10 +25,10 @@ from vggfeat.svm.settings import Progress, SolverName, SolverSettings
 
 
 def newton(problem: Problem, settings: SolverSettings) -> Solve:
-    """`vggfeat.svm.path.Path`; imported here because it imports torch."""
-    from vggfeat.svm.path import Path
+    """`vggfeat.svm.path.NewtonPath`; imported here because it imports torch."""
+    from vggfeat.svm.path import NewtonPath
 
-    return Path(problem, settings)
+    return NewtonPath(problem, settings)
 
 
 SOLVERS: dict[str, Solver] = {"newton": newton, "liblinear": liblinear}

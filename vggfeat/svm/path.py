@@ -22,7 +22,7 @@ BUFFERS = 30  # matrices (classes, N) in memory at once, at most
 TUNING = NewtonTuning()
 
 
-class Path:
+class NewtonPath:
     """Solves for each C (ascending) and class; converged if the gap is at most 1e-5 of the objective.
 
     float32 comes first. float64 then solves the classes that did not converge because of rounding (descriptors with

@@ -1,0 +1,31 @@
+"""Wrong usage in plain words: what typer says of an argument, with a remedy where it has none."""
+
+from pathlib import Path
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+WRONG_USAGE: Any = typer.BadParameter.__base__  # click's UsageError, of which newer versions of typer have their own
+CHOICE = "Value error, "  # which newer versions put before "'x' is not one of 'a', 'b'"
+
+
+class Group(TyperGroup):
+    """Commands whose errors of usage are in plain words."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that the arguments name."""
+        try:
+            return super().invoke(ctx)
+        except WRONG_USAGE as error:
+            error.message = _unquoted_pattern(error) or error.message.removeprefix(CHOICE)
+            raise
+
+
+def _unquoted_pattern(error: Any) -> str:
+    """A remedy for `vggfeat extract *.jpg`, whose names the shell has filled in; empty for other errors."""
+    source = error.ctx.params.get("source") if error.ctx else None
+    if source is None or "unexpected extra argument" not in error.message:
+        return ""
+    pattern = Path(source).with_name(f"*{Path(source).suffix}") if Path(source).is_file() else "photos/*.jpg"
+    return f"{source}: others follow, and extract takes one source; quote a pattern, '{pattern}', or name the folder"
