@@ -14,11 +14,11 @@ from vggfeat.errors import DataError
 def listed(top: Path, *, nested: bool = True) -> tuple[list[str], list[str]]:
     """The images below a folder, sorted, and the notes."""
     left = LeftOut()
-    return sorted(class_images(Folder.root(top), left, nested=nested)), left.notes()
+    return sorted(class_images(Folder.root(top), left, nested=nested)), left.lines()
 
 
 def test_what_is_left_out_is_counted_with_an_example(tmp_path: Path) -> None:
-    fill(tmp_path, "a.jpg", "b.JFIF", "a.json", "a.txt", "x/b.TXT", "x/c.heic", "README", "x/old.tar.gz", "old.zip")
+    fill(tmp_path, "a.jpg", "b.JFIF", "a.json", "a.txt", "x/b.TXT", "x/c.xcf", "README", "x/old.tar.gz", "old.zip")
     os.mkfifo(tmp_path / "pipe.jpg")
     (tmp_path / "x" / "lost.jpg").symlink_to("nothing")
     assert listed(tmp_path) == (
@@ -26,7 +26,8 @@ def test_what_is_left_out_is_counted_with_an_example(tmp_path: Path) -> None:
         [
             "archives left out, unpack them to use their images: 2, such as old.zip",
             "devices and pipes left out: 1, such as pipe.jpg",
-            "files left out, without the suffix of an image format that is read: 5 (.txt, .heic, .json, 1 more), "
+            "files left out, without the suffix of an image format that is read: 5 (.txt, .json, .xcf, "
+            "no suffix), "
             "such as README",
             "links left out, they lead to no file or folder: 1, such as x/lost.jpg",
         ],
@@ -57,13 +58,11 @@ def test_no_folder_is_entered_twice_on_one_way(tmp_path: Path) -> None:
 
 
 def test_a_class_without_images_says_what_it_has(tmp_path: Path) -> None:
-    fill(tmp_path, "x/1.heic", "x/y/2.heic")
-    says = (
-        r"x: no image in this class folder \(files left out, .*: 2 \(\.heic\), such as 1.heic\); fill it or remove it"
-    )
+    fill(tmp_path, "x/1.xcf", "x/y/2.xcf")
+    says = r"x: no image in this class folder \(files left out, .*: 2 \(\.xcf\), such as 1.xcf\); fill it or remove it"
     with pytest.raises(DataError, match=says):
         listed(tmp_path / "x")
-    with pytest.raises(DataError, match=r"1 \(\.heic\), such as 1.heic; folders left out, .*: 1, such as y\); fill it"):
+    with pytest.raises(DataError, match=r"1 \(\.xcf\), such as 1.xcf; folders left out, .*: 1, such as y\); fill it"):
         listed(tmp_path / "x", nested=False)
 
 

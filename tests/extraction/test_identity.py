@@ -187,7 +187,9 @@ def test_several_processes_say_that_images_changed(photos, tmp_path, describer):
     store = extract(photos, tmp_path / "s", describer=describer, part_size=2).path
     photo(photos / "a/0.png", seed=99)
     photo(photos / "d/new.png", seed=98)
-    said = "1 images, such as a/0.png, changed since they were described; everything else is done; .* in one process"
+    said = (
+        "images that changed since they were described: 1, such as a/0.png; everything else is done; .* in one process"
+    )
     with pytest.raises(StoreError, match=said):
         extract(photos, store, describer=describer, part_size=2, share=(0, 2))
     extract(photos, store, describer=describer, part_size=2, share=(1, 2))

@@ -2,6 +2,7 @@
 
 files           whole-file writes, locks, file signatures
 fetch           downloads with resume and checksum; the cache folder
+left_out        LeftOut: counts what is left out, and why
 progress        one progress bar for everything long
 torch_settings  devices by name; torch's global settings in one context manager
 memory          free memory; glibc's allocator

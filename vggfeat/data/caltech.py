@@ -4,8 +4,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from vggfeat._util.left_out import LeftOut
 from vggfeat.data.base import Archive, ImageSet, Origin, Sample, locate, shortfall, single_label
-from vggfeat.data.listing import LOOSE, Folder, LeftOut, class_images, contents
+from vggfeat.data.listing import LOOSE, Folder, class_images, contents
 from vggfeat.errors import DataError
 
 
@@ -128,6 +129,6 @@ def _read(edition: Edition, root: str | os.PathLike[str] | None, background: boo
         [
             *shortfall("classes", len(folders), edition.classes),
             *shortfall("images", sum(map(len, listings.values())), edition.images),
-            *left.notes(),
+            *left.lines(),
         ],
     )

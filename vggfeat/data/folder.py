@@ -4,8 +4,9 @@ import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from vggfeat._util.left_out import LeftOut
 from vggfeat.data.base import ImageSet, Sample, data_folder, single_label
-from vggfeat.data.listing import LOOSE, Folder, LeftOut, class_images, contents, subfolders
+from vggfeat.data.listing import LOOSE, Folder, class_images, contents, subfolders
 from vggfeat.data.subsets import by_subset, only, subset_of
 from vggfeat.errors import DataError
 
@@ -58,7 +59,7 @@ def read(root: str | os.PathLike[str] | None = None) -> ImageSet:
         for folder in within
         for name in class_images(folder, left)
     ]
-    notes = [*([] if subsets else _named_like_subsets(label)), *left.notes()]
+    notes = [*([] if subsets else _named_like_subsets(label)), *left.lines()]
     return single_label("folder", list(label), samples, notes)
 
 

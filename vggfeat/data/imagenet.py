@@ -22,11 +22,12 @@ from typing import Literal, overload
 
 import numpy as np
 
+from vggfeat._util.left_out import LeftOut
 from vggfeat._util.options import check_choice
 from vggfeat.data import subsets
 from vggfeat.data.base import Origin, locate, read_text, shortfall
 from vggfeat.data.kit import BLACKLISTS, GROUND_TRUTHS, find_kit, kit_classes, kit_numbers, numbers_of
-from vggfeat.data.listing import LOOSE, Folder, LeftOut, class_images, contents, subfolders
+from vggfeat.data.listing import LOOSE, Folder, class_images, contents, subfolders
 from vggfeat.errors import DataError, UsageError
 
 Subset = Literal["train", "val", "test"]
@@ -160,7 +161,7 @@ def read(
     paths = tuple(path for path, _ in rows)
     labels = np.fromiter((label for _, label in rows), np.int64, len(rows))
     name = f"{top.name} {subset}" if folder.name else top.name
-    return Classified(name, names, paths, Files(top, paths), labels, (*notes, *left.notes()))
+    return Classified(name, names, paths, Files(top, paths), labels, (*notes, *left.lines()))
 
 
 @cache
@@ -232,7 +233,7 @@ def _flat_val(
 
 def _flat_test(top: Path, images: Sequence[str], classes: tuple[str, ...], left: LeftOut) -> Classified:
     paths = tuple(sorted(images))
-    notes = shortfall("test images", len(images), COUNTS["test"]) + left.notes()
+    notes = shortfall("test images", len(images), COUNTS["test"]) + left.lines()
     return Classified(f"{top.name} test", classes, paths, Files(top, paths), None, tuple(notes))
 
 

@@ -6,18 +6,14 @@ no link leads in a circle.
 """
 
 import os
-from collections import Counter
-from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
+from vggfeat._util.left_out import LeftOut
 from vggfeat.errors import DataError
-from vggfeat.formats import has_image_suffix
+from vggfeat.formats import has_image_suffix, is_hidden, other_kind
 
-HIDDEN = (".", "__MACOSX")  # how the names of hidden and system entries begin; nobody misses them
-SYSTEM = {"thumbs.db", "ehthumbs.db", "desktop.ini"}  # likewise, in lower case
 STORE = ".vggfeat"  # the suffix of a store of descriptors, which may lie beside the images
-ARCHIVES = {".tar", ".tgz", ".tbz2", ".gz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".rar"}
 
 NOT_READ = "files left out, without the suffix of an image format that is read"
 PACKED = "archives left out, unpack them to use their images"
@@ -27,49 +23,15 @@ CIRCLE = "links left out, they lead back to a folder above them"
 LOOSE = "images left out, not in a class folder"
 DEEPER = "folders left out, inside a class folder"
 
-SHOWN = 3  # suffixes in a note
 
-
-class LeftOut:
-    """What a reader leaves out: for each reason how many, and an example.
-
-    expected : names that are left out without a note.
-    """
-
-    def __init__(self, expected: Collection[str] = ()) -> None:
-        self._expected = frozenset(expected)
-        self._count: Counter[str] = Counter()
-        self._example: dict[str, str] = {}
-        self._suffixes: Counter[str] = Counter()
-
-    def add(self, reason: str, *names: str) -> None:
-        """Count names, relative to the root of the data set."""
-        for name in names:
-            if name in self._expected:
-                continue
-            self._count[reason] += 1
-            self._example[reason] = min(name, self._example.get(reason, name))
-            if reason == NOT_READ:
-                self._suffixes[os.path.splitext(name)[1].lower() or "no suffix"] += 1  # noqa: PTH122  (it is quicker)
-
-    def add_file(self, name: str) -> None:
-        """Count a file that is not an image by its suffix."""
-        if name.rpartition("/")[2].lower() not in SYSTEM:
-            suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122
-            self.add(PACKED if suffix in ARCHIVES else NOT_READ, name)
-
-    def notes(self) -> list[str]:
-        """One line per reason, sorted."""
-        reasons = sorted(self._count)
-        return [f"{reason}: {self._number(reason)}, such as {_shown(self._example[reason])}" for reason in reasons]
-
-    def _number(self, reason: str) -> str:
-        number = f"{self._count[reason]:,}"
-        if reason != NOT_READ:
-            return number
-        most = sorted(self._suffixes, key=lambda suffix: (-self._suffixes[suffix], suffix))
-        more = [f"{len(most) - SHOWN} more"] if len(most) > SHOWN else []
-        return f"{number} ({', '.join([*map(_shown, most[:SHOWN]), *more])})"
+def add_file(left: LeftOut, name: str) -> None:
+    """Count a file that is not an image by its suffix, unless nobody misses it."""
+    if not is_hidden(name.rpartition("/")[2]):
+        archive = other_kind(name) == "archive" or name.lower().endswith((".tar", ".tgz"))
+        if archive:
+            left.add(PACKED, name)
+        else:
+            left.add_file(NOT_READ, name)
 
 
 class Folder(NamedTuple):
@@ -108,7 +70,7 @@ def contents(folder: Folder, left: LeftOut) -> tuple[list[str], list[Folder]]:
                 if has_image_suffix(entry.name):
                     images.append(name if name.isascii() else _utf8(name, entry.path))
                 else:
-                    left.add_file(name)
+                    add_file(left, name)
             elif entry.is_dir():
                 real = os.path.realpath(entry.path) if entry.is_symlink() else f"{folder.way[-1]}{os.sep}{entry.name}"
                 if real in folder.way:
@@ -137,7 +99,7 @@ def class_images(folder: Folder, left: LeftOut, *, nested: bool = True) -> list[
     if not images:
         own = LeftOut()
         _images_below(folder, own, nested)
-        hint = f" ({'; '.join(own.notes())})" if own.notes() else ""
+        hint = f" ({'; '.join(own.lines())})" if own.lines() else ""
         raise DataError(f"{folder.path}: no image in this class folder{hint}; fill it or remove it")
     return images
 
@@ -156,7 +118,7 @@ def _images_below(folder: Folder, left: LeftOut, nested: bool) -> list[str]:
 def _entries(folder: str) -> list["os.DirEntry[str]"]:
     try:
         with os.scandir(folder) as entries:
-            return [entry for entry in entries if not entry.name.startswith(HIDDEN)]
+            return [entry for entry in entries if not is_hidden(entry.name)]
     except OSError as error:
         raise DataError(f"{folder}: cannot be listed ({error.strerror}); check its permissions") from error
 
@@ -167,7 +129,3 @@ def _utf8(name: str, path: str) -> str:
     except UnicodeEncodeError:
         raise DataError(f"{path!a}: the name is not UTF-8; rename it") from None
     return name
-
-
-def _shown(name: str) -> str:
-    return name if name.isprintable() else ascii(name)

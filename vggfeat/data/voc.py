@@ -7,8 +7,9 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from vggfeat._util.left_out import LeftOut
 from vggfeat.data.base import Archive, ImageSet, Origin, locate, read_text, shortfall
-from vggfeat.data.listing import Folder, LeftOut, contents
+from vggfeat.data.listing import Folder, contents
 from vggfeat.errors import DataError
 
 CLASSES = (

@@ -1,9 +1,9 @@
 """The places of a source: how they are divided, and which of them have no row."""
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
+from vggfeat._util.left_out import LeftOut
 from vggfeat.errors import ImageError
 from vggfeat.extraction.identity import checksum, stamp
 from vggfeat.sources.item import Item
@@ -29,37 +29,28 @@ class Division:
         return place % self.part_size // self.group
 
 
-KINDS = {
-    "changed": "images that changed since they were described",
-    "relabelled": "images with a new label",
-    "twice": "left out, as the source has an earlier image of the same name",
-    "unidentified": "images described by an earlier version, which did not store what they were made from, so that "
-    "changes are not noticed (to be sure, extract into a new store)",
-    "unknown": "rows kept, as their images cannot be compared with them",
-}
+CHANGED = "images that changed since they were described"
+RELABELLED = "images with a new label"
+TWICE = "left out, as the source has an earlier image of the same name"
+UNIDENTIFIED = (
+    "images described by an earlier version, which did not store what they were made from, so that changes are not "
+    "noticed (to be sure, extract into a new store)"
+)
+NOT_COMPARED = "rows kept, as their images cannot be compared with them"
 
 
 @dataclass
 class Findings:
-    """What listing a source showed about a store that has rows already.
+    """What listing a source showed: what it leaves out, and how it differs from the rows of a store.
 
-    known : rows when it was opened. listed : how many of them the source has. counts, examples : how many images of
-    each of KINDS, and the name of one.
+    known : rows when the store was opened. listed : how many of them the source has. whole : whether it was listed to
+    its end.
     """
 
+    remarks: LeftOut = field(default_factory=LeftOut)
     known: int = 0
     listed: int = 0
-    counts: Counter[str] = field(default_factory=Counter)
-    examples: dict[str, str] = field(default_factory=dict)
-
-    def add(self, kind: str, name: str) -> None:
-        """Count an image."""
-        self.counts[kind] += 1
-        self.examples.setdefault(kind, name)
-
-    def lines(self) -> list[str]:
-        """What a user should know, one line for each kind."""
-        return [f"{KINDS[k]}: {self.counts[k]:,}, such as {self.examples[k]}" for k in KINDS if self.counts[k]]
+    whole: bool = False
 
 
 class Todo:
@@ -69,7 +60,7 @@ class Todo:
     that has items now is removed from them: it is no failure any more, or becomes one again after its items.
     note : called with the name and the News of an image whose values stay; None if rows must not be changed: then
     images that have changed are not yielded, and only counted.
-    skipped : how many items of this process had a row. found : what else is to tell.
+    skipped : how many items of this process had a row. found : what is to tell; the source has its remarks.
     """
 
     def __init__(
@@ -80,13 +71,15 @@ class Todo:
         share: tuple[int, int] = (0, 1),
         failures: dict[str, str] | None = None,
         note: Callable[[str, News], None] | None = None,
+        found: Findings | None = None,
     ) -> None:
         self._items, self._rows, self._part_size, self._share = items, rows, part_size, share
         self._failures = failures if failures is not None else {}
         self._old = set(self._failures)
         self._note = note
         self.skipped = 0
-        self.found = Findings(known=len(rows))
+        self.found = found or Findings()
+        self.found.known = len(rows)
 
     def __iter__(self) -> Iterator[tuple[int, Item]]:
         i, n = self._share
@@ -98,12 +91,13 @@ class Todo:
                 yield place, item
             elif mine:
                 self.skipped += 1
+        self.found.whole = True
 
     def _see(self, item: Item) -> Row | None:
         """The row that an item has, or is to get; None if the source listed its name before."""
         row = self._rows.see(item.path)
         if row.seen:
-            self.found.add("twice", item.path)
+            self.found.remarks.add(TWICE, item.path)
             return None
         self.found.listed += row.part != NEW
         return row
@@ -113,11 +107,11 @@ class Todo:
             return True
         identity = stamp(item.image)
         if self._differs(row, identity, item):
-            self.found.add("changed", item.path)
+            self.found.remarks.add(CHANGED, item.path)
             return self._note is not None
         relabelled = row.label != label_mark(item.label)
         if relabelled:
-            self.found.add("relabelled", item.path)
+            self.found.remarks.add(RELABELLED, item.path)
         touched = bool(row.stat) and stat_mark(identity) not in (row.stat, 0)
         if self._note and (relabelled or touched):
             self._note(item.path, News(item.label, identity if touched else None))
@@ -126,10 +120,10 @@ class Todo:
     def _differs(self, row: Row, identity: Identity, item: Item) -> bool:
         """Whether an item is another file than that of its row. If its size or time differs, its bytes decide."""
         if not row.stat and not row.content:
-            self.found.add("unidentified", item.path)
+            self.found.remarks.add(UNIDENTIFIED, item.path)
             return False
         if isinstance(item.image, ImageError) or identity == UNKNOWN:
-            self.found.add("unknown", item.path)
+            self.found.remarks.add(NOT_COMPARED, item.path)
             return False
         if identity.sha256 is None and row.stat == stat_mark(identity):
             return False

@@ -10,13 +10,14 @@ from threading import Thread
 from typing import Any
 
 from vggfeat import sources
+from vggfeat._util.left_out import LeftOut
 from vggfeat._util.options import takes
 from vggfeat._util.progress import progress, skip
 from vggfeat.descriptors import Describer
 from vggfeat.errors import DataError, StoreError, UsageError
 from vggfeat.extraction.environment import launch_of_environment
 from vggfeat.extraction.filling import fill
-from vggfeat.extraction.places import Findings, Todo
+from vggfeat.extraction.places import CHANGED, RELABELLED, Findings, Todo
 from vggfeat.extraction.settings import ExtractionSettings
 from vggfeat.sources.item import Item
 from vggfeat.spec import DescriptorSpec
@@ -89,24 +90,25 @@ def extract(
     Appendix B, "Generalisation of Very Deep Features".
     """
     _check(settings, share, describer)
-    items = _items(source)
-    on_cluster = settings.engine == "ray"
-    # the process that starts the work of a cluster needs no GPU
-    describer = describer or Describer(spec=replace(spec, device="cpu") if on_cluster else spec)
-    writer = _writer(Path(out) if out is not None else default_out(source), source, describer, settings, share)
-    with writer, _bar(source, describer.task, share) as bar:
-        if on_cluster:
-            from vggfeat.extraction.cluster import fill_on_cluster
+    found, on_cluster = Findings(), settings.engine == "ray"
+    try:
+        items = _items(source, found.remarks)
+        # the process that starts the work of a cluster needs no GPU
+        describer = describer or Describer(spec=replace(spec, device="cpu") if on_cluster else spec)
+        writer = _writer(Path(out) if out is not None else default_out(source), source, describer, settings, share)
+        with writer, _bar(source, describer.task, share) as bar:
+            if on_cluster:
+                from vggfeat.extraction.cluster import fill_on_cluster
 
-            found = fill_on_cluster(writer, source, spec, settings, bar)
-        else:
-            note = writer.note if share[1] == 1 else None
-            todo = Todo(items, writer.rows, settings.part_size, share, writer.failures, note)
-            fill(writer, todo, describer, settings, _Shown(bar, todo))
-            found = todo.found
-    several = on_cluster or share[1] > 1
-    _say(found, source, several and share[0] > 0)
-    if several:
+                found = fill_on_cluster(writer, source, spec, settings, bar)
+            else:
+                note = writer.note if share[1] == 1 else None
+                todo = Todo(items, writer.rows, settings.part_size, share, writer.failures, note, found)
+                fill(writer, todo, describer, settings, _Shown(bar, todo))
+    finally:
+        if share[0] == 0:
+            _say(found, source)
+    if on_cluster or share[1] > 1:
         _refuse_changes(found, writer.path)
     return _finished(writer, source)
 
@@ -133,24 +135,23 @@ def default_out(source: str | Path | Sequence[Item]) -> Path:
     return Path(f"{sources.name_of(source)}.vggfeat")
 
 
-def _say(found: Findings, source: str | Path | Sequence[Item], quiet: bool) -> None:
-    """Print what the source showed about existing rows."""
-    lines = found.lines()
-    if isinstance(source, str | Path) and (gone := found.known - found.listed):
-        lines.append(
-            f"rows kept of images that {source} no longer has (to be without, extract into a new store): {gone:,}"
-        )
-    for line in [] if quiet else lines:
+def _say(found: Findings, source: str | Path | Sequence[Item]) -> None:
+    """Print what the source leaves out, and what it showed about existing rows."""
+    lines = found.remarks.lines()
+    if isinstance(source, str | Path) and found.whole and (gone := found.known - found.listed):
+        what = f"rows kept of images that {source} no longer has (to be without, extract into a new store)"
+        lines.append(f"{what}: {gone:,}")
+    for line in lines:
         print(line, file=sys.stderr)
 
 
 def _refuse_changes(found: Findings, store: Path) -> None:
     """Raise StoreError if existing rows had to be changed, which several processes cannot do together."""
-    for kind, what in (("changed", "changed since they were described"), ("relabelled", "have another label now")):
-        if count := found.counts[kind]:
+    for reason in (CHANGED, RELABELLED):
+        if count := found.remarks.count(reason):
             raise StoreError(
-                f"{store}: {count:,} images, such as {found.examples[kind]}, {what}; "
-                "everything else is done; run the same command once in one process, which takes that up"
+                f"{store}: {reason}: {count:,}, such as {found.remarks.example(reason)}; everything else is done; "
+                "run the same command once in one process, which takes that up"
             )
 
 
@@ -200,7 +201,7 @@ def _check(settings: ExtractionSettings, share: tuple[int, int], describer: Desc
         raise UsageError("the engine ray needs Ray: pip install 'vggfeat[ray]'") from error
 
 
-def _items(source: str | Path | Sequence[Item]) -> Iterator[Item]:
+def _items(source: str | Path | Sequence[Item], remarks: LeftOut) -> Iterator[Item]:
     """The images of a source. Raises DataError, before any other work, if there are none."""
     if not isinstance(source, str | Path):
         source = list(source)
@@ -212,7 +213,7 @@ def _items(source: str | Path | Sequence[Item]) -> Iterator[Item]:
         if len({item.path for item in source}) < len(source):
             raise UsageError("two items have the same path; give each its own, which names its row")
         return iter(source)
-    items = sources.items(source)
+    items = sources.items(source, remarks)
     first = next(items, None)
     if first is None:
         raise DataError(f"{source}: has no files to describe")

@@ -100,11 +100,13 @@ def _ranges(shared: Any, part_size: int) -> Iterator[pa.Table]:
     except Exception as error:  # Ray would try the task again and again
         yield packed(VggfeatError(f"the list of images cannot be read by other processes ({error})"))
         return
-    todo = Todo(sources.items(source) if isinstance(source, str) else source, rows, part_size)
+    found = Findings()
+    items = sources.items(source, found.remarks) if isinstance(source, str) else source
+    todo = Todo(items, rows, part_size, found=found)
     try:
         for _, work in groupby(todo, lambda pair: pair[0] // part_size):
             yield packed(list(work))
-        yield packed(todo.found)
+        yield packed(found)
     except VggfeatError as error:
         yield packed(error)
 

@@ -24,10 +24,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from vggfeat._util.left_out import LeftOut
 from vggfeat.errors import DataError
 from vggfeat.sources import folders, lists, patterns, remote, rows, shards
 from vggfeat.sources.item import Item
-from vggfeat.sources.left_out import LeftOut, refusal
+from vggfeat.sources.left_out import refusal
 
 __all__ = ["Item", "LeftOut", "address_of", "count", "items", "name_of"]
 

@@ -8,12 +8,13 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vggfeat._util.left_out import LeftOut
 from vggfeat.errors import ImageError
 from vggfeat.formats import is_hidden
 from vggfeat.images import Source
 from vggfeat.sources import shards
 from vggfeat.sources.item import Item, utf8
-from vggfeat.sources.left_out import LeftOut, file_items, is_left_out
+from vggfeat.sources.left_out import file_items, is_left_out
 
 PACKED = 2**14
 LOOPS = "links to a folder that they are in, which are not followed"

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
 
+from vggfeat._util.left_out import LeftOut
 from vggfeat.errors import DataError
 from vggfeat.sources import remote, rows, shards
 from vggfeat.sources.item import Item
-from vggfeat.sources.left_out import LeftOut
 
 
 def items(file: Path, left_out: LeftOut) -> Iterator[Item]:
@@ -26,7 +26,8 @@ def items(file: Path, left_out: LeftOut) -> Iterator[Item]:
         raise DataError(f"{file}: cannot be read ({error.strerror or error})") from error
     if missing:
         place = os.path.realpath(folder)
-        left_out.add(f"entries of the list, none of which exists (they are relative to {place})", example, missing)
+        reason = f"entries of the list, none of which exists (they are relative to {place})"
+        left_out.add(reason, example, count=missing)
 
 
 def _is_file(folder: Path, name: str) -> bool:

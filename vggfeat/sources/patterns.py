@@ -5,11 +5,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from vggfeat._util.left_out import LeftOut
 from vggfeat.errors import DataError
 from vggfeat.formats import is_hidden
 from vggfeat.sources import folders
 from vggfeat.sources.item import Item, utf8
-from vggfeat.sources.left_out import LeftOut
 
 FOLDERS = "folders that match the pattern, whose files are not read (write ** for all folders below)"
 

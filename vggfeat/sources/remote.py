@@ -14,11 +14,12 @@ from pathlib import PurePosixPath
 from typing import IO, Any, ClassVar, NamedTuple
 from urllib.parse import unquote
 
+from vggfeat._util.left_out import LeftOut
 from vggfeat.errors import DataError, ImageError
 from vggfeat.formats import has_image_suffix, is_hidden
 from vggfeat.sources import patterns, rows, shards
 from vggfeat.sources.item import MAX_BYTES, Item, Unanswered
-from vggfeat.sources.left_out import LeftOut, file_items, refusal
+from vggfeat.sources.left_out import file_items, refusal
 
 # The usual file systems that fsspec needs another package for.
 PACKAGES = {

@@ -14,10 +14,10 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from vggfeat._util.left_out import LeftOut
 from vggfeat.errors import DataError
 from vggfeat.formats import has_image_suffix
 from vggfeat.sources import labels
-from vggfeat.sources.left_out import LeftOut
 
 SEPARATED = (".csv", ".tsv")
 SUFFIXES = (".txt", ".parquet", *SEPARATED)
@@ -106,7 +106,7 @@ def _columns(names: Sequence[str], name: str, left_out: LeftOut) -> tuple[int, i
         )
     others = [column for column, text in zip(names, known, strict=True) if text != "path"]
     if others and "label" not in known:
-        left_out.add(NOT_READ, others[0], len(others))
+        left_out.add(NOT_READ, others[0], count=len(others))
     return known.index("path"), known.index("label") if "label" in known else -1
 
 

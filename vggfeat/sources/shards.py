@@ -10,11 +10,12 @@ from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
 from vggfeat._util.files import Signature, signature
+from vggfeat._util.left_out import LeftOut
 from vggfeat.errors import ImageError
 from vggfeat.formats import has_image_suffix, is_hidden, other_kind, suffix_of
 from vggfeat.sources import labels, tar
 from vggfeat.sources.item import MAX_BYTES, Fetched, Item, utf8
-from vggfeat.sources.left_out import LeftOut, is_left_out
+from vggfeat.sources.left_out import add_file, is_left_out
 from vggfeat.store.names import Names
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
@@ -174,7 +175,7 @@ class _Samples:
         for one in others:
             suffix = suffix_of(one.path.name)
             if not (label := one.label):
-                self._left_out.add_file(f"{self._name}/{one.path}")
+                add_file(self._left_out, f"{self._name}/{one.path}")
             elif wanted:
                 found.setdefault(suffix, label)
             else:
@@ -199,9 +200,9 @@ class _Samples:
             if name.endswith(".cls"):
                 self._left_out.add(NOT_JOINED, f"{self._name}/{name}")
             else:
-                self._left_out.add_file(f"{self._name}/{name}")
+                add_file(self._left_out, f"{self._name}/{name}")
         if self._apart.beyond:
-            self._left_out.add(NOT_JOINED, self._name, self._apart.beyond)
+            self._left_out.add(NOT_JOINED, self._name, count=self._apart.beyond)
 
 
 def _is_full(sample: list[_Found]) -> bool:

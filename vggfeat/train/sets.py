@@ -159,7 +159,7 @@ def _sharded(root: Path) -> Sets:
     for label in sorted(set(val.labels.tolist()) - set(train.labels.tolist())):
         what = f"val has images of {names[label]!r} (label {label}), a class that train does not have"
         raise DataError(f"{root}: {what}; add its training images")
-    return Sets(train, val, _shown(names), names, tuple(left.notes()))
+    return Sets(train, val, _shown(names), names, tuple(left.lines()))
 
 
 def _shown(folders: tuple[str, ...]) -> tuple[str, ...]:

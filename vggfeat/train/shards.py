@@ -14,8 +14,9 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from vggfeat._util.left_out import LeftOut
 from vggfeat.data import subsets
-from vggfeat.data.listing import Folder, LeftOut, contents, subfolders
+from vggfeat.data.listing import Folder, add_file, contents, subfolders
 from vggfeat.errors import DataError, ImageError
 from vggfeat.formats import SUFFIXES
 from vggfeat.sources import tar
@@ -117,7 +118,7 @@ def _samples(shard: Path, left: LeftOut) -> Iterator[tuple[str, Member, int]]:
         elif suffix.lower() == "cls":
             labels[key] = _label(name, member)
         elif not path.name.startswith("."):
-            left.add_file(f"{shard.name}/{name}")
+            add_file(left, f"{shard.name}/{name}")
     if images and not labels:
         raise DataError(
             f"{shard}: has images, but no labels (KEY.cls); add them, or if it is the archive of one class, "

@@ -1,0 +1,68 @@
+"""What is left out, and why: counted, so that nothing is left out in silence."""
+
+from collections import Counter, defaultdict
+from collections.abc import Collection
+
+from vggfeat.formats import suffix_of
+
+SHOWN = 4  # suffixes in a line
+MOST = 1000  # suffixes that are counted
+
+
+class LeftOut:
+    """How many things are left out for each reason, and the first of their names in alphabetical order.
+
+    expected : names that are left out without a word.
+    """
+
+    def __init__(self, expected: Collection[str] = ()) -> None:
+        self._expected = frozenset(expected)
+        self._counts: Counter[str] = Counter()
+        self._examples: dict[str, str] = {}
+        self._suffixes: defaultdict[str, Counter[str]] = defaultdict(Counter)
+
+    def add(self, reason: str, *names: str, count: int = 1) -> None:
+        """Count names under a reason: the plural of what they are, and why. count : what each of them stands for."""
+        for name in names:
+            if name not in self._expected:
+                self._counts[reason] += count
+                self._examples[reason] = min(name, self._examples.get(reason, name))
+
+    def add_file(self, reason: str, name: str) -> None:
+        """Count a file under a reason whose line lists the suffixes."""
+        self.add(reason, name)
+        suffixes, suffix = self._suffixes[reason], suffix_of(name) or "no suffix"
+        if name not in self._expected and (suffix in suffixes or len(suffixes) < MOST):
+            suffixes[suffix] += 1
+
+    def count(self, reason: str) -> int:
+        """How many there are."""
+        return self._counts[reason]
+
+    def example(self, reason: str) -> str:
+        """One of their names, in printable characters."""
+        return _printable(self._examples[reason])
+
+    def lines(self) -> list[str]:
+        """One line for each reason, in alphabetical order.
+
+        >>> left_out = LeftOut()
+        >>> for name in ("a/1.txt", "a/2.txt", "a/1.json"):
+        ...     left_out.add_file("files that are not images", name)
+        >>> left_out.lines()
+        ['files that are not images: 3 (.txt, .json), such as a/1.json']
+        """
+        return [
+            f"{reason}: {self._counts[reason]:,}{self._kinds(reason)}, such as {self.example(reason)}"
+            for reason in sorted(self._counts)
+        ]
+
+    def _kinds(self, reason: str) -> str:
+        counts = self._suffixes.get(reason, Counter())
+        most = sorted(counts, key=lambda suffix: (-counts[suffix], suffix))
+        more = [f"{len(most) - SHOWN} more"] if len(most) > SHOWN else []
+        return f" ({', '.join([*map(_printable, most[:SHOWN]), *more])})" if most else ""
+
+
+def _printable(name: str) -> str:
+    return name if name.isprintable() else ascii(name)
