@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -439,6 +440,18 @@ def test_clear_cache_frees_the_nets_that_describe_keeps(tiny_weights: Weights, m
         vggfeat.clear_cache()
         vggfeat.describe(photo(64, 80), scales=(64,), **options)
     assert load.call_count == 2
+
+
+def test_replaced_weights_are_loaded_again(tiny_weights: Weights, tmp_path: Path) -> None:
+    image, options = photo(64, 80), {"layer": "pool5", "scales": (64,), "device": "cpu"}
+    file = tmp_path / "mine.safetensors"
+    found = []
+    for classes in (12, 13):
+        file.unlink(missing_ok=True)
+        shutil.copy(tiny_weights("A", classes=classes), file)
+        found.append(vggfeat.describe(image, weights=file, **options))
+        np.testing.assert_array_equal(found[-1], Describer(weights=file, **options).describe(image))
+    assert not np.allclose(*found)
 
 
 def test_keywords_and_a_spec_cannot_be_mixed(tiny_weights: Weights) -> None:

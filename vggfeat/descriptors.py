@@ -1,5 +1,6 @@
 """The Appendix B descriptor: images -> one descriptor per scale -> aggregation -> L2."""
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from functools import lru_cache
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from vggfeat import images
+from vggfeat._util.files import signature
 from vggfeat._util.options import takes
 from vggfeat.aggregate import aggregate, fuse
 from vggfeat.engine import Engine, View, Whole
@@ -219,8 +221,13 @@ class Describer:
 
 
 @lru_cache(maxsize=1)
-def _kept(spec: NetSpec) -> Describer:
+def _kept(spec: NetSpec, weights: Any) -> Describer:  # noqa: ARG001  (part of the key)
     return Describer(spec=spec)
+
+
+def _weights_now(spec: NetSpec) -> Any:
+    """Changes if a file of weights is replaced, or another one is named by the environment."""
+    return os.environ.get("VGGFEAT_WEIGHTS"), *(signature(Path(name)) for name in spec.weights.split(","))
 
 
 def clear_cache() -> None:
@@ -267,4 +274,4 @@ def describe(image: Source | Iterable[Source], *, spec: DescriptorSpec) -> np.nd
     ----------
     Appendix B, "Generalisation of Very Deep Features".
     """
-    return _kept(spec).describe(image)
+    return _kept(spec, _weights_now(spec)).describe(image)
