@@ -10,6 +10,7 @@ from dataclasses import fields, replace
 from functools import partial
 from itertools import count
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -99,11 +100,10 @@ def test_its_own_train_and_test_are_one_split_without_deviation(tmp_path, option
     assert (result.std, len(result.splits)) == (None, 1)
 
 
-def test_the_second_run_reads_the_store_only(tmp_path, options):
+def test_the_second_run_reads_the_store_only(tmp_path, options, monkeypatch):
     photos = colour_photos(tmp_path / "photos", 6)
     first = run(BENCHMARKS["folder"], root=photos, seeds=1, **options)
-    for photo in photos.rglob("*.png"):
-        photo.write_bytes(b"cannot be read again")
+    monkeypatch.setattr(Image, "open", Mock(side_effect=OSError("must not be read again")))
     again = run(BENCHMARKS["folder"], root=photos, seeds=1, **options)
     assert (again.splits, again.per_class, again.notes) == (first.splits, first.per_class, first.notes)
     assert not any("could not be read" in note for note in again.notes)

@@ -66,6 +66,7 @@ def server(tmp_path, monkeypatch):
 
     serve.address = f"http://127.0.0.1:{httpd.server_port}"
     monkeypatch.delenv("VGGFEAT_MIRROR", raising=False)
+    monkeypatch.setenv("no_proxy", "*")  # urllib keeps the proxies of its first call
     yield serve
     httpd.shutdown()
     thread.join()

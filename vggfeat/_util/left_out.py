@@ -12,7 +12,10 @@ MOST = 1000  # suffixes that are counted
 class LeftOut:
     """How many things are left out for each reason, and the first of their names in alphabetical order.
 
-    expected : names that are left out without a word.
+    Parameters
+    ----------
+    expected : collection of str
+        Names that are left out without a word.
     """
 
     def __init__(self, expected: Collection[str] = ()) -> None:
