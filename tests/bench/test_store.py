@@ -3,6 +3,7 @@
 import shutil
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -72,6 +73,14 @@ def test_a_store_must_have_the_images_of_the_set(root, tmp_path, nets):
     put(root / "red/new.png", b"broken")
     extract(root, store, scales=(64,), **nets[0])
     assert run(FOLDER, root=root, store=store, **ONE).notes[-1].startswith("1 of 19 images could not be read")
+
+
+def test_a_store_of_an_earlier_version_is_said_to_be_one(root, tmp_path, nets):
+    store = extract(root, tmp_path / "s", scales=(64,), **nets[0])
+    for part in store.parts:
+        pq.write_table(pq.read_table(part).drop(["size", "mtime_ns", "sha256"]), part)
+    (note,) = [note for note in run(FOLDER, root=root, store=store.path, **ONE).notes if "earlier version" in note]
+    assert note.endswith("as an earlier version wrote them: 18")
 
 
 def test_what_contradicts_a_store_is_refused(root, tmp_path, nets):

@@ -86,19 +86,18 @@ def _refuse_other(settings: BenchmarkSettings, spec: DescriptorSpec, store: Stor
 
 def read_stores(
     stores: Sequence[Store], spec: DescriptorSpec | PosteriorSpec, images: ImageSet, rows: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """X float32 (N, dim) for the N samples, and bool (N,): rows with values, as `Stores.read`.
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """X float32 (N, dim) for the N samples, and bool (N,): rows with values, as `Stores.read`; and notes.
 
     Raises DataError if an image of `rows` has neither a row nor a line in failures.csv, or has changed since.
     """
-    for store in stores:
-        _check(store, images, rows)
+    notes = [note for store in stores for note in _check(store, images, rows)]
     data = load([store.path for store in stores], agg=spec.agg, normalize=spec.normalize, scales=spec.scales)
     place = {name: i for i, name in enumerate(data.paths)}
     at = np.array([place.get(_name(stores[0], images, i), -1) for i in rows])
     X, found = np.zeros((len(images), data.X.shape[1]), np.float32), np.zeros(len(images), bool)
     X[rows[at >= 0]], found[rows] = data.X[at[at >= 0]], at >= 0
-    return X, found
+    return X, found, notes
 
 
 def _name(store: Store, images: ImageSet, row: int) -> str:
@@ -112,8 +111,8 @@ def _name(store: Store, images: ImageSet, row: int) -> str:
     return "/".join(utf8(part) for part in Path(os.path.relpath(image, folder)).parts)
 
 
-def _check(store: Store, images: ImageSet, rows: np.ndarray) -> None:
-    """Raise DataError if a sample has no row, or its image is not the one that was described."""
+def _check(store: Store, images: ImageSet, rows: np.ndarray) -> list[str]:
+    """Raise DataError if a sample has no row, or its image is not the one that was described. Returns notes."""
     table = store.read(["path", "size", "mtime_ns", "sha256"])
     known = {name: row for name, *row in zip(*(table[c].to_pylist() for c in table.column_names), strict=True)}
     names = {i: _name(store, images, i) for i in rows}
@@ -128,6 +127,9 @@ def _check(store: Store, images: ImageSet, rows: np.ndarray) -> None:
             raise DataError(
                 f"{images.images[i]}: has changed since {store.path} was made; run that `vggfeat extract` again"
             )
+    unidentified = sum(names[i] in known and known[names[i]][2] is None for i in rows)
+    what = "images whose rows do not say what they were made from, as an earlier version wrote them"
+    return [f"{store.path}: {what}: {unidentified:,}"] if unidentified else []
 
 
 def _changed(image: Any, size: int | None, mtime_ns: int | None, sha256: str | None) -> bool:

@@ -94,9 +94,9 @@ def run(benchmark: Benchmark, *, settings: BenchmarkSettings, record: str | Path
     if asked:
         stores.fill(asked.describer, asked.box)
         rungs = _rungs(trial, asked) if settings.ablate else []
-        X, found = stores.read(asked.describer, asked.box)
+        (X, found), of_stores = stores.read(asked.describer, asked.box), list[str]()
     else:
-        X, found = read_stores(extracted, described.spec, images, rows)
+        X, found, of_stores = read_stores(extracted, described.spec, images, rows)
     ready = time.perf_counter()
 
     probed = trial.probe.evaluate(X, found, splits)
@@ -115,7 +115,7 @@ def run(benchmark: Benchmark, *, settings: BenchmarkSettings, record: str | Path
         config=config,
         weights=weights,
         timing=timing,
-        notes=notes + of_rungs,
+        notes=notes + of_stores + of_rungs,
         version=__version__,
         ablation=ablation,
         paper_std=dict(benchmark.paper_std),

@@ -12,6 +12,7 @@ from vggfeat.evaluate.paper import BOTH, CROPS, DENSE, PaperRow
 from vggfeat.evaluate.result import aligned, commas, judged
 from vggfeat.evaluate.runs import StoredNet
 from vggfeat.evaluate.scores import TOP
+from vggfeat.weights.demonstration import DEMONSTRATION, demonstration_sha256
 
 Errors = tuple[float | None, ...]
 Body = tuple[tuple[str, ...], list["TableLine"]]
@@ -107,6 +108,8 @@ def table(number: int, nets: Sequence[StoredNet]) -> PaperTable:
         notes.append(
             f"the paper's errors are on ILSVRC-2012's validation set: {facts.data} cannot be compared with them"
         )
+    if any(net.sha256 == demonstration_sha256() for net in nets):
+        notes.append(f"{DEMONSTRATION} is far smaller than the paper's nets: its errors cannot be compared with theirs")
     if any(line.paper is not None and len(line.paper) > 2 for line in lines):
         notes.append("the paper's third figure is its top-5 error on the test set")
     unknown = [net.title for net in nets if net.train_scale is None]
