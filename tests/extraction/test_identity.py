@@ -67,7 +67,7 @@ def test_a_row_says_what_it_was_made_from(photos, tmp_path, describer):
     for row in store.read().to_pylist():
         file = photos / row["path"]
         assert row["size"] == file.stat().st_size
-        assert row["mtime_ns"] == file.stat().st_mtime_ns
+        assert row["changed_ns"] == file.stat().st_mtime_ns
         assert row["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
     assert store.meta["source"] == str(photos.resolve())
 
@@ -100,7 +100,7 @@ def test_a_touched_photo_keeps_its_row(photos, tmp_path, describer):
     after = load(store)
     assert after.paths == before.paths
     np.testing.assert_array_equal(after.X, before.X)
-    times = dict(zip(after.paths, Store(store).read(["mtime_ns"])["mtime_ns"].to_pylist(), strict=True))
+    times = dict(zip(after.paths, Store(store).read(["changed_ns"])["changed_ns"].to_pylist(), strict=True))
     assert times["a/1.png"] == 10**18  # so that it is not read again each time
 
 
@@ -221,7 +221,7 @@ def test_images_in_memory_are_known_by_their_content(tmp_path, describer):
 def test_a_store_without_identities_is_read_and_said_to_be_without(photos, tmp_path, describer, capfd):
     store = extract(photos, tmp_path / "s", describer=describer).path
     for part in store.glob("part-*"):  # as earlier versions wrote it
-        pq.write_table(pq.read_table(part).drop(["size", "mtime_ns", "sha256"]), part)
+        pq.write_table(pq.read_table(part).drop(["size", "changed_ns", "sha256"]), part)
     photo(photos / "a/0.png", seed=99)
     photo(photos / "d/new.png", seed=98)
     assert again(describer, photos, store) == ["new.png"]

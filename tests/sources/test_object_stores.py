@@ -45,8 +45,8 @@ def test_a_prefix_is_the_folder_it_looks_like(tmp_path, s3, tiny_weights):
     store = extract("s3://bucket/photos", tmp_path / "far", describer=describer)
     local = extract(photos, tmp_path / "near", describer=describer)
     assert len(store) == 3 + len(ODD)
-    assert store.read().drop(["mtime_ns"]).equals(local.read().drop(["mtime_ns"]))
-    times = dict(zip(store.paths, store.read(["mtime_ns"])["mtime_ns"].to_pylist(), strict=True))
+    assert store.read().drop(["changed_ns"]).equals(local.read().drop(["changed_ns"]))
+    times = dict(zip(store.paths, store.read(["changed_ns"])["changed_ns"].to_pylist(), strict=True))
     assert [name for name, time in times.items() if time is None] == ["t.tar/7.png"]  # of a stream
     assert store.failures == local.failures
     for pattern in ("*", "*/*.png", "{t,u}.tar", "odd names/*", ".hidden/*"):

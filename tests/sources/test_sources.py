@@ -298,7 +298,7 @@ def memory(tmp_path):
 
 def without_times(store):
     """The rows of a store, but for the times at which the files were changed: a copy has its own."""
-    return store.read().drop(["mtime_ns"])
+    return store.read().drop(["changed_ns"])
 
 
 def test_a_prefix_of_an_object_store_is_the_folder_it_looks_like(tmp_path, memory, describer):

@@ -69,12 +69,12 @@ def test_the_aggregation_named_last_is_the_default(tmp_path):
 def test_any_tool_that_reads_parquet_reads_it(store):
     table = pq.read_table(store / "part-00000.parquet")
     assert table.column_names == [
-        *("path", "label", "width", "height", "size", "mtime_ns", "sha256"),
+        *("path", "label", "width", "height", "size", "changed_ns", "sha256"),
         *("q256", "q384"),
     ]
     assert table.to_pylist()[0] == {
         "path": "a.jpg", "label": "cat", "width": 640, "height": 480,
-        "size": None, "mtime_ns": None, "sha256": None, "q256": [3, 4], "q384": [0, 2],
+        "size": None, "changed_ns": None, "sha256": None, "q256": [3, 4], "q384": [0, 2],
     }  # fmt: skip
     assert str(table.schema.field("q256").type).startswith("fixed_size_list<")
     assert table.schema.field("q256").type.list_size == 2

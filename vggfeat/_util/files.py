@@ -44,6 +44,19 @@ def signature(file: Path | IO[Any]) -> Signature | None:
     return Signature(found.st_ino, found.st_size, found.st_mtime_ns)
 
 
+def changed_ns(file: Path) -> int | None:
+    """When a file was last changed, or its name or mode, in nanoseconds since 1970; None if it cannot be inspected.
+
+    The time of its content alone does not change if a file of equal size and age is moved to its place.
+    """
+    try:
+        found = file.stat()
+    except (OSError, ValueError):  # ValueError: a NUL in the name
+        return None
+    time = max(found.st_mtime_ns, found.st_ctime_ns)
+    return time if time < 2**63 else None  # as Parquet holds it
+
+
 @contextmanager
 def replacing(file: Path, owner: str = "") -> Iterator[Path]:
     """A temporary path to write to; at the end of the block it is synced and renamed to `file`.

@@ -113,7 +113,7 @@ def _name(store: Store, images: ImageSet, row: int) -> str:
 
 def _check(store: Store, images: ImageSet, rows: np.ndarray) -> list[str]:
     """Raise DataError if a sample has no row, or its image is not the one that was described. Returns notes."""
-    table = store.read(["path", "size", "mtime_ns", "sha256"])
+    table = store.read(["path", "size", "changed_ns", "sha256"])
     known = {name: row for name, *row in zip(*(table[c].to_pylist() for c in table.column_names), strict=True)}
     names = {i: _name(store, images, i) for i in rows}
     without = [i for i in rows if names[i] not in known and names[i] not in store.failures]
@@ -132,8 +132,8 @@ def _check(store: Store, images: ImageSet, rows: np.ndarray) -> list[str]:
     return [f"{store.path}: {what}: {unidentified:,}"] if unidentified else []
 
 
-def _changed(image: Any, size: int | None, mtime_ns: int | None, sha256: str | None) -> bool:
+def _changed(image: Any, size: int | None, changed_ns: int | None, sha256: str | None) -> bool:
     found = signature(image)
-    if sha256 is None or (found and (found.size, found.mtime_ns) == (size, mtime_ns)):
+    if sha256 is None or (found and (found.size, found.changed_ns) == (size, changed_ns)):
         return False
     return checksum(image) != sha256

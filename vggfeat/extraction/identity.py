@@ -2,15 +2,13 @@
 
 import hashlib
 import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from PIL import Image
 from torch import Tensor
 
-from vggfeat._util.files import signature
+from vggfeat._util.files import changed_ns, signature
 from vggfeat.engine.views import Region
 from vggfeat.errors import ImageError
 from vggfeat.sources.item import Fetched
@@ -21,36 +19,43 @@ from vggfeat.store.identity import UNKNOWN, Identity
 class Stamped(Protocol):
     """A file in an archive or at an address whose size and time of change are known before it is fetched."""
 
-    def stamp(self) -> tuple[int | None, int | None]:
-        """Size in bytes, and time of the last change in nanoseconds since 1970."""
+    def stamp(image: Any) -> Identity:
+    """What can be known without reading a file: its size and time. Of bytes and arrays in memory also the checksum.
 
-
-def stamp(image: Any) -> Identity:
-    """What can be known without reading a file: its size and time. Of what is in memory also the checksum."""
+    Nothing is known of a PIL image or an open file: to read it here would change it.
+    """
     image = file_of(image)
     if isinstance(image, Path):
         found = signature(image)
-        return Identity(found.size, found.mtime_ns) if found else UNKNOWN
+        return Identity(found.size, changed_ns(image)) if found else UNKNOWN
     if isinstance(image, Stamped):
         return Identity(*image.stamp())
-    return _in_memory(image)
+    if isinstance(image, bytes | bytearray | memoryview):
+        return Identity(len(image), None, hashlib.sha256(image).hexdigest())
+    if isinstance(image, np.ndarray | Tensor):
+        pixels = np.ascontiguousarray(image.cpu() if isinstance(image, Tensor) else image)
+        digest = hashlib.sha256(f"{type(image).__name__} {pixels.dtype} {pixels.shape}".encode())
+        digest.update(pixels.data)
+        return Identity(pixels.nbytes, None, digest.hexdigest())
+    return UNKNOWN
 
 
 def read_identity(image: Any, content: Any) -> Identity:
     """The identity of an image that was read. content : what was fetched, or the image itself. Raises ImageError."""
-    known, content = stamp(image), file_of(content)
-    if isinstance(content, Path):
-        return known._replace(sha256=checksum(content))
+    known = stamp(image)
     if isinstance(content, bytes):
-        return Identity(len(content), known.mtime_ns, hashlib.sha256(content).hexdigest())
-    return known
+        return Identity(len(content), known.changed_ns, hashlib.sha256(content).hexdigest())
+    return known if known.sha256 else known._replace(sha256=checksum(content))
 
 
 def checksum(image: Any) -> str | None:
     """SHA-256 of the bytes of a file on this machine, or in an archive there; None for other images.
 
-    Raises ImageError if it cannot be read.
+    Of a Region, of the checksum of its file and the box. Raises ImageError if the file cannot be read.
     """
+    if isinstance(image, Region):
+        whole = stamp(image.image).sha256 or checksum(image.image)
+        return hashlib.sha256(f"{whole} {image.box}".encode()).hexdigest() if whole else None
     image = file_of(image)
     if isinstance(image, Path):
         try:
@@ -70,18 +75,3 @@ def file_of(image: Any) -> Any:
     image = image.image if isinstance(image, Region) else image
     is_name = isinstance(image, str | os.PathLike) and not isinstance(image, Path)
     return Path(image) if is_name else image
-
-
-def _in_memory(image: Any) -> Identity:
-    """The checksum of bytes, or of pixels with their type and shape; nothing of an open file."""
-    if isinstance(image, bytes | bytearray | memoryview):
-        return Identity(len(image), None, hashlib.sha256(image).hexdigest())
-    if isinstance(image, Tensor):
-        image = image.cpu()
-    if isinstance(image, np.ndarray | Tensor | Image.Image):
-        with suppress(Exception):  # a damaged PIL image, whose reader says what is wrong
-            pixels = np.ascontiguousarray(image)
-            digest = hashlib.sha256(f"{pixels.dtype} {pixels.shape}".encode())
-            digest.update(pixels.data)
-            return Identity(pixels.nbytes, None, digest.hexdigest())
-    return UNKNOWN

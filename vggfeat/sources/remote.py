@@ -37,14 +37,14 @@ BUFFER = 2**20
 class Remote:
     """A file of an fsspec file system.
 
-    listed : the file system itself listed it, so it should exist. size, mtime_ns : see `stamp`.
+    listed : the file system itself listed it, so it should exist. size, changed_ns : see `stamp`.
     """
 
     system: Any
     path: str
     listed: bool = False
     size: int | None = None
-    mtime_ns: int | None = None
+    changed_ns: int | None = None
     far: ClassVar[bool] = True
 
     def __str__(self) -> str:
@@ -66,7 +66,7 @@ class Remote:
 
     def stamp(self) -> tuple[int | None, int | None]:
         """Size in bytes, and time of the last change in nanoseconds since 1970, if the listing says them."""
-        return self.size, self.mtime_ns
+        return self.size, self.changed_ns
 
 
 def is_address(text: str) -> bool:
@@ -171,7 +171,7 @@ class _Entry(NamedTuple):
     path: str
     is_folder: bool = False
     size: int | None = None
-    mtime_ns: int | None = None
+    changed_ns: int | None = None
 
 
 # Where file systems of fsspec say when a file was changed: local and sftp, s3, gcs, azure, memory.
@@ -229,7 +229,7 @@ def _file(system: Any, entry: _Entry, name: str, left_out: LeftOut, listed: bool
     if shards.is_shard(name):
         yield from _shard(Remote(system, entry.path), name, left_out)
     else:
-        yield from file_items(name, Remote(system, entry.path, listed, entry.size, entry.mtime_ns), left_out)
+        yield from file_items(name, Remote(system, entry.path, listed, entry.size, entry.changed_ns), left_out)
 
 
 def _shard(image: Remote, name: str, left_out: LeftOut, label: str | None = None) -> Iterator[Item]:

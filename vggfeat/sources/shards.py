@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
-from vggfeat._util.files import Signature, signature
+from vggfeat._util.files import Signature, changed_ns, signature
 from vggfeat._util.left_out import LeftOut
 from vggfeat.errors import ImageError
 from vggfeat.formats import has_image_suffix, is_hidden, other_kind, suffix_of
@@ -40,7 +40,7 @@ class Member:
 
     def stamp(self) -> tuple[int | None, int | None]:
         """Size, and the time of the last change of the archive, since that in a header need not be true."""
-        return self.size, self.signature.mtime_ns if self.signature else None
+        return self.size, changed_ns(self.archive)
 
 
 class _Found(NamedTuple):

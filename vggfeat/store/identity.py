@@ -9,18 +9,19 @@ import pyarrow as pa
 
 from vggfeat.store.names import Names
 
-COLUMNS = {"size": pa.int64(), "mtime_ns": pa.int64(), "sha256": pa.string()}
+COLUMNS = {"size": pa.int64(), "changed_ns": pa.int64(), "sha256": pa.string()}
 NEW = 2**32 - 1  # in place of the number of a part: the name has no row in the parts
 
 
 class Identity(NamedTuple):
     """The bytes of an image; None for what is not known.
 
-    size : bytes. mtime_ns : time of the last change, in nanoseconds since 1970. sha256 : checksum, hexadecimal.
+    size : bytes. changed_ns : time of the last change of the file or of its name, in nanoseconds since 1970. sha256 :
+    checksum, hexadecimal; of a part of an image (Region) with the box.
     """
 
     size: int | None = None
-    mtime_ns: int | None = None
+    changed_ns: int | None = None
     sha256: str | None = None
 
 
@@ -42,7 +43,7 @@ class Row(NamedTuple):
 
 
 class Rows:
-    """The rows of a store by name, in 41 bytes for each."""
+    """The rows of a store by name, in 45 bytes for each."""
 
     def __init__(self) -> None:
         self._names = Names(width=_PACKED.size)
@@ -70,7 +71,7 @@ class Rows:
         return _unpacked(self._names.replace(name, seen)) or Row()
 
 
-_PACKED = Struct("<IBQIQ")
+_PACKED = Struct("<IBQQQ")
 
 
 def _unpacked(packed: bytes | None) -> Row | None:
@@ -84,10 +85,10 @@ def row_of(part: int, label: str | None, identity: Identity) -> Row:
 
 def stat_mark(identity: Identity) -> int:
     """Different for another size or time, but for one chance in 2^64."""
-    size, mtime_ns, _ = identity
-    if size is None and mtime_ns is None:
+    size, changed_ns, _ = identity
+    if size is None and changed_ns is None:
         return 0
-    return ((size or 0) * _ODD ^ ((mtime_ns or 0) + 1)) % 2**64
+    return ((size or 0) * _ODD ^ ((changed_ns or 0) + 1)) % 2**64
 
 
 _ODD = 0x9E3779B97F4A7C15  # spreads sizes over all bits
@@ -100,9 +101,9 @@ def content_mark(identity: Identity) -> int:
 
 @lru_cache(maxsize=1024)
 def label_mark(label: str | None) -> int:
-    """Different for another label, but for one chance in 2^32."""
+    """Different for another label, but for one chance in 2^64."""
     return (
         0
         if label is None
-        else int.from_bytes(blake2b(label.encode(errors="surrogatepass"), digest_size=4).digest(), "little")
+        else int.from_bytes(blake2b(label.encode(errors="surrogatepass"), digest_size=8).digest(), "little")
     )

@@ -105,7 +105,7 @@ def amend(part: Path, dropped: Collection[str], news: Mapping[str, News]) -> Non
     """Write a part again, without the rows of some names, and with what is new of others. Raises StoreError."""
     table = _table(part)
     names = table["path"].to_pylist()
-    for column in ("label", "size", "mtime_ns") if news else ():
+    for column in ("label", "size", "changed_ns") if news else ():
         values = table[column].to_pylist()
         for i, name in enumerate(names):
             new = news.get(name)
