@@ -11,9 +11,7 @@ from typing import NamedTuple
 
 from vggfeat._util.left_out import LeftOut
 from vggfeat.errors import DataError
-from vggfeat.formats import has_image_suffix, is_hidden, other_kind
-
-STORE = ".vggfeat"  # the suffix of a store of descriptors, which may lie beside the images
+from vggfeat.formats import STORE, has_image_suffix, is_hidden, is_tar, other_kind
 
 NOT_READ = "files left out, without the suffix of an image format that is read"
 PACKED = "archives left out, unpack them to use their images"
@@ -25,13 +23,13 @@ DEEPER = "folders left out, inside a class folder"
 
 
 def add_file(left: LeftOut, name: str) -> None:
-    """Count a file that is not an image by its suffix, unless nobody misses it."""
-    if not is_hidden(name.rpartition("/")[2]):
-        archive = other_kind(name) == "archive" or name.lower().endswith((".tar", ".tgz"))
-        if archive:
-            left.add(PACKED, name)
-        else:
-            left.add_file(NOT_READ, name)
+    """Count a file that is not an image by its suffix, unless it is hidden."""
+    if is_hidden(name.rpartition("/")[2]):
+        return
+    if is_tar(name) or other_kind(name) == "archive":
+        left.add(PACKED, name)
+    else:
+        left.add_file(NOT_READ, name)
 
 
 class Folder(NamedTuple):

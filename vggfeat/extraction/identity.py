@@ -13,6 +13,7 @@ from torch import Tensor
 from vggfeat._util.files import signature
 from vggfeat.engine.views import Region
 from vggfeat.errors import ImageError
+from vggfeat.images import open_regular
 from vggfeat.sources.item import Fetched
 from vggfeat.store.identity import UNKNOWN, Identity
 
@@ -26,7 +27,7 @@ class Stamped(Protocol):
 
 
 def stamp(image: Any) -> Identity:
-    """What can be known without reading a file: its size and time. Of what is in memory also the checksum."""
+    """What is known without reading a file: its size and time. For an image in memory also the checksum."""
     image = file_of(image)
     if isinstance(image, Path):
         found = signature(image)
@@ -37,7 +38,10 @@ def stamp(image: Any) -> Identity:
 
 
 def read_identity(image: Any, content: Any) -> Identity:
-    """The identity of an image that was read. content : what was fetched, or the image itself. Raises ImageError."""
+    """The identity of an image that was read. content : its bytes if they were fetched, else the image itself.
+
+    Raises ImageError.
+    """
     known, content = stamp(image), file_of(content)
     if isinstance(content, Path):
         return known._replace(sha256=checksum(content))
@@ -53,27 +57,25 @@ def checksum(image: Any) -> str | None:
     """
     image = file_of(image)
     if isinstance(image, Path):
-        try:
-            if not image.is_file():  # opening a FIFO would wait for a writer
-                raise ImageError(f"{image}: not a regular file")
-            with image.open("rb") as file:
+        with open_regular(image) as file:
+            try:
                 return hashlib.file_digest(file, "sha256").hexdigest()
-        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-            raise ImageError(f"{image}: {getattr(error, 'strerror', None) or error}") from error
+            except OSError as error:
+                raise ImageError(f"{image}: {error.strerror or error}") from error
     if isinstance(image, Fetched) and not getattr(image, "far", False):
         return hashlib.sha256(image.fetch()).hexdigest()
     return None
 
 
 def file_of(image: Any) -> Any:
-    """A Path for the name of a file, the image of a region; else the image."""
+    """The Path of a file, also if it is given as text or as a Region; any other image as it is."""
     image = image.image if isinstance(image, Region) else image
     is_name = isinstance(image, str | os.PathLike) and not isinstance(image, Path)
     return Path(image) if is_name else image
 
 
 def _in_memory(image: Any) -> Identity:
-    """The checksum of bytes, or of pixels with their type and shape; nothing of an open file."""
+    """The checksum of bytes, or of pixels with their dtype and shape; UNKNOWN for an open file."""
     if isinstance(image, bytes | bytearray | memoryview):
         return Identity(len(image), None, hashlib.sha256(image).hexdigest())
     if isinstance(image, Tensor):

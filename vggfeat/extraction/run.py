@@ -19,6 +19,7 @@ from vggfeat.extraction.environment import launch_of_environment
 from vggfeat.extraction.filling import fill
 from vggfeat.extraction.places import CHANGED, RELABELLED, Findings, Todo
 from vggfeat.extraction.settings import ExtractionSettings
+from vggfeat.formats import STORE
 from vggfeat.sources.item import Item
 from vggfeat.spec import DescriptorSpec
 from vggfeat.store.reading import Store
@@ -132,7 +133,7 @@ def default_out(source: str | Path | Sequence[Item]) -> Path:
     """
     if not isinstance(source, str | Path):
         raise UsageError("a list of items has no name for its store; give extract(items, out=...)")
-    return Path(f"{sources.name_of(source)}.vggfeat")
+    return Path(f"{sources.name_of(source)}{STORE}")
 
 
 def _say(found: Findings, source: str | Path | Sequence[Item]) -> None:

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from vggfeat._util.left_out import LeftOut
 from vggfeat.errors import ImageError
-from vggfeat.formats import is_hidden
+from vggfeat.formats import STORE, is_hidden, is_tar
 from vggfeat.images import Source
 from vggfeat.sources import shards
 from vggfeat.sources.item import Item, utf8
@@ -43,7 +43,7 @@ def count(root: Path) -> int | None:
             found += 1
             continue
         for name in files:
-            if shards.is_shard(name):
+            if is_tar(name):
                 return None
             found += not is_left_out(name)
     return found
@@ -51,7 +51,7 @@ def count(root: Path) -> int | None:
 
 def items(file: Path, name: str, left_out: LeftOut) -> Iterator[Item]:
     """The images of one file that was found on this machine."""
-    if shards.is_shard(name):
+    if is_tar(name):
         yield from shards.members(file, name, left_out)
         return
     image: Source = file
@@ -134,4 +134,4 @@ def _unpacked(names: pa.ChunkedArray, packed: int) -> Iterator[str]:
 
 def is_store(folder: Path) -> bool:
     """Whether a folder is a store of descriptors."""
-    return folder.name.endswith(".vggfeat") or ((folder / ".lock").exists() and (folder / "meta.json").exists())
+    return folder.name.endswith(STORE) or ((folder / ".lock").exists() and (folder / "meta.json").exists())

@@ -12,13 +12,12 @@ from typing import IO, NamedTuple
 from vggfeat._util.files import Signature, signature
 from vggfeat._util.left_out import LeftOut
 from vggfeat.errors import ImageError
-from vggfeat.formats import has_image_suffix, is_hidden, other_kind, suffix_of
+from vggfeat.formats import has_image_suffix, is_hidden, is_tar, other_kind, suffix_of
 from vggfeat.sources import labels, tar
 from vggfeat.sources.item import MAX_BYTES, Fetched, Item, utf8
 from vggfeat.sources.left_out import add_file, is_left_out
 from vggfeat.store.names import Names
 
-SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ")  # gzip, bzip2, xz
 MAX_SAMPLE = 32  # files of one sample
 NOT_JOINED = "labels in .cls files with no image of their name beside them (sort the archive by name)"
@@ -67,11 +66,6 @@ def _key(path: PurePosixPath) -> str:
     return folder + slash + file.split(".")[0]
 
 
-def is_shard(name: str) -> bool:
-    """Whether a file's name is that of a tar archive."""
-    return name.lower().endswith(SUFFIXES)
-
-
 def members(archive: Path, name: str, left_out: LeftOut, label: str | None = None) -> Iterator[Item]:
     """The images of a tar as name/member.
 
@@ -109,7 +103,7 @@ def _read(file: IO[bytes], archive: Path | None) -> Iterator[_Found]:
         content: bytes | Fetched | ImageError
         if entry.problem:
             content = ImageError(entry.problem)
-        elif is_shard(path.name) or other_kind(path.name) == "archive":
+        elif is_tar(path.name) or other_kind(path.name) == "archive":
             content = ImageError("is an archive in an archive, which is not read; unpack the outer one")
         elif archive and entry.offset is not None:
             content = Member(archive, state, entry.offset, entry.size)
