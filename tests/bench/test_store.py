@@ -79,7 +79,7 @@ def test_what_contradicts_a_store_is_refused(root, tmp_path, nets):
     for options, said in (
         ({"ablate": True}, "the ablation needs the nets"),
         ({"net": "D"}, "the stores say which net; leave out --net and --weights"),
-        ({"mirror": False}, "s: was made with mirror True, not False; leave that out"),
+        ({"mirror": False}, "s: was made with mirror True, not False; leave out mirror"),
     ):
         with pytest.raises(UsageError, match=said):
             run(FOLDER, root=root, store=store, **options)

@@ -187,9 +187,7 @@ def test_several_processes_say_that_images_changed(photos, tmp_path, describer):
     store = extract(photos, tmp_path / "s", describer=describer, part_size=2).path
     photo(photos / "a/0.png", seed=99)
     photo(photos / "d/new.png", seed=98)
-    said = (
-        "images that changed since they were described: 1, such as a/0.png; everything else is done; .* in one process"
-    )
+    said = "changed since they were described: 1, such as a/0.png; all other images are done; .* in one process"
     with pytest.raises(StoreError, match=said):
         extract(photos, store, describer=describer, part_size=2, share=(0, 2))
     extract(photos, store, describer=describer, part_size=2, share=(1, 2))
@@ -225,7 +223,7 @@ def test_a_store_without_identities_is_read_and_said_to_be_without(photos, tmp_p
     photo(photos / "a/0.png", seed=99)
     photo(photos / "d/new.png", seed=98)
     assert again(describer, photos, store) == ["new.png"]
-    assert "(to be sure, extract into a new store): 9, such as a/0.png" in capfd.readouterr().err
+    assert "(extract into a new store to be sure): 9, such as a/0.png" in capfd.readouterr().err
     assert len(load(store).X) == 10
     assert Store(store).read(["path", "q64"]).num_rows == 10
     assert Store(store).read().column("sha256").null_count == 9
@@ -236,7 +234,7 @@ def test_what_the_source_no_longer_has_is_counted(photos, tmp_path, describer, c
     (photos / "a/0.png").unlink()
     again(describer, photos, store)
     assert (
-        f"rows kept of images that {photos} no longer has (to be without, extract into a new store): 1"
+        f"rows kept of images that {photos} no longer has (extract into a new store to be without them): 1"
         in capfd.readouterr().err
     )
     assert len(load(store).X) == 9
@@ -245,7 +243,7 @@ def test_what_the_source_no_longer_has_is_counted(photos, tmp_path, describer, c
 def test_a_name_that_a_list_has_twice_is_said(photos, tmp_path, describer, capfd):
     csv = put(tmp_path / "list.csv", b"path,label\nphotos/a/0.png,cat\nphotos/a/0.png,dog\n")
     extract(csv, tmp_path / "s", describer=describer)
-    assert "has an earlier image of the same name: 1, such as photos/a/0.png" in capfd.readouterr().err
+    assert "because an earlier one has the same name: 1, such as photos/a/0.png" in capfd.readouterr().err
     assert again(describer, csv, tmp_path / "s") == []
     assert load(tmp_path / "s").labels == ["cat"]
 
@@ -257,7 +255,7 @@ def test_a_file_that_cannot_be_inspected_keeps_its_row(photos, tmp_path, describ
     describer.read.clear()
     extract(items, tmp_path / "s", describer=describer)
     assert describer.read == []
-    assert "cannot be compared with them: 1, such as 1" in capfd.readouterr().err
+    assert "not known whether their images have changed: 1, such as 1" in capfd.readouterr().err
 
 
 def test_the_checksum_is_of_the_bytes(tmp_path):

@@ -1,4 +1,4 @@
-"""How the samples of a result were described: by nets now, or in stores that `vggfeat extract` made before."""
+"""How the samples of a result were described: by nets in this run, or before, in stores of `vggfeat extract`."""
 
 import os
 from collections.abc import Sequence
@@ -31,16 +31,17 @@ class Described:
 
 
 def by_nets(describer: Describer) -> Described:
-    """Of samples that are described in this run."""
+    """The settings of samples that are described in this run."""
     weights = [net.weights for net in describer.engine.nets]
     nets = tuple({"net": one.net, "name": one.name, "sha256": one.sha256} for one in weights)
     return Described(describer.spec, nets, describer.engine.precision, str(describer.engine.device))
 
 
 def in_stores(benchmark: Benchmark, settings: BenchmarkSettings, stores: Sequence[Store]) -> Described:
-    """Of samples that have been described before.
+    """The settings of samples that were described before.
 
-    Raises UsageError for settings that contradict the stores or need the nets, StoreError for stores of something else.
+    Raises UsageError for settings that contradict the stores or need the nets, StoreError if the stores do not hold
+    descriptors or differ in their settings.
     """
     for refused, why in (
         (settings.ablate, "the ablation needs the nets; leave out --ablate"),
@@ -81,7 +82,7 @@ def _refuse_other(settings: BenchmarkSettings, spec: DescriptorSpec, store: Stor
     for name in ("layer", "mirror", "ceil", "exif"):
         given = getattr(settings, name)
         if given not in (defaults[name], getattr(spec, name)):
-            raise UsageError(f"{store.path}: was made with {name} {getattr(spec, name)}, not {given}; leave that out")
+            raise UsageError(f"{store.path}: was made with {name} {getattr(spec, name)}, not {given}; leave out {name}")
 
 
 def read_stores(

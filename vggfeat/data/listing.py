@@ -13,23 +13,23 @@ from vggfeat._util.left_out import LeftOut
 from vggfeat.errors import DataError
 from vggfeat.formats import STORE, has_image_suffix, is_hidden, is_tar, other_kind
 
-NOT_READ = "files left out, without the suffix of an image format that is read"
-PACKED = "archives left out, unpack them to use their images"
-NO_TARGET = "links left out, they lead to no file or folder"
+NOT_READ = "files left out, because their suffix is not that of an image"
+PACKED = "archives left out until they are unpacked"
+NO_TARGET = "links left out, because they lead to no file or folder"
 NO_FILE = "devices and pipes left out"
-CIRCLE = "links left out, they lead back to a folder above them"
-LOOSE = "images left out, not in a class folder"
-DEEPER = "folders left out, inside a class folder"
+CIRCLE = "links left out, because they lead to a folder above them"
+LOOSE = "images left out, because they are in no class folder"
+DEEPER = "folders left out, because they are inside a class folder"
 
 
-def add_file(left: LeftOut, name: str) -> None:
+def add_file(left_out: LeftOut, name: str) -> None:
     """Count a file that is not an image by its suffix, unless it is hidden."""
     if is_hidden(name.rpartition("/")[2]):
         return
     if is_tar(name) or other_kind(name) == "archive":
-        left.add(PACKED, name)
+        left_out.add(PACKED, name)
     else:
-        left.add_file(NOT_READ, name)
+        left_out.add_file(NOT_READ, name)
 
 
 class Folder(NamedTuple):
@@ -54,10 +54,10 @@ class Folder(NamedTuple):
         return self.name.rpartition("/")[2]
 
 
-def contents(folder: Folder, left: LeftOut) -> tuple[list[str], list[Folder]]:
+def contents(folder: Folder, left_out: LeftOut) -> tuple[list[str], list[Folder]]:
     """The names of the images in a folder, relative to the root, in any order; and the folders in it, sorted by name.
 
-    Everything else is counted in `left`. Raises DataError if the folder cannot be listed, or a name is not UTF-8.
+    Everything else is counted in `left_out`. Raises DataError if the folder cannot be listed, or a name is not UTF-8.
     """
     images, folders = [], []
     prefix = f"{folder.name}/" if folder.name else ""
@@ -68,17 +68,17 @@ def contents(folder: Folder, left: LeftOut) -> tuple[list[str], list[Folder]]:
                 if has_image_suffix(entry.name):
                     images.append(name if name.isascii() else _utf8(name, entry.path))
                 else:
-                    add_file(left, name)
+                    add_file(left_out, name)
             elif entry.is_dir():
                 real = os.path.realpath(entry.path) if entry.is_symlink() else f"{folder.way[-1]}{os.sep}{entry.name}"
                 if real in folder.way:
-                    left.add(CIRCLE, name)
+                    left_out.add(CIRCLE, name)
                 elif not entry.name.endswith(STORE):
                     folders.append(Folder(entry.path, _utf8(name, entry.path), (*folder.way, real)))
             else:
-                left.add(NO_TARGET if entry.is_symlink() else NO_FILE, name)
+                left_out.add(NO_TARGET if entry.is_symlink() else NO_FILE, name)
         except OSError:  # a circle of links, or a target that nobody may look at
-            left.add(NO_TARGET, name)
+            left_out.add(NO_TARGET, name)
     return images, sorted(folders, key=lambda below: below.name)
 
 
@@ -87,13 +87,13 @@ def subfolders(folder: Folder) -> list[Folder]:
     return contents(folder, LeftOut())[1]
 
 
-def class_images(folder: Folder, left: LeftOut, *, nested: bool = True) -> list[str]:
+def class_images(folder: Folder, left_out: LeftOut, *, nested: bool = True) -> list[str]:
     """The names of all images of a class folder, relative to the root, in any order.
 
     nested : also of the folders in it, at any depth. Raises DataError if there is none, if a folder cannot be listed,
     or if a name is not UTF-8.
     """
-    images = _images_below(folder, left, nested)
+    images = _images_below(folder, left_out, nested)
     if not images:
         own = LeftOut()
         _images_below(folder, own, nested)
@@ -102,12 +102,12 @@ def class_images(folder: Folder, left: LeftOut, *, nested: bool = True) -> list[
     return images
 
 
-def _images_below(folder: Folder, left: LeftOut, nested: bool) -> list[str]:
-    images, waiting = contents(folder, left)
+def _images_below(folder: Folder, left_out: LeftOut, nested: bool) -> list[str]:
+    images, waiting = contents(folder, left_out)
     if not nested:
-        left.add(DEEPER, *(below.name for below in waiting))
+        left_out.add(DEEPER, *(below.name for below in waiting))
     while nested and waiting:
-        found, below = contents(waiting.pop(), left)
+        found, below = contents(waiting.pop(), left_out)
         images += found
         waiting += below
     return images

@@ -137,10 +137,10 @@ def default_out(source: str | Path | Sequence[Item]) -> Path:
 
 
 def _say(found: Findings, source: str | Path | Sequence[Item]) -> None:
-    """Print what the source leaves out, and what it showed about existing rows."""
+    """Print what the source leaves out, and how it differs from the existing rows."""
     lines = found.remarks.lines()
     if isinstance(source, str | Path) and found.whole and (gone := found.known - found.listed):
-        what = f"rows kept of images that {source} no longer has (to be without, extract into a new store)"
+        what = f"rows kept of images that {source} no longer has (extract into a new store to be without them)"
         lines.append(f"{what}: {gone:,}")
     for line in lines:
         print(line, file=sys.stderr)
@@ -151,8 +151,8 @@ def _refuse_changes(found: Findings, store: Path) -> None:
     for reason in (CHANGED, RELABELLED):
         if count := found.remarks.count(reason):
             raise StoreError(
-                f"{store}: {reason}: {count:,}, such as {found.remarks.example(reason)}; everything else is done; "
-                "run the same command once in one process, which takes that up"
+                f"{store}: {reason}: {count:,}, such as {found.remarks.example(reason)}; all other images are done; "
+                "run the same command once in one process to bring their rows up to date"
             )
 
 

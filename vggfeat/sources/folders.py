@@ -17,7 +17,7 @@ from vggfeat.sources.item import Item, utf8
 from vggfeat.sources.left_out import file_items, is_left_out
 
 PACKED = 2**14
-LOOPS = "links to a folder that they are in, which are not followed"
+LOOPS = "links left out, because they lead to a folder above them"
 
 
 def walk(root: Path, left_out: LeftOut, packed: int = PACKED) -> Iterator[Item]:

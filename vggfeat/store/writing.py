@@ -26,7 +26,7 @@ MAX_NEWS = 2**16  # rows whose parts are written again together
 
 @dataclass(frozen=True)
 class Record:
-    """One row: name, label and size in pixels of the image as read, a vector (C,) for each scale Q, and the file."""
+    """One row: name and label, size of the image in pixels, a vector (C,) for each scale Q, identity of the file."""
 
     path: str
     label: str | None
@@ -225,12 +225,12 @@ class Writer(PartWriter):
             self._write_failures()
 
     def fail(self, path: str, reason: str) -> None:
-        """List an image that has no row; one that it had is of an earlier image of this name."""
+        """List an image as failed. If it has a row, that is of an earlier image of this name, and is dropped."""
         super().fail(path, reason)
         self._drop(path)
 
     def note(self, path: str, news: News) -> None:
-        """Take up what is new of an image whose row stays."""
+        """Change the row of an image whose values stay."""
         row = self.rows.get(path)
         if row is not None and row.part != NEW:
             self._news[row.part][path] = news

@@ -208,7 +208,7 @@ def _up_to(src: Path, foreign: ForeignFile, top: Top | None) -> ForeignTensors:
     later = TOPS[TOPS.index(top) + 1 :] if top else ()
     others = [name for name in foreign.others if not name.startswith(later)]
     if others and top != "pool5":
-        raise WeightsError(f"{src}: holds {shown(others[0])}, which no VGG has; --layer pool5 does without it")
+        raise WeightsError(f"{src}: holds {shown(others[0])}, which no VGG has; give --layer pool5 to do without it")
     return {name: tensor for name, tensor in foreign.tensors.items() if not name.startswith(later)}
 
 
