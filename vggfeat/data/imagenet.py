@@ -199,7 +199,7 @@ def _in_folders(
     names = tuple(classes if classes is not None else beside or [folder.title for folder in below])
     place = {name: i for i, name in enumerate(names)}
     rows: list[tuple[str, int]] = []
-    unasked = 0
+    others = 0
     for folder in below:
         if folder.title in place:
             rows += [(path, place[folder.title]) for path in class_images(folder, left_out)]
@@ -208,9 +208,9 @@ def _in_folders(
                 f"{folder.path}: is a class that train does not have; add it to train, or remove this folder"
             )
         else:
-            unasked += 1
-    empty = len(names) - (len(below) - unasked)
-    notes = [f"classes left out, because they were not asked for: {unasked:,}"] if unasked else []
+            others += 1
+    empty = len(names) - (len(below) - others)
+    notes = [f"classes left out, because they were not asked for: {others:,}"] if others else []
     notes += [f"classes without a folder in {subset}: {empty:,}"] if empty else []
     if not rows:
         above = Path(below[0].path).parent

@@ -1,8 +1,7 @@
-"""The images in the folders of a data set, and what is left out there: counted, with the reason.
+"""The images in the folders of a data set, and how many other things are left out, with the reason.
 
-Links to files and to folders are followed, wherever they lead: a person who names a folder means what lies behind its
-links as well. Only regular files are read. Each real folder is entered at most once on the way from the root, so that
-no link leads in a circle.
+Links to files and to folders are followed, wherever they lead: a person who names a folder also means the targets of
+its links. Only regular files are read. A link to a folder above it is not followed, so that no walk is endless.
 """
 
 import os
@@ -35,8 +34,8 @@ def add_file(left_out: LeftOut, name: str) -> None:
 class Folder(NamedTuple):
     """A folder of a data set.
 
-    name : relative to the data set's root, with slashes; "" is the root. way : the real paths of the folders from the
-    root to this one.
+    name : relative to the data set's root, with slashes; "" is the root. way : the paths without links of the folders
+    from the root to this one.
     """
 
     path: str
@@ -77,7 +76,7 @@ def contents(folder: Folder, left_out: LeftOut) -> tuple[list[str], list[Folder]
                     folders.append(Folder(entry.path, _utf8(name, entry.path), (*folder.way, real)))
             else:
                 left_out.add(NO_TARGET if entry.is_symlink() else NO_FILE, name)
-        except OSError:  # a circle of links, or a target that nobody may look at
+        except OSError:  # a circle of links, or a target without permission
             left_out.add(NO_TARGET, name)
     return images, sorted(folders, key=lambda below: below.name)
 

@@ -15,7 +15,7 @@ from vggfeat.sources.item import Item
 def items(file: Path, left_out: LeftOut) -> Iterator[Item]:
     """The images that a list names, relative to the list's folder. Raises DataError."""
     folder = file.parent
-    missing, example = 0, ""  # entries before the first one that exists; the others are not looked for here
+    missing, example = 0, ""  # entries before the first one that exists; after it nothing is looked for
     try:
         with file.open("rb") as opened:
             for name, label in rows.rows(opened, str(file), left_out, partial(_is_file, folder)):

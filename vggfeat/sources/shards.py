@@ -48,7 +48,7 @@ class _Found(NamedTuple):
 
     @property
     def label(self) -> str | None:
-        """What the file says, if it may hold a label."""
+        """The label in the file; None if it holds none."""
         content = self.content
         if suffix_of(self.path.name) not in labels.FILES:
             return None
@@ -114,7 +114,7 @@ def _read(file: IO[bytes], archive: Path | None) -> Iterator[_Found]:
 
 def _label_files(archive: Path) -> Iterator[tuple[str, str]]:
     """(key and suffix, label) of the files that hold a label, up to the end or to the first damage."""
-    with suppress(Exception), archive.open("rb") as file:  # who reads the images says what is damaged
+    with suppress(Exception), archive.open("rb") as file:  # damage is reported when the images are read
         for entry in tar.entries(file, stream=False):
             suffix = suffix_of(entry.name)
             if suffix not in labels.FILES or entry.problem or entry.size > labels.MAX_BYTES:
