@@ -8,6 +8,7 @@ from scipy.optimize import minimize
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
+from tests.kit.svm_samples import descriptors, plain_fit
 from vggfeat.errors import UsageError, VggfeatError
 from vggfeat.svm import CS, SOLVERS, LinearSVM
 
