@@ -9,6 +9,7 @@ NET = {
     "net": None,
     "scales": (256, 384, 512),
     "weights": "auto",
+    "lineage": None,
     "mirror": True,
     "device": "auto",
     "precision": "auto",
