@@ -97,7 +97,7 @@ def test_one_bit_with_white_as_zero() -> None:
 
 @ORDERS
 def test_32_bits_are_refused_whatever_their_values(order: str) -> None:
-    """An image among others would else be scaled by another range than they."""
+    """Otherwise one image of a set would be scaled by another range than the rest."""
     small = GREY.astype(np.int32)
     assert "32-bit pixels; convert" in said(tiff(small, (16, 16), order=order, bits=[32], sample_format=2))
     assert "floating-point pixels" in said(
@@ -205,7 +205,7 @@ def test_pixels_of_a_photo_as_stored() -> None:
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
-def test_an_avif_is_turned_and_is_not(orientation: int) -> None:
+def test_an_avif_is_turned_only_if_asked(orientation: int) -> None:
     halves = np.zeros((16, 32, 3), np.uint8)
     halves[:, 16:] = 255
     data = turned("AVIF", orientation, halves, quality=100)

@@ -1,4 +1,4 @@
-"""Which image files are read, and what other files are, by their first bytes. Free of Pillow and torch."""
+"""Which image files are read, and what other files are, by their names and first bytes. Free of Pillow and torch."""
 
 from typing import Literal
 
@@ -7,9 +7,11 @@ __all__ = [
     "FORMATS",
     "HEAD",
     "HEIC",
+    "STORE",
     "SUFFIXES",
     "has_image_suffix",
     "is_hidden",
+    "is_tar",
     "kind",
     "other_kind",
     "refusal",
@@ -31,7 +33,9 @@ SUFFIXES = {
     *(".heic", ".heif", ".hif"),
 }
 
-HEAD = 512  # bytes from which a kind is told
+STORE = ".vggfeat"  # the suffix of a store of descriptors, a folder that may lie beside images
+
+HEAD = 512  # bytes that tell the kind of a file
 HEIC, CAMERA_RAW, VIDEO, PAGE, SVG = "HEIC", "camera raw", "a video", "a web page (HTML)", "SVG"
 ZIP, GZIP, LFS = "a zip archive", "a gzip file", "a Git LFS pointer"
 
@@ -123,6 +127,7 @@ _KINDS: dict[_Kind, str] = {
     "video": ".mp4 .m4v .mov .avi .mkv .webm .mpg .mpeg .wmv .3gp .mts .m2ts .flv .ogv",
 }
 _OTHERS = {suffix: kind for kind, suffixes in _KINDS.items() for suffix in suffixes.split()}
+_TARS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")  # whose members are read
 _OF_SYSTEMS = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini"}  # files and folders, in lower case
 
 
@@ -135,8 +140,17 @@ def other_kind(name: str) -> _Kind | None:
     return _OTHERS.get(suffix_of(name))
 
 
+def is_tar(name: str) -> bool:
+    """Whether a file's name is that of a tar archive that can be read.
+
+    >>> is_tar("shard-000.TAR"), is_tar("photos.tar.gz"), is_tar("photos.tar.zst")
+    (True, True, False)
+    """
+    return name.lower().endswith(_TARS)
+
+
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder is hidden, or is one that a system keeps for itself, by its name without folders."""
+    """Whether a file or folder is hidden or belongs to a system such as Windows, by its name without folders."""
     return name.startswith(".") or name.lower() in _OF_SYSTEMS
 
 

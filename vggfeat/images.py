@@ -74,7 +74,7 @@ def read(source: Source, max_pixels: int = MAX_PIXELS, *, exif: bool = True) -> 
             return _pixels(source, name, max_pixels, exif)
     if isinstance(source, str | os.PathLike):
         name = os.fspath(source)
-        with _open_regular(Path(name)) as file:
+        with open_regular(Path(name)) as file:
             return _decoded(file, name, max_pixels, exif)
     if isinstance(source, bytes | bytearray | memoryview):
         return _decoded(io.BytesIO(source), f"image of {len(source)} bytes", max_pixels, exif)
@@ -99,7 +99,7 @@ def _array(array: np.ndarray | Tensor, max_pixels: int) -> np.ndarray:
 
 
 def _remedy(array: np.ndarray | Tensor) -> str:
-    """What makes an image of an array, if one can tell."""
+    """How to make an image of an array, as the end of an error line; empty if that is not known."""
     name, values = ("tensor", ".to(torch.uint8)") if isinstance(array, Tensor) else ("array", ".astype('uint8')")
     kind = str(array.dtype).removeprefix("torch.")
     if kind.startswith(("float", "bfloat")):
@@ -117,7 +117,8 @@ def _remedy(array: np.ndarray | Tensor) -> str:
     return ""
 
 
-def _open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> io.BufferedReader:
+    """Open a regular file. Raises ImageError that names it."""
     try:
         if stat.S_ISREG(path.stat().st_mode):  # opening a FIFO would wait for a writer
             return path.open("rb")
@@ -137,7 +138,7 @@ def _decoded(file: BinaryIO, name: str, max_pixels: int, exif: bool) -> np.ndarr
 
 
 def _opened(file: BinaryIO, name: str) -> Image.Image:
-    """Raises ImageError if it is no image that is read, or camera raw, of which Pillow would read the preview."""
+    """Open an image. Raises ImageError for other files, also for camera raw: Pillow would read its preview."""
     head = file.read(formats.HEAD)
     kind = formats.kind(head)
     if not head:
@@ -156,7 +157,7 @@ def _opened(file: BinaryIO, name: str) -> Image.Image:
 
 
 def _readable(wanted: Iterable[str]) -> list[str]:
-    """Those of Pillow's formats that it has here; HEIF is that of pillow-heif."""
+    """The wanted formats that Pillow can read on this machine; HEIF needs pillow-heif."""
     if "HEIF" in wanted:
         with suppress(ImportError):
             import_module("pillow_heif").register_heif_opener()

@@ -23,7 +23,7 @@ def is_image(image: Source | Iterable[Source]) -> bool:
 
 
 def column(images: Any) -> Iterable[Source]:
-    """Several images as an iterable: a table (pandas, polars) and an array of paths (N, 1) by their only column.
+    """Several images as an iterable: of a table (pandas, polars) and of an array of paths (N, 1), the only column.
 
     Raises UsageError if there are several columns.
     """

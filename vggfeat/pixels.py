@@ -53,7 +53,7 @@ def rgb(image: Image.Image, name: str, exif: bool) -> np.ndarray:
 
 
 def _converted(image: Image.Image, keyed: bool) -> np.ndarray:
-    """By Pillow's own conversions. keyed : whether one tone is the transparent one, which comes later."""
+    """uint8 (H, W, 3) by Pillow's own conversions. keyed : one tone is transparent, which `rgb` makes white."""
     if image.mode == "La":  # the only mode that Pillow converts in two steps only
         image = image.convert("LA")
     if image.has_transparency_data and not keyed:
@@ -113,7 +113,7 @@ def _orientation(image: Image.Image) -> Any:
 
 
 def black_is_zero(file: BinaryIO) -> Image.Image | None:
-    """Open a TIFF with white as zero whose pixels Pillow reads with black as zero only; None if it is no such file.
+    """Open a TIFF with white as zero of a kind that Pillow reads only with black as zero; None for other files.
 
     The tags of the image still say that white is zero, so that `rgb` inverts it.
     """

@@ -53,8 +53,8 @@ class NetSpec(ABC):
         auto, a name (oxford, torchvision, slim) or a file. For several nets: one for all of them, or one for each net,
         separated by commas.
     lineage : {"oxford", "torchvision"} or None
-        Whose preprocessing weights of unknown origin need: oxford (BGR, 0..255) or torchvision (RGB, 0..1). Default:
-        what the file or its first layer says.
+        Preprocessing of weights whose origin is unknown: oxford (BGR, 0..255) or torchvision (RGB, 0..1). Default: that
+        of the file or of its first layer, or assumed by the format.
     mirror : bool
         Average with the result of the mirrored image.
     device : str

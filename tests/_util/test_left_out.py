@@ -3,7 +3,7 @@
 from vggfeat._util.left_out import LeftOut
 
 
-def test_suffixes_without_number_take_no_memory_and_a_name_takes_one_line():
+def test_many_suffixes_are_counted_up_to_a_limit_and_a_name_takes_one_line():
     left_out = LeftOut()
     for i in range(5000):
         left_out.add_file("files", f"a\nb.{i:04}")

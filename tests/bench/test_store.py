@@ -72,7 +72,8 @@ def test_a_store_must_have_the_images_of_the_set(root, tmp_path, nets):
         run(FOLDER, root=root, store=store, **ONE)
     put(root / "red/new.png", b"broken")
     extract(root, store, scales=(64,), **nets[0])
-    assert run(FOLDER, root=root, store=store, **ONE).notes[-1].startswith("1 of 19 images could not be read")
+    notes = run(FOLDER, root=root, store=store, **ONE).notes
+    assert f"{store}: images left out, because they could not be read when the store was made: 1" in notes
 
 
 def test_a_store_of_an_earlier_version_is_said_to_be_one(root, tmp_path, nets):
@@ -88,7 +89,7 @@ def test_what_contradicts_a_store_is_refused(root, tmp_path, nets):
     for options, said in (
         ({"ablate": True}, "the ablation needs the nets"),
         ({"net": "D"}, "the stores say which net; leave out --net and --weights"),
-        ({"mirror": False}, "s: was made with mirror True, not False; leave that out"),
+        ({"mirror": False}, "s: was made with mirror True, not False; leave out mirror"),
     ):
         with pytest.raises(UsageError, match=said):
             run(FOLDER, root=root, store=store, **options)

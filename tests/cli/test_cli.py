@@ -171,7 +171,10 @@ def test_wrong_usage_is_status_2(arguments):
     ("arguments", "said"),
     [
         (["extract", "p/1.jpg", "p/2.jpg", "p/3.jpg"], "quote a pattern, 'p/*.jpg', or name the folder"),
-        (["extract", "p", "q"], "p: others follow, and extract takes one source; quote a pattern, 'photos/*.jpg', or"),
+        (
+            ["extract", "p", "q"],
+            "p: other names follow it, but extract takes one source; quote a pattern, 'photos/*.jpg', or",
+        ),
         (["bench", "digits", "more"], "unexpected extra argument"),
         (["extract", "p", "--agg", "foo"], "'--agg': 'foo' is not one of 'mean', 'max', 'stack'."),
         (["weights", "verify"], "Missing argument"),

@@ -26,7 +26,7 @@ def test_class_folders(tmp_path: Path) -> None:
     assert found.labels is not None
     assert (found.labels.dtype, found.labels.tolist()) == (np.int64, [0, 0, 1])
     assert [*found.images] == [tmp_path / path for path in found.paths]
-    sidecar = "files left out, without the suffix of an image format that is read: 1 (.txt), such as val/n01/notes.txt"
+    sidecar = "files left out, because their suffix is not that of an image: 1 (.txt), such as val/n01/notes.txt"
     assert (len(found), found.notes) == (3, (sidecar,))
     assert found.name == f"{tmp_path.name} val"
 
@@ -40,7 +40,7 @@ def test_the_labels_of_val_are_those_of_train(tmp_path: Path) -> None:
     assert found.labels.tolist() == [0, 2]
     assert found.notes == ("classes without a folder in val: 1",)
     touch(tmp_path, "val/n04/b.JPEG")
-    with pytest.raises(DataError, match=r"val/n04: a class that .*train lacks"):
+    with pytest.raises(DataError, match=r"val/n04: is a class that train does not have"):
         read(tmp_path, "val")
 
 
@@ -50,7 +50,7 @@ def test_classes_in_an_order_of_ones_own(tmp_path: Path) -> None:
     assert (found.classes, found.paths) == (("n03", "n01"), ("val/n01/a.JPEG", "val/n03/a.JPEG"))
     assert found.labels is not None
     assert found.labels.tolist() == [1, 0]
-    assert found.notes == ("classes left out, as they were not asked for: 1",)
+    assert found.notes == ("classes left out, because they were not asked for: 1",)
     with pytest.raises(DataError, match=r"val: none of its 3 folders is one of the given classes; name others"):
         read(tmp_path, classes=["n09"])
     with pytest.raises(UsageError, match="named twice"):
@@ -146,7 +146,7 @@ def test_the_blacklist(tmp_path: Path) -> None:
     (second / "ILSVRC2014_clsloc_validation_blacklist.txt").write_text("2\n4\n")
     found = read(tmp_path, blacklist=True)
     assert [path[-13:] for path in found.paths] == ["00000001.JPEG", "00000003.JPEG"]
-    assert "images left out, as the kit's blacklist names them: 2" in found.notes
+    assert "images left out, because the kit's blacklist names them: 2" in found.notes
     assert len(read(tmp_path)) == 4
     touch(tmp_path, "train/n01/a.JPEG")
     touch(tmp_path, "test/ILSVRC2012_test_00000001.JPEG")
@@ -194,7 +194,7 @@ def test_errors_are_one_line(tmp_path: Path) -> None:
     touch(tmp_path, "val/n01/n01.tar")
     with pytest.raises(
         DataError,
-        match=r"no image in this class folder \(archives left out, unpack .*: 1, such as val/n01/n01.tar\); fill it",
+        match=r"no image in this class folder \(archives left out .*: 1, such as val/n01/n01.tar\); fill it",
     ):
         read(tmp_path)
     (tmp_path / "test").mkdir()
@@ -254,7 +254,7 @@ def test_links_to_images_classes_and_subsets_are_followed(tmp_path: Path) -> Non
         (root / name).symlink_to("subset")
         found = read(root, name)  # type: ignore[arg-type]
         assert found.paths == (f"{name}/n01/a.JPEG", f"{name}/n02/a.JPEG", f"{name}/n02/b.JPEG")
-        assert found.notes == (f"links left out, they lead to no file or folder: 1, such as {name}/n02/c.JPEG",)
+        assert found.notes == (f"links left out, because they lead to no file or folder: 1, such as {name}/n02/c.JPEG",)
 
 
 @pytest.mark.parametrize("name", ["val", "Val", "valid", "validation", "dev", "ILSVRC2012_img_val"])
@@ -268,7 +268,7 @@ def test_the_usual_names_of_val(name: str, tmp_path: Path) -> None:
     assert read(tmp_path).paths == found.paths
     touch(tmp_path, "VALIDATION/n01/a.JPEG")
     both = " and ".join(sorted(["VALIDATION", name]))
-    with pytest.raises(DataError, match=f"{both} are two names of one subset, val; keep one"):
+    with pytest.raises(DataError, match=f"{both} are both names of the subset val; keep only one"):
         read(tmp_path)
 
 
@@ -281,7 +281,7 @@ def test_class_folders_alone_are_val(tmp_path: Path) -> None:
     assert found.labels.tolist() == [0, 1]
     assert found.notes == (
         f"read as val, since {tmp_path.name} has class folders, but no folder val",
-        "images left out, not in a class folder: 1, such as loose.JPEG",
+        "images left out, because they are in no class folder: 1, such as loose.JPEG",
     )
     for subset in ("train", "test"):
         with pytest.raises(DataError, match=r"not found; .* or take images of your own in val/<class>/ or <class>/"):

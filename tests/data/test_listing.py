@@ -24,12 +24,12 @@ def test_what_is_left_out_is_counted_with_an_example(tmp_path: Path) -> None:
     assert listed(tmp_path) == (
         ["a.jpg", "b.JFIF"],
         [
-            "archives left out, unpack them to use their images: 2, such as old.zip",
+            "archives left out until they are unpacked: 2, such as old.zip",
             "devices and pipes left out: 1, such as pipe.jpg",
-            "files left out, without the suffix of an image format that is read: 5 (.txt, .json, .xcf, "
+            "files left out, because their suffix is not that of an image: 5 (.txt, .json, .xcf, "
             "no suffix), "
             "such as README",
-            "links left out, they lead to no file or folder: 1, such as x/lost.jpg",
+            "links left out, because they lead to no file or folder: 1, such as x/lost.jpg",
         ],
     )
 
@@ -54,7 +54,7 @@ def test_no_folder_is_entered_twice_on_one_way(tmp_path: Path) -> None:
     (top / "x" / "above").symlink_to(tmp_path)  # above the root, and from there the root again
     images, notes = listed(top)
     assert images == ["x/y/a.jpg"]
-    assert notes == ["links left out, they lead back to a folder above them: 2, such as x/above/top"]
+    assert notes == ["links left out, because they lead to a folder above them: 2, such as x/above/top"]
 
 
 def test_a_class_without_images_says_what_it_has(tmp_path: Path) -> None:

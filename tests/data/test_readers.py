@@ -238,8 +238,8 @@ def test_a_folder_in_a_class_of_caltech_is_left_out(tmp_path: Path) -> None:
     assert images.paths == known.paths
     assert images.notes == (
         *known.notes,
-        "files left out, without the suffix of an image format that is read: 1 (no suffix), such as 001.ak47/RENAME2",
-        "folders left out, inside a class folder: 1, such as 001.ak47/greg",
+        "files left out, because their suffix is not that of an image: 1 (no suffix), such as 001.ak47/RENAME2",
+        "folders left out, because they are inside a class folder: 1, such as 001.ak47/greg",
     )
 
 
@@ -295,9 +295,9 @@ def test_folder_notes_what_is_left_out(tmp_path: Path) -> None:
     fill(small_split_folder(tmp_path), "loose.jpg", "test/loose.png", "unlabelled/x/y.jpg", "readme.txt")
     notes = folder.read(tmp_path).notes
     assert notes == (
-        "files left out, without the suffix of an image format that is read: 1 (.txt), such as readme.txt",
-        "folders left out, not train, val or test: 1, such as unlabelled",
-        "images left out, not in a class folder: 2, such as loose.jpg",
+        "files left out, because their suffix is not that of an image: 1 (.txt), such as readme.txt",
+        "folders left out, because they are not train, val or test: 1, such as unlabelled",
+        "images left out, because they are in no class folder: 2, such as loose.jpg",
     )
 
 
@@ -307,8 +307,8 @@ def test_folder_notes_what_is_left_out(tmp_path: Path) -> None:
         (["a.jpg"], "has 0 class folders"),
         (["cat/a.jpg"], "has 1 class folders"),
         (["cat/a.jpg", "dog/readme.txt"], "dog: no image"),
-        (["train/cat/a.jpg", "train/dog/b.jpg", "test/fox/c.jpg"], "test/fox: this class is not in .*train;"),
-        (["train/cat/a.jpg", "train/dog/b.jpg", "val/fox/c.jpg"], "val/fox: this class is not in .*train;"),
+        (["train/cat/a.jpg", "train/dog/b.jpg", "test/fox/c.jpg"], "test/fox: is a class that .*train does not have;"),
+        (["train/cat/a.jpg", "train/dog/b.jpg", "val/fox/c.jpg"], "val/fox: is a class that .*train does not have;"),
         (["train/cat/a.jpg", "train/dog/b.jpg", "test/c.jpg"], "test: no class folders"),
         (["train/cat/a.jpg", "train/dog/b.jpg", "test/dog/readme.txt"], "test/dog: no image"),
         (["train/a.jpg", "test/b.jpg"], "train: has 0 class folders; at least two"),
@@ -322,7 +322,7 @@ def test_folder_notes_what_is_left_out(tmp_path: Path) -> None:
         ),
         (
             ["train/a/1.jpg", "train/b/1.jpg", "val/a/1.jpg", "valid/b/1.jpg"],
-            "val and valid are two names of one subset",
+            "val and valid are both names of the subset",
         ),
     ],
 )

@@ -1,6 +1,7 @@
 """A row belongs to its image: changed images are described again, others never, and labels are those of the source."""
 
 import hashlib
+import json
 import os
 import shutil
 from pathlib import Path
@@ -8,9 +9,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
+from PIL import Image
 
 from tests.kit.image_sources import photo, png, put, tar
 from vggfeat.descriptors import Describer
+from vggfeat.engine import Box, Region
 from vggfeat.errors import ImageError, StoreError
 from vggfeat.extraction import Item, extract
 from vggfeat.extraction.identity import checksum, stamp
@@ -67,7 +71,7 @@ def test_a_row_says_what_it_was_made_from(photos, tmp_path, describer):
     for row in store.read().to_pylist():
         file = photos / row["path"]
         assert row["size"] == file.stat().st_size
-        assert row["changed_ns"] == file.stat().st_mtime_ns
+        assert row["changed_ns"] == max(file.stat().st_mtime_ns, file.stat().st_ctime_ns)
         assert row["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
     assert store.meta["source"] == str(photos.resolve())
 
@@ -92,6 +96,17 @@ def test_a_replaced_photo_is_described_again_and_no_other(photos, tmp_path, desc
     assert again(describer, photos, store) == []
 
 
+def test_photos_of_equal_size_and_age_that_change_places(tmp_path, describer):
+    one, two, other = (tmp_path / "photos" / name for name in ("1.bmp", "2.bmp", "3.bmp"))
+    for seed, file in enumerate((one, two)):
+        photo(file, seed=seed)
+        touch(file)
+    store = extract(tmp_path / "photos", tmp_path / "s", describer=describer).path
+    one.rename(other), two.rename(one), other.rename(two)
+    assert again(describer, tmp_path / "photos", store) == ["1.bmp", "2.bmp"]
+    np.testing.assert_allclose(load(store).X, describer.describe([one, two]), atol=1e-6)
+
+
 def test_a_touched_photo_keeps_its_row(photos, tmp_path, describer):
     store = extract(photos, tmp_path / "s", describer=describer, part_size=4).path
     before = load(store)
@@ -101,7 +116,7 @@ def test_a_touched_photo_keeps_its_row(photos, tmp_path, describer):
     assert after.paths == before.paths
     np.testing.assert_array_equal(after.X, before.X)
     times = dict(zip(after.paths, Store(store).read(["changed_ns"])["changed_ns"].to_pylist(), strict=True))
-    assert times["a/1.png"] == 10**18  # so that it is not read again each time
+    assert times["a/1.png"] == (photos / "a/1.png").stat().st_ctime_ns  # so that it is not read again each time
 
 
 def test_a_photo_that_is_broken_now_has_no_row(photos, tmp_path, describer):
@@ -187,9 +202,7 @@ def test_several_processes_say_that_images_changed(photos, tmp_path, describer):
     store = extract(photos, tmp_path / "s", describer=describer, part_size=2).path
     photo(photos / "a/0.png", seed=99)
     photo(photos / "d/new.png", seed=98)
-    said = (
-        "images that changed since they were described: 1, such as a/0.png; everything else is done; .* in one process"
-    )
+    said = "changed since they were described: 1, such as a/0.png; all other images are done; .* in one process"
     with pytest.raises(StoreError, match=said):
         extract(photos, store, describer=describer, part_size=2, share=(0, 2))
     extract(photos, store, describer=describer, part_size=2, share=(1, 2))
@@ -218,6 +231,77 @@ def test_images_in_memory_are_known_by_their_content(tmp_path, describer):
     assert describer.read[0] is two
 
 
+def test_an_array_and_a_tensor_of_equal_shape_are_two_images(tmp_path, describer):
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 80, 3), np.uint8)
+    extract([Item("a", pixels)], tmp_path / "s", describer=describer)
+    store = extract([Item("a", torch.from_numpy(pixels))], tmp_path / "s", describer=describer)
+    assert store.read(["width"])["width"].to_pylist() == [3]
+
+
+def test_pil_images_are_described_again(tmp_path, describer, capfd):
+    """To compare one, its pixels would have to be loaded, after which it may be read in another way."""
+    indices = np.random.default_rng(0).integers(0, 2, (64, 64), np.uint8)
+    images = []
+    for colour in ((255, 0, 0), (0, 0, 255)):
+        image = Image.fromarray(indices, "P")
+        image.putpalette([0, 0, 0, *colour])
+        images.append(image)
+    extract([Item("a", images[0])], tmp_path / "s", describer=describer)
+    extract([Item("a", images[1])], tmp_path / "s", describer=describer)
+    assert "images in memory that are described again" in capfd.readouterr().err
+    np.testing.assert_allclose(load(tmp_path / "s").X[0], describer.describe(images[1]), atol=1e-6)
+
+
+def test_another_box_of_a_photo_is_another_image(photos, tmp_path, tiny_weights):
+    weights = tiny_weights("A", width=1 / 16, top="pool5")
+    boxes = Describer(weights=weights, layer="pool5", scales=(64,), view=Box())
+    for box in ((0, 0, 40, 40), (30, 10, 80, 60)):
+        region = Region(photos / "a/0.png", box)
+        extract([Item("a", region)], tmp_path / "s", describer=boxes)
+        np.testing.assert_allclose(load(tmp_path / "s").X[0], boxes.describe([region])[0], atol=1e-6)
+
+
+def test_stores_of_different_photos_are_not_fused(photos, tmp_path, describer):
+    one = extract(photos, tmp_path / "one", describer=describer).path
+    photo(photos / "b/3.png", seed=99)
+    two = extract(photos, tmp_path / "two", describer=describer).path
+    with pytest.raises(StoreError, match=r"one and .*two: b/3\.png is a different image in each; run the"):
+        load([one, two])
+    extract(photos, one, describer=describer)
+    assert load([one, two]).X.shape == (9, 64)
+
+
+def test_rows_of_two_images_with_one_name_are_not_loaded(photos, tmp_path, describer):
+    """As after a kill between writing a new row and dropping the old one."""
+    store = extract(photos, tmp_path / "s", describer=describer, part_size=4).path
+    old = (store / "part-00000.parquet").read_bytes()
+    photo(photos / "a/0.png", seed=99)
+    extract(photos, store, describer=describer, part_size=4)
+    (store / "part-00000-7.parquet").write_bytes(old)
+    with pytest.raises(StoreError, match=r"has rows of two images named a/0\.png, because a run was killed"):
+        load(store)
+    again(describer, photos, store)
+    assert is_of(store, photos, describer)
+
+
+def test_a_store_of_an_earlier_version_gets_its_source(photos, tmp_path, describer):
+    store = extract(photos, tmp_path / "s", describer=describer).path
+    meta = json.loads((store / "meta.json").read_text())
+    (store / "meta.json").write_text(json.dumps({key: meta[key] for key in meta if key != "source"}))
+    extract(photos, store, describer=describer)
+    with pytest.raises(StoreError, match="holds images of"):
+        extract(photo(tmp_path / "other/a/0.png", seed=77).parents[1], store, describer=describer)
+
+
+def test_failures_of_deleted_files_are_forgotten(photos, tmp_path, describer):
+    put(photos / "a/broken.png", b"no image")
+    store = extract(photos, tmp_path / "s", describer=describer)
+    assert store.failures.keys() == {"a/broken.png"}
+    (photos / "a/broken.png").unlink()
+    again(describer, photos, store.path)
+    assert store.failures == {}
+
+
 def test_a_store_without_identities_is_read_and_said_to_be_without(photos, tmp_path, describer, capfd):
     store = extract(photos, tmp_path / "s", describer=describer).path
     for part in store.glob("part-*"):  # as earlier versions wrote it
@@ -225,7 +309,7 @@ def test_a_store_without_identities_is_read_and_said_to_be_without(photos, tmp_p
     photo(photos / "a/0.png", seed=99)
     photo(photos / "d/new.png", seed=98)
     assert again(describer, photos, store) == ["new.png"]
-    assert "(to be sure, extract into a new store): 9, such as a/0.png" in capfd.readouterr().err
+    assert "(extract into a new store to be sure): 9, such as a/0.png" in capfd.readouterr().err
     assert len(load(store).X) == 10
     assert Store(store).read(["path", "q64"]).num_rows == 10
     assert Store(store).read().column("sha256").null_count == 9
@@ -236,7 +320,7 @@ def test_what_the_source_no_longer_has_is_counted(photos, tmp_path, describer, c
     (photos / "a/0.png").unlink()
     again(describer, photos, store)
     assert (
-        f"rows kept of images that {photos} no longer has (to be without, extract into a new store): 1"
+        f"rows kept of images that {photos} no longer has (extract into a new store to be without them): 1"
         in capfd.readouterr().err
     )
     assert len(load(store).X) == 9
@@ -245,7 +329,7 @@ def test_what_the_source_no_longer_has_is_counted(photos, tmp_path, describer, c
 def test_a_name_that_a_list_has_twice_is_said(photos, tmp_path, describer, capfd):
     csv = put(tmp_path / "list.csv", b"path,label\nphotos/a/0.png,cat\nphotos/a/0.png,dog\n")
     extract(csv, tmp_path / "s", describer=describer)
-    assert "has an earlier image of the same name: 1, such as photos/a/0.png" in capfd.readouterr().err
+    assert "because an earlier one has the same name: 1, such as photos/a/0.png" in capfd.readouterr().err
     assert again(describer, csv, tmp_path / "s") == []
     assert load(tmp_path / "s").labels == ["cat"]
 
@@ -257,7 +341,7 @@ def test_a_file_that_cannot_be_inspected_keeps_its_row(photos, tmp_path, describ
     describer.read.clear()
     extract(items, tmp_path / "s", describer=describer)
     assert describer.read == []
-    assert "cannot be compared with them: 1, such as 1" in capfd.readouterr().err
+    assert "not known whether their images have changed: 1, such as 1" in capfd.readouterr().err
 
 
 def test_the_checksum_is_of_the_bytes(tmp_path):
@@ -266,7 +350,9 @@ def test_the_checksum_is_of_the_bytes(tmp_path):
     file = put(tmp_path / "a.png", data)
     assert checksum(file) == checksum(str(file)) == digest
     assert stamp(data) == (len(data), None, digest)
-    assert stamp(tmp_path / "gone.png") == stamp(object()) == UNKNOWN
+    assert stamp(tmp_path / "gone.png") == stamp(object()) == stamp(Image.new("L", (9, 9))) == UNKNOWN
+    os.utime(file, (2**34, 2**34))  # later than Parquet can say
+    assert stamp(file) == (len(data), None, None)
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(ImageError, match="pipe: not a regular file"):
         checksum(tmp_path / "pipe")

@@ -130,7 +130,7 @@ def test_links_never_lead_round_in_a_circle(tmp_path):
     assert names(tmp_path / "root") == ["a/1.jpg", "b/to a/1.jpg"]
     assert sources.count(tmp_path / "root") == 2
     (line,) = left_out_of(tmp_path / "root")
-    assert line == "links to a folder that they are in, which are not followed: 5, such as a/self"
+    assert line == "links left out, because they lead to a folder above them: 5, such as a/self"
 
 
 def test_links_that_lead_to_no_file_are_failures(tmp_path):

@@ -6,7 +6,7 @@ from sklearn.metrics import average_precision_score, recall_score
 from sklearn.model_selection import PredefinedSplit, StratifiedKFold, cross_val_predict
 from sklearn.svm import LinearSVC
 
-from tests.svm.test_model import descriptors, plain_fit
+from tests.kit.svm_samples import descriptors, plain_fit
 from vggfeat.errors import UsageError
 from vggfeat.metrics import mean_average_precision, mean_class_recall
 from vggfeat.svm import CS, SOLVERS, choose_C, stratified_folds, stratified_holdout

@@ -7,18 +7,10 @@ import pytest
 from scipy.optimize import minimize
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.svm import LinearSVC
 
+from tests.kit.svm_samples import descriptors, plain_fit
 from vggfeat.errors import UsageError, VggfeatError
 from vggfeat.svm import CS, SOLVERS, LinearSVM
-
-
-def descriptors(n: int, dim: int, classes: int, noise: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Non-negative float32 rows of norm 1, as descriptors are, around one centre a class; labels in turn."""
-    rng = np.random.default_rng(seed)
-    labels = np.arange(n) % classes
-    X = np.maximum(rng.normal(size=(classes, dim))[labels] + noise * rng.normal(size=(n, dim)), 0)
-    return (X / np.linalg.norm(X, axis=1, keepdims=True)).astype(np.float32), labels
 
 
 def objective(w: np.ndarray, b: float, X: np.ndarray, positive: np.ndarray, C: float) -> float:
@@ -37,10 +29,6 @@ def best_objective(X: np.ndarray, positive: np.ndarray, C: float) -> float:
     options = {"maxiter": 20000, "maxfun": 40000, "ftol": 1e-13, "gtol": 1e-9}
     found = minimize(value_and_gradient, np.zeros(A.shape[1]), jac=True, method="L-BFGS-B", options=options)
     return float(found.fun)
-
-
-def plain_fit(X: np.ndarray, positive: np.ndarray, C: float) -> LinearSVC:
-    return LinearSVC(C=C, dual=True, tol=1e-6, max_iter=100_000, random_state=1).fit(X, positive)
 
 
 @pytest.fixture(params=list(SOLVERS))

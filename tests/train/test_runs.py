@@ -213,7 +213,7 @@ def test_ilsvrcs_own_layout(tmp_path):
     assert weights.read(tmp_path / "run" / "best.safetensors").classes == ("tench", "Siberian husky", "kit fox")
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert (config["data"]["train"], config["data"]["val"], result.epochs) == (21, 6, 1)
-    assert "images left out, as their classes were not asked for: 1" in config["notes"]
+    assert "images left out, because their classes were not asked for: 1" in config["notes"]
 
 
 # ---- what it refuses

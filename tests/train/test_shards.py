@@ -100,11 +100,10 @@ def test_what_is_left_out_of_shards_and_beside_them_is_noted(root, photos):
     (root / "d.png").write_bytes(b"x")
     assert len(read_sets(root, 1).train) == len(read_sets(photos, 1).train) + 1
     assert read_sets(root, 1).notes == (
-        "archives left out, unpack them to use their images: 1, such as train-000010.tar.gz",
-        "files left out, without the suffix of an image format that is read: 1 (.json), "
-        "such as train-000009.tar/a.json",
-        "images left out, not in a shard: 1, such as d.png",
-        "links and devices left out, in shards: 1, such as train-000009.tar/b.png",
+        "archives left out until they are unpacked: 1, such as train-000010.tar.gz",
+        "files left out, because their suffix is not that of an image: 1 (.json), such as train-000009.tar/a.json",
+        "images left out, because they are in no shard: 1, such as d.png",
+        "links and devices left out of shards: 1, such as train-000009.tar/b.png",
     )
 
 
@@ -125,7 +124,7 @@ def test_archives_beside_the_class_folders_are_no_shards(tmp_path):
     tar(tmp_path / "train" / "blue.tar", [("a.png", b"x")])
     after = read_sets(tmp_path, 1)
     assert after.fingerprint() == before.fingerprint()
-    assert after.notes == ("archives left out, unpack them to use their images: 1, such as train/blue.tar",)
+    assert after.notes == ("archives left out until they are unpacked: 1, such as train/blue.tar",)
 
 
 def test_folders_of_links_are_the_same_set(photos, tmp_path):

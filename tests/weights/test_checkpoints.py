@@ -83,7 +83,7 @@ def test_a_prefix_in_safetensors(state: State, tmp_path: Path) -> None:
 def test_nets_that_differ_are_named_and_refused(state: State, tmp_path: Path) -> None:
     other = {name: value + 1 for name, value in state.items()}
     torch.save({"epoch": 1, "net": state, "ema": {"module": other}}, tmp_path / "x.pth")
-    refused(tmp_path / "x.pth", "several nets that differ: net, ema.module; save the state_dict() of the one")
+    refused(tmp_path / "x.pth", "several nets that differ: net, ema.module; save only the state_dict()")
     torch.save(prefixed("student.", state) | prefixed("teacher.", other), tmp_path / "x.pth")
     refused(tmp_path / "x.pth", "several nets that differ: student, teacher;")
     torch.save(state | prefixed("loss.", other), tmp_path / "x.pth")

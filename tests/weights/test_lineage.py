@@ -1,4 +1,4 @@
-"""Whose training weights are from: by the values of the first layer, by checksum, as the user says, or assumed."""
+"""Who trained the weights: known by the values of the first layer, by checksum, as the user says, or assumed."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,10 +1,12 @@
-"""What every part of the house uses; nothing here knows about images or nets.
+"""What every package uses; nothing here knows about pixels or nets.
 
 files           whole-file writes, locks, file signatures
 fetch           downloads with resume and checksum; the cache folder
 left_out        LeftOut: counts what is left out, and why
 progress        one progress bar for everything long
 torch_settings  devices by name; torch's global settings in one context manager
+options         the fields of settings as keywords of functions; checks of choices
+processes       the processors of this process; what torchrun tells its processes
 memory          free memory; glibc's allocator
 lazy            public names that are imported on first use
 """

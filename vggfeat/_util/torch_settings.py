@@ -30,7 +30,7 @@ def find_device(device: str) -> torch.device:
 
 
 def check_fork() -> None:
-    """Say that a net runs in this process from now on. Raises VggfeatError in a fork of a process where one has run.
+    """Note that this process runs nets from now on. Raises VggfeatError if it is a fork of a process that ran one.
 
     Torch's threads and its GPU do not survive a fork: the first operation would wait for them for ever.
     """

@@ -10,6 +10,7 @@
     runner                    run: settings -> images -> splits -> describer -> stores -> SVMs -> result
     split_files               splits in a file
     stored                    descriptors of an image set from stores
+    described                 how samples were described: by nets in this run, or in stores of `vggfeat extract`
     probe                     linear SVMs on descriptors
     trial                     what all measurements of a run share
     ablation                  each of the paper's choices about descriptors on its own

@@ -1,4 +1,4 @@
-"""How the samples of a result were described: by nets now, or in stores that `vggfeat extract` made before."""
+"""How the samples of a result were described: by nets in this run, or before, in stores of `vggfeat extract`."""
 
 import os
 from collections.abc import Sequence
@@ -8,13 +8,14 @@ from typing import Any, get_args
 
 import numpy as np
 
-from vggfeat._util.files import signature
 from vggfeat.bench.benchmark import Benchmark
+from vggfeat.bench.protocol import shared_image
 from vggfeat.bench.settings import BenchmarkSettings
 from vggfeat.data import ImageSet
 from vggfeat.descriptors import Describer
 from vggfeat.errors import DataError, StoreError, UsageError
-from vggfeat.extraction.identity import checksum
+from vggfeat.extraction.identity import checksum, stamp
+from vggfeat.sources import patterns
 from vggfeat.sources.item import utf8
 from vggfeat.spec import DescriptorLayer, DescriptorSpec, PosteriorSpec
 from vggfeat.store import Store, load
@@ -31,16 +32,17 @@ class Described:
 
 
 def by_nets(describer: Describer) -> Described:
-    """Of samples that are described in this run."""
+    """The settings of samples that are described in this run."""
     weights = [net.weights for net in describer.engine.nets]
     nets = tuple({"net": one.net, "name": one.name, "sha256": one.sha256} for one in weights)
     return Described(describer.spec, nets, describer.engine.precision, str(describer.engine.device))
 
 
 def in_stores(benchmark: Benchmark, settings: BenchmarkSettings, stores: Sequence[Store]) -> Described:
-    """Of samples that have been described before.
+    """The settings of samples that were described before.
 
-    Raises UsageError for settings that contradict the stores or need the nets, StoreError for stores of something else.
+    Raises UsageError for settings that contradict the stores or need the nets, StoreError if the stores do not hold
+    descriptors or differ in their settings.
     """
     for refused, why in (
         (settings.ablate, "the ablation needs the nets; leave out --ablate"),
@@ -81,7 +83,7 @@ def _refuse_other(settings: BenchmarkSettings, spec: DescriptorSpec, store: Stor
     for name in ("layer", "mirror", "ceil", "exif"):
         given = getattr(settings, name)
         if given not in (defaults[name], getattr(spec, name)):
-            raise UsageError(f"{store.path}: was made with {name} {getattr(spec, name)}, not {given}; leave that out")
+            raise UsageError(f"{store.path}: was made with {name} {getattr(spec, name)}, not {given}; leave out {name}")
 
 
 def read_stores(
@@ -106,8 +108,8 @@ def _name(store: Store, images: ImageSet, row: int) -> str:
     if not isinstance(image, Path):
         raise DataError(f"{images.name}: its images are not in files, so no store of `extract` has them")
     if not source:
-        return images.paths[row].partition("#")[0]
-    folder = Path(source) if Path(source).is_dir() else Path(source).parent
+        return shared_image(images, row)
+    folder = Path(source) if Path(source).is_dir() else Path(patterns.fixed_part(str(Path(source).parent)))
     return "/".join(utf8(part) for part in Path(os.path.relpath(image, folder)).parts)
 
 
@@ -128,12 +130,15 @@ def _check(store: Store, images: ImageSet, rows: np.ndarray) -> list[str]:
                 f"{images.images[i]}: has changed since {store.path} was made; run that `vggfeat extract` again"
             )
     unidentified = sum(names[i] in known and known[names[i]][2] is None for i in rows)
-    what = "images whose rows do not say what they were made from, as an earlier version wrote them"
-    return [f"{store.path}: {what}: {unidentified:,}"] if unidentified else []
+    failed = sum(names[i] not in known for i in rows)
+    said = {
+        "images whose rows do not say what they were made from, as an earlier version wrote them": unidentified,
+        "images left out, because they could not be read when the store was made": failed,
+    }
+    return [f"{store.path}: {what}: {count:,}" for what, count in said.items() if count]
 
 
 def _changed(image: Any, size: int | None, changed_ns: int | None, sha256: str | None) -> bool:
-    found = signature(image)
-    if sha256 is None or (found and (found.size, found.changed_ns) == (size, changed_ns)):
+    if sha256 is None or stamp(image)[:2] == (size, changed_ns):
         return False
     return checksum(image) != sha256

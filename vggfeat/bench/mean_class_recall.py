@@ -16,7 +16,7 @@ from vggfeat.data import ImageSet, random_split
 from vggfeat.errors import DataError, UsageError
 from vggfeat.metrics import class_recalls
 
-FEW = 5  # test images of a class, fewer than which a note tells
+FEW = 5  # a note names a class that has fewer test images
 
 
 def class_splits(benchmark: Benchmark, images: ImageSet, settings: BenchmarkSettings) -> Splits:
@@ -82,7 +82,7 @@ def _own_fold(protocol: Protocol, images: ImageSet, subset: np.ndarray) -> Fold:
 
 
 def _share(images: ImageSet, share: float) -> int:
-    """That share of the smallest class, so that all classes train on equally many images; two, to choose C by."""
+    """That share of the smallest class, so that all classes train on equally many images; at least 2, to choose C."""
     return max(2, int(share * images.labels.sum(axis=0).min()))
 
 

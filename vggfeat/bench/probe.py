@@ -131,11 +131,11 @@ class Probe:
         images, protocol = self.images, self.protocol
         labels, ignore = images.labels[rows], images.ignore[rows]
         folds = draw_folds(images, rows) if validation is None else np.isin(rows, validation) - 1
-        left = [folds != number for number in np.unique(folds[folds >= 0])]
+        remaining = [folds != number for number in np.unique(folds[folds >= 0])]  # one mask of rows for each fold
         if protocol.every_class:
-            _check_every_class(images, labels, left)
-        searched = np.all([_two_sided(labels[some], ignore[some]) for some in left], axis=0)
-        if not left or not labels[folds >= 0][:, searched].any():
+            _check_every_class(images, labels, remaining)
+        searched = np.all([_two_sided(labels[some], ignore[some]) for some in remaining], axis=0)
+        if not remaining or not labels[folds >= 0][:, searched].any():
             raise DataError(f"{images.name}: too few images to choose C; is the copy whole?")
         return choose_C(
             X,
@@ -184,13 +184,13 @@ def _two_sided(labels: np.ndarray, ignore: np.ndarray) -> np.ndarray:
     return labels.any(axis=0) & (~labels & ~ignore).any(axis=0)
 
 
-def _check_every_class(images: ImageSet, labels: np.ndarray, left: list[np.ndarray]) -> None:
-    """Raise DataError for a class without training images, or with none left while a fold chooses C."""
+def _check_every_class(images: ImageSet, labels: np.ndarray, remaining: list[np.ndarray]) -> None:
+    """Raise DataError for a class that has no training image, or none outside of the fold that chooses C."""
     has = labels.any(axis=0)
     if not has.all():
         name = images.classes[int(has.argmin())]
         raise DataError(f"{images.name}: class {name} has no training image that can be read; add some")
-    for some in left:
+    for some in remaining:
         has = labels[some].any(axis=0)
         if not has.all():
             name = images.classes[int(has.argmin())]

@@ -72,7 +72,7 @@ class Protocol:
         """The training rows that choose C, None for cross-validation. Raises DataError for too few images."""
         if not self.cross_validates:
             return hold_out(images, train, seed)
-        draw_folds(images, train)  # so that too few images are said now; the probe draws from those that can be read
+        draw_folds(images, train)  # raises now if there are too few; the probe draws from those that can be read
         return None
 
 
@@ -87,7 +87,7 @@ def hold_out(images: ImageSet, rows: np.ndarray, seed: int) -> np.ndarray:
 
 
 def draw_folds(images: ImageSet, rows: np.ndarray) -> np.ndarray:
-    """The fold of each of the (training) rows for cross-validation, int (len(rows),), -1 for those that always train.
+    """The fold of each (training) row for cross-validation, int (len(rows),); -1 for rows that always train.
 
     Raises DataError for too few images.
     """

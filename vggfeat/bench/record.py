@@ -13,7 +13,7 @@ from vggfeat.bench.comparison import words
 from vggfeat.bench.result import BenchmarkResult
 from vggfeat.errors import DataError
 
-# These may change without changing what is measured; the checksum of the weights says what `demonstration` says.
+# These may differ between two runs that measure the same; the checksum of the weights already tells `demonstration`.
 INCIDENTAL = {"device", "precision", "solver", "validation", "store", "demonstration"}
 RESULT = {"benchmark", "value", "config", "weights"}  # what a result must have, and its config
 SETTINGS = {"net", "layer", "scales", "agg"}

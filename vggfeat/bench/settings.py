@@ -23,7 +23,7 @@ PaperRecipe = Literal["paper"]
 
 
 def paths_of(stores: str | Path | Sequence[str | Path]) -> tuple[Path, ...]:
-    """The paths of stores, of which a text names several with commas."""
+    """The paths of stores; a text may name several, separated by commas."""
     if isinstance(stores, str | Path):
         stores = str(stores).split(",")
     return tuple(map(Path, stores))
@@ -72,8 +72,8 @@ class BenchmarkSettings:
         separated by commas.
         Default: slim for digits, else auto.
     lineage : {"oxford", "torchvision"} or None
-        Whose preprocessing weights of unknown origin need: oxford (BGR, 0..255) or torchvision (RGB, 0..1). Default:
-        what the file or its first layer says.
+        Preprocessing of weights whose origin is unknown: oxford (BGR, 0..255) or torchvision (RGB, 0..1). Default: that
+        of the file or of its first layer, or assumed by the format.
     mirror : bool
         Average with the descriptor of the mirrored image.
     normalize : {"l2", "per-scale", "none"}
@@ -106,8 +106,8 @@ class BenchmarkSettings:
     comp : int or None
         Number of the competition of the submission. Default: 2, for the actions 10.
     store : str or None
-        A store that `vggfeat extract` made of the images of the data set, instead of describing them here; or several,
-        separated by commas, whose descriptors are stacked.
+        Use a store that `vggfeat extract` made of the images of the data set, and describe nothing. Of several stores,
+        separated by commas, the descriptors are stacked.
     stores : path or None
         Folder of the descriptor stores, one for each net and scale; later runs use them again. Default: in the cache.
     jobs : int

@@ -22,6 +22,7 @@ from vggfeat.descriptors import Describer
 from vggfeat.engine import Box, Region, View, Whole
 from vggfeat.errors import DataError
 from vggfeat.extraction.run import extract
+from vggfeat.formats import STORE
 from vggfeat.sources import Item
 from vggfeat.store import load
 
@@ -105,7 +106,7 @@ def store_name(images: ImageSet, describer: Describer) -> str:
     decides = json.dumps([folder, describer.fingerprint()], sort_keys=True)
     digest = hashlib.sha256(decides.encode()).hexdigest()[:10]
     name = images.name + ("-boxes" if isinstance(describer.view, Box) else "")
-    return f"{name}-{describer.engine.nets[0].weights.net}-{describer.spec.layer}-{digest}.vggfeat"
+    return f"{name}-{describer.engine.nets[0].weights.net}-{describer.spec.layer}-{digest}{STORE}"
 
 
 def _read(column: Column) -> tuple[np.ndarray, np.ndarray]:

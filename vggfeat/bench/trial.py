@@ -18,7 +18,7 @@ class Trial:
     stores: Stores
     probe: Probe
 
-    def measure(self, describer: Describer, box: bool, what: str = "training SVMs") -> ProbeResult:
+    def measure(self, describer: Describer, box: bool, what: str) -> ProbeResult:
         """Train and test on each split, from stores that are filled. what : for the progress bar."""
         X, found = self.stores.read(describer, box)
         return self.probe.evaluate(X, found, self.splits, what)

@@ -1,4 +1,4 @@
-"""Wrong usage in plain words: what typer says of an argument, with a remedy where it has none."""
+"""Errors of usage in plain words: what typer says of an argument, with a remedy if typer gives none."""
 
 from pathlib import Path
 from typing import Any
@@ -28,4 +28,5 @@ def _unquoted_pattern(error: Any) -> str:
     if source is None or "unexpected extra argument" not in error.message:
         return ""
     pattern = Path(source).with_name(f"*{Path(source).suffix}") if Path(source).is_file() else "photos/*.jpg"
-    return f"{source}: others follow, and extract takes one source; quote a pattern, '{pattern}', or name the folder"
+    remedy = f"quote a pattern, '{pattern}', or name the folder"
+    return f"{source}: other names follow it, but extract takes one source; {remedy}"

@@ -64,7 +64,7 @@ def convert_weights(
 
     weights = convert(file, out, net=net, lineage=lineage, top=layer)
     prep = weights.preprocessing
-    assumed = f", assumed for {weights.lineage}; give --lineage if you know whose it is" if weights.assumed else ""
+    assumed = f", assumed for {weights.lineage}; give --lineage if you know who trained it" if weights.assumed else ""
     typer.echo(
         f"{weights.path}: net {weights.net} up to {weights.top}, for {prep.colour} in 0..{prep.range:g}{assumed}"
     )

@@ -2,7 +2,7 @@
 
     readers    READERS: the reader of each data set by its name, such as "voc2007"; and what can be downloaded
     base       ImageSet; finding a data set and reading its texts
-    listing    the images in folders, and what is left out there
+    listing    the images in folders, and how many other things are left out
     subsets    the usual names of the folders of train, val and test
     voc        PASCAL VOC 2007 and 2012, classification
     actions    PASCAL VOC 2012, actions

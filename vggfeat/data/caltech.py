@@ -114,13 +114,13 @@ def _read(edition: Edition, root: str | os.PathLike[str] | None, background: boo
         return folder.is_dir() and (folder.name == edition.folder or (folder / edition.known).is_dir())
 
     top = locate(edition.origin, root, fits)
-    left = LeftOut(edition.strays)
-    loose, folders = contents(Folder.root(top), left)
-    left.add(LOOSE, *loose)
+    left_out = LeftOut(edition.strays)
+    loose, folders = contents(Folder.root(top), left_out)
+    left_out.add(LOOSE, *loose)
     if not folders:
         raise DataError(f"{top}: no class folders in it; {edition.origin.get}")
     # not nested: a stray folder in a class folder is not part of the data set
-    listings = {folder.title: class_images(folder, left, nested=False) for folder in folders}
+    listings = {folder.title: class_images(folder, left_out, nested=False) for folder in folders}
     kept = [title for title in listings if background or title != edition.background]
     return single_label(
         edition.origin.name,
@@ -129,6 +129,6 @@ def _read(edition: Edition, root: str | os.PathLike[str] | None, background: boo
         [
             *shortfall("classes", len(folders), edition.classes),
             *shortfall("images", sum(map(len, listings.values())), edition.images),
-            *left.lines(),
+            *left_out.lines(),
         ],
     )

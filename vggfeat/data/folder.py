@@ -10,7 +10,7 @@ from vggfeat.data.listing import LOOSE, Folder, class_images, contents, subfolde
 from vggfeat.data.subsets import by_subset, only, subset_of
 from vggfeat.errors import DataError
 
-NO_SUBSET = "folders left out, not train, val or test"
+NO_SUBSET = "folders left out, because they are not train, val or test"
 
 
 def read(root: str | os.PathLike[str] | None = None) -> ImageSet:
@@ -40,26 +40,26 @@ def read(root: str | os.PathLike[str] | None = None) -> ImageSet:
     top = data_folder("folder", root)
     if not top.is_dir():
         raise DataError(f"{top}: no such folder; name a folder that has a folder of images for each class")
-    left = LeftOut()
-    loose, below = contents(Folder.root(top), left)
+    left_out = LeftOut()
+    loose, below = contents(Folder.root(top), left_out)
     subsets = _subsets(top, below)
     folders = {"": below}
     if subsets:
-        left.add(NO_SUBSET, *(folder.name for folder in below if folder not in subsets.values()))
+        left_out.add(NO_SUBSET, *(folder.name for folder in below if folder not in subsets.values()))
         folders = {}
         for subset, folder in subsets.items():
-            more, folders[subset] = contents(folder, left)
+            more, folders[subset] = contents(folder, left_out)
             loose += more
-    left.add(LOOSE, *loose)
+    left_out.add(LOOSE, *loose)
     label = {folder.title: k for k, folder in enumerate(next(iter(folders.values())))}
     _check(top, subsets, folders, label)
     samples = [
         Sample(name, top / name, label[folder.title], subset)
         for subset, within in folders.items()
         for folder in within
-        for name in class_images(folder, left)
+        for name in class_images(folder, left_out)
     ]
-    notes = [*([] if subsets else _named_like_subsets(label)), *left.lines()]
+    notes = [*([] if subsets else _named_like_subsets(label)), *left_out.lines()]
     return single_label("folder", list(label), samples, notes)
 
 
@@ -92,7 +92,9 @@ def _check(
             raise DataError(f"{subsets[subset].path}: no class folders in it; fill it or remove it")
         for folder in within:
             if folder.title not in classes:
-                raise DataError(f"{folder.path}: this class is not in {first}; add it there or remove it here")
+                raise DataError(
+                    f"{folder.path}: is a class that {first} does not have; add it there, or remove this folder"
+                )
 
 
 def _named_like_subsets(classes: Iterable[str]) -> list[str]:

@@ -140,18 +140,18 @@ def read(
     folder = _folder(top, subset)
     assert folder is not None  # `locate` looked for it
     kits = find_kit(top, Path(root).resolve() if root is not None else top, kit)
-    left = LeftOut()
-    images, below = contents(folder, left)
+    left_out = LeftOut()
+    images, below = contents(folder, left_out)
     if below:
-        left.add(LOOSE, *images)
-        rows, names, notes = _in_folders(top, subset, below, classes, left)
+        left_out.add(LOOSE, *images)
+        rows, names, notes = _in_folders(top, subset, below, classes, left_out)
         notes += [] if folder.name else [f"read as val, since {top.name} has class folders, but no folder val"]
     elif subset == "train":
         raise DataError(f"{folder.path}: training images lie in a folder for each class, {folder.title}/<class>/*.jpg")
     elif not images:
         raise DataError(f"{folder.path}: has neither class folders nor images; unpack the data set's archive there")
     elif subset == "test":
-        return _flat_test(top, images, tuple(classes) if classes is not None else _classes_beside(top, kits), left)
+        return _flat_test(top, images, tuple(classes) if classes is not None else _classes_beside(top, kits), left_out)
     else:
         rows, names, notes = _flat_val(top, Path(folder.path), images, classes, kits)
     if blacklist:
@@ -161,7 +161,7 @@ def read(
     paths = tuple(path for path, _ in rows)
     labels = np.fromiter((label for _, label in rows), np.int64, len(rows))
     name = f"{top.name} {subset}" if folder.name else top.name
-    return Classified(name, names, paths, Files(top, paths), labels, (*notes, *left.lines()))
+    return Classified(name, names, paths, Files(top, paths), labels, (*notes, *left_out.lines()))
 
 
 @cache
@@ -192,23 +192,25 @@ def _train_classes(top: Path) -> tuple[str, ...]:
 
 
 def _in_folders(
-    top: Path, subset: str, below: Sequence[Folder], classes: Sequence[str] | None, left: LeftOut
+    top: Path, subset: str, below: Sequence[Folder], classes: Sequence[str] | None, left_out: LeftOut
 ) -> tuple[list[tuple[str, int]], tuple[str, ...], list[str]]:
     """(path, label) of each image in class folders; the classes; notes."""
     beside = _train_classes(top) if subset != "train" else ()
     names = tuple(classes if classes is not None else beside or [folder.title for folder in below])
     place = {name: i for i, name in enumerate(names)}
     rows: list[tuple[str, int]] = []
-    unasked = 0
+    others = 0
     for folder in below:
         if folder.title in place:
-            rows += [(path, place[folder.title]) for path in class_images(folder, left)]
+            rows += [(path, place[folder.title]) for path in class_images(folder, left_out)]
         elif classes is None:
-            raise DataError(f"{folder.path}: a class that train lacks; add it there or remove it here")
+            raise DataError(
+                f"{folder.path}: is a class that train does not have; add it to train, or remove this folder"
+            )
         else:
-            unasked += 1
-    empty = len(names) - (len(below) - unasked)
-    notes = [f"classes left out, as they were not asked for: {unasked:,}"] if unasked else []
+            others += 1
+    empty = len(names) - (len(below) - others)
+    notes = [f"classes left out, because they were not asked for: {others:,}"] if others else []
     notes += [f"classes without a folder in {subset}: {empty:,}"] if empty else []
     if not rows:
         above = Path(below[0].path).parent
@@ -227,13 +229,13 @@ def _flat_val(
     if not rows:
         raise DataError(f"{folder}: none of its images has one of the given classes; name others")
     others = len(synsets) - len(rows)
-    notes = [f"images left out, as their classes were not asked for: {others:,}"] if others else []
+    notes = [f"images left out, because their classes were not asked for: {others:,}"] if others else []
     return rows, names, notes + shortfall("validation images", len(images), COUNTS["val"])
 
 
-def _flat_test(top: Path, images: Sequence[str], classes: tuple[str, ...], left: LeftOut) -> Classified:
+def _flat_test(top: Path, images: Sequence[str], classes: tuple[str, ...], left_out: LeftOut) -> Classified:
     paths = tuple(sorted(images))
-    notes = shortfall("test images", len(images), COUNTS["test"]) + left.lines()
+    notes = shortfall("test images", len(images), COUNTS["test"]) + left_out.lines()
     return Classified(f"{top.name} test", classes, paths, Files(top, paths), None, tuple(notes))
 
 
@@ -286,4 +288,4 @@ def _allowed(rows: Sequence[tuple[str, int]], kits: Sequence[Path]) -> tuple[lis
     listed = kit_numbers(kits, BLACKLISTS)
     numbers = [NUMBERED.search(path) for path, _ in rows]
     allowed = [row for row, match in zip(rows, numbers, strict=True) if match is None or int(match[1]) not in listed]
-    return allowed, f"images left out, as the kit's blacklist names them: {len(rows) - len(allowed):,}"
+    return allowed, f"images left out, because the kit's blacklist names them: {len(rows) - len(allowed):,}"

@@ -1,8 +1,7 @@
-"""The images in the folders of a data set, and what is left out there: counted, with the reason.
+"""The images in the folders of a data set, and how many other things are left out, with the reason.
 
-Links to files and to folders are followed, wherever they lead: a person who names a folder means what lies behind its
-links as well. Only regular files are read. Each real folder is entered at most once on the way from the root, so that
-no link leads in a circle.
+Links to files and to folders are followed, wherever they lead: a person who names a folder also means the targets of
+its links. Only regular files are read. A link to a folder above it is not followed, so that no walk is endless.
 """
 
 import os
@@ -11,34 +10,32 @@ from typing import NamedTuple
 
 from vggfeat._util.left_out import LeftOut
 from vggfeat.errors import DataError
-from vggfeat.formats import has_image_suffix, is_hidden, other_kind
+from vggfeat.formats import STORE, has_image_suffix, is_hidden, is_tar, other_kind
 
-STORE = ".vggfeat"  # the suffix of a store of descriptors, which may lie beside the images
-
-NOT_READ = "files left out, without the suffix of an image format that is read"
-PACKED = "archives left out, unpack them to use their images"
-NO_TARGET = "links left out, they lead to no file or folder"
+NOT_READ = "files left out, because their suffix is not that of an image"
+PACKED = "archives left out until they are unpacked"
+NO_TARGET = "links left out, because they lead to no file or folder"
 NO_FILE = "devices and pipes left out"
-CIRCLE = "links left out, they lead back to a folder above them"
-LOOSE = "images left out, not in a class folder"
-DEEPER = "folders left out, inside a class folder"
+CIRCLE = "links left out, because they lead to a folder above them"
+LOOSE = "images left out, because they are in no class folder"
+DEEPER = "folders left out, because they are inside a class folder"
 
 
-def add_file(left: LeftOut, name: str) -> None:
-    """Count a file that is not an image by its suffix, unless nobody misses it."""
-    if not is_hidden(name.rpartition("/")[2]):
-        archive = other_kind(name) == "archive" or name.lower().endswith((".tar", ".tgz"))
-        if archive:
-            left.add(PACKED, name)
-        else:
-            left.add_file(NOT_READ, name)
+def add_file(left_out: LeftOut, name: str) -> None:
+    """Count a file that is not an image by its suffix, unless it is hidden."""
+    if is_hidden(name.rpartition("/")[2]):
+        return
+    if is_tar(name) or other_kind(name) == "archive":
+        left_out.add(PACKED, name)
+    else:
+        left_out.add_file(NOT_READ, name)
 
 
 class Folder(NamedTuple):
     """A folder of a data set.
 
-    name : relative to the data set's root, with slashes; "" is the root. way : the real paths of the folders from the
-    root to this one.
+    name : relative to the data set's root, with slashes; "" is the root. way : the paths without links of the folders
+    from the root to this one.
     """
 
     path: str
@@ -56,10 +53,10 @@ class Folder(NamedTuple):
         return self.name.rpartition("/")[2]
 
 
-def contents(folder: Folder, left: LeftOut) -> tuple[list[str], list[Folder]]:
+def contents(folder: Folder, left_out: LeftOut) -> tuple[list[str], list[Folder]]:
     """The names of the images in a folder, relative to the root, in any order; and the folders in it, sorted by name.
 
-    Everything else is counted in `left`. Raises DataError if the folder cannot be listed, or a name is not UTF-8.
+    Everything else is counted in `left_out`. Raises DataError if the folder cannot be listed, or a name is not UTF-8.
     """
     images, folders = [], []
     prefix = f"{folder.name}/" if folder.name else ""
@@ -70,17 +67,17 @@ def contents(folder: Folder, left: LeftOut) -> tuple[list[str], list[Folder]]:
                 if has_image_suffix(entry.name):
                     images.append(name if name.isascii() else _utf8(name, entry.path))
                 else:
-                    add_file(left, name)
+                    add_file(left_out, name)
             elif entry.is_dir():
                 real = os.path.realpath(entry.path) if entry.is_symlink() else f"{folder.way[-1]}{os.sep}{entry.name}"
                 if real in folder.way:
-                    left.add(CIRCLE, name)
+                    left_out.add(CIRCLE, name)
                 elif not entry.name.endswith(STORE):
                     folders.append(Folder(entry.path, _utf8(name, entry.path), (*folder.way, real)))
             else:
-                left.add(NO_TARGET if entry.is_symlink() else NO_FILE, name)
-        except OSError:  # a circle of links, or a target that nobody may look at
-            left.add(NO_TARGET, name)
+                left_out.add(NO_TARGET if entry.is_symlink() else NO_FILE, name)
+        except OSError:  # a circle of links, or a target without permission
+            left_out.add(NO_TARGET, name)
     return images, sorted(folders, key=lambda below: below.name)
 
 
@@ -89,13 +86,13 @@ def subfolders(folder: Folder) -> list[Folder]:
     return contents(folder, LeftOut())[1]
 
 
-def class_images(folder: Folder, left: LeftOut, *, nested: bool = True) -> list[str]:
+def class_images(folder: Folder, left_out: LeftOut, *, nested: bool = True) -> list[str]:
     """The names of all images of a class folder, relative to the root, in any order.
 
     nested : also of the folders in it, at any depth. Raises DataError if there is none, if a folder cannot be listed,
     or if a name is not UTF-8.
     """
-    images = _images_below(folder, left, nested)
+    images = _images_below(folder, left_out, nested)
     if not images:
         own = LeftOut()
         _images_below(folder, own, nested)
@@ -104,12 +101,12 @@ def class_images(folder: Folder, left: LeftOut, *, nested: bool = True) -> list[
     return images
 
 
-def _images_below(folder: Folder, left: LeftOut, nested: bool) -> list[str]:
-    images, waiting = contents(folder, left)
+def _images_below(folder: Folder, left_out: LeftOut, nested: bool) -> list[str]:
+    images, waiting = contents(folder, left_out)
     if not nested:
-        left.add(DEEPER, *(below.name for below in waiting))
+        left_out.add(DEEPER, *(below.name for below in waiting))
     while nested and waiting:
-        found, below = contents(waiting.pop(), left)
+        found, below = contents(waiting.pop(), left_out)
         images += found
         waiting += below
     return images

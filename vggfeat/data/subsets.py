@@ -37,7 +37,7 @@ def only(subset: str, folders: list[Folder]) -> Folder:
     if len(folders) > 1:
         names = " and ".join(folder.title for folder in folders)
         above = Path(folders[0].path).parent
-        raise DataError(f"{above}: {names} are two names of one subset, {subset}; keep one of these folders there")
+        raise DataError(f"{above}: {names} are both names of the subset {subset}; keep only one of these folders")
     return folders[0]
 
 

@@ -170,6 +170,8 @@ def _check_images(runs: Sequence[PosteriorRun]) -> None:
         for batch in run.store.batches(["path", "label", "sha256"]) if run.store.parts else ():
             for path, label, sha256 in zip(*(column.to_pylist() for column in batch.columns), strict=True):
                 before = known.setdefault((run.facts.data, path), (label, sha256, run.store.path))
+                if before[1] is None:  # of an earlier version
+                    known[run.facts.data, path] = (before[0], sha256, run.store.path)
                 if label != before[0] or (sha256 and before[1] and sha256 != before[1]):
                     what = "label" if label != before[0] else "image"
                     raise StoreError(

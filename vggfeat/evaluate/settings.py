@@ -51,8 +51,8 @@ class EvaluationSettings:
         auto, a name (oxford, torchvision, slim) or a file. For several nets: one for all of them, or one for each net,
         separated by commas.
     lineage : {"oxford", "torchvision"} or None
-        Whose preprocessing weights of unknown origin need: oxford (BGR, 0..255) or torchvision (RGB, 0..1). Default:
-        what the file or its first layer says.
+        Preprocessing of weights whose origin is unknown: oxford (BGR, 0..255) or torchvision (RGB, 0..1). Default: that
+        of the file or of its first layer, or assumed by the format.
     subset : {"train", "val", "test"}
         Subset of the data set. Images of test have no labels, and so no errors.
     classes : path or mapping, optional

@@ -2,7 +2,8 @@
 
     settings      ExtractionSettings
     run           extract: opens source and store, shows progress
-    places        how a source is divided into ranges and groups, and which images have no row
+    places        how a source is divided into ranges and groups, and which of its images have no row or have changed
+    identity      size, time and checksum of an image, which a row stores to recognise its image
     decoding      reads and decodes images in threads, ahead of the net
     filling       from decoded images to the parts of a store
     background    the net in a thread of its own; interrupts at the right moment

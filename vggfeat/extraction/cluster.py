@@ -46,7 +46,7 @@ def fill_on_cluster(
     tries: int = TRIES,
     part_seconds: float = PART_SECONDS,
 ) -> Findings:
-    """Describe the images that have no row in the open store, and return what the source showed about its rows.
+    """Describe the images that have no row in the open store, and return what was found while the source was listed.
 
     tries : of a range whose actors are lost. part_seconds : see `fill`.
 

@@ -153,6 +153,6 @@ class Decoder:
 
 
 def _signature(image: Any) -> Signature | None:
-    """Of a file; one that has none cannot be read either, and the reader says why."""
+    """The signature of a file; None for other images, and for a file that cannot be read, whose reader says why."""
     file = file_of(image)
     return signature(file) if isinstance(file, Path) else None

@@ -11,6 +11,7 @@ from torch import Tensor
 from vggfeat._util.files import changed_ns, signature
 from vggfeat.engine.views import Region
 from vggfeat.errors import ImageError
+from vggfeat.images import open_regular
 from vggfeat.sources.item import Fetched
 from vggfeat.store.identity import UNKNOWN, Identity
 
@@ -19,11 +20,18 @@ from vggfeat.store.identity import UNKNOWN, Identity
 class Stamped(Protocol):
     """A file in an archive or at an address whose size and time of change are known before it is fetched."""
 
-    def stamp(image: Any) -> Identity:
+    def stamp(self) -> tuple[int | None, int | None]:
+        """Size in bytes, and time of the last change in nanoseconds since 1970."""
+
+
+def stamp(image: Any) -> Identity:
     """What can be known without reading a file: its size and time. Of bytes and arrays in memory also the checksum.
 
     Nothing is known of a PIL image or an open file: to read it here would change it.
     """
+    if isinstance(image, Region):
+        whole = stamp(image.image)
+        return whole._replace(sha256=_of_box(whole.sha256, image)) if whole.sha256 else whole
     image = file_of(image)
     if isinstance(image, Path):
         found = signature(image)
@@ -41,7 +49,10 @@ class Stamped(Protocol):
 
 
 def read_identity(image: Any, content: Any) -> Identity:
-    """The identity of an image that was read. content : what was fetched, or the image itself. Raises ImageError."""
+    """The identity of an image that was read. content : its bytes if they were fetched, else the image itself.
+
+    Raises ImageError.
+    """
     known = stamp(image)
     if isinstance(content, bytes):
         return Identity(len(content), known.changed_ns, hashlib.sha256(content).hexdigest())
@@ -54,24 +65,26 @@ def checksum(image: Any) -> str | None:
     Of a Region, of the checksum of its file and the box. Raises ImageError if the file cannot be read.
     """
     if isinstance(image, Region):
-        whole = stamp(image.image).sha256 or checksum(image.image)
-        return hashlib.sha256(f"{whole} {image.box}".encode()).hexdigest() if whole else None
+        whole = checksum(image.image)
+        return _of_box(whole, image) if whole else None
     image = file_of(image)
     if isinstance(image, Path):
-        try:
-            if not image.is_file():  # opening a FIFO would wait for a writer
-                raise ImageError(f"{image}: not a regular file")
-            with image.open("rb") as file:
+        with open_regular(image) as file:
+            try:
                 return hashlib.file_digest(file, "sha256").hexdigest()
-        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-            raise ImageError(f"{image}: {getattr(error, 'strerror', None) or error}") from error
+            except OSError as error:
+                raise ImageError(f"{image}: {error.strerror or error}") from error
     if isinstance(image, Fetched) and not getattr(image, "far", False):
         return hashlib.sha256(image.fetch()).hexdigest()
     return None
 
 
+def _of_box(whole: str, region: Region) -> str:
+    return hashlib.sha256(f"{whole} {tuple(region.box)}".encode()).hexdigest()
+
+
 def file_of(image: Any) -> Any:
-    """A Path for the name of a file, the image of a region; else the image."""
+    """The Path of a file, also if it is given as text or as a Region; any other image as it is."""
     image = image.image if isinstance(image, Region) else image
     is_name = isinstance(image, str | os.PathLike) and not isinstance(image, Path)
     return Path(image) if is_name else image

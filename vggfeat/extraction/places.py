@@ -1,12 +1,14 @@
-"""The places of a source: how they are divided, and which of them have no row."""
+"""The places of a source: how they are divided, and which of their images are still to be described."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from vggfeat._util.left_out import LeftOut
+from vggfeat.engine.views import Region
 from vggfeat.errors import ImageError
-from vggfeat.extraction.identity import checksum, stamp
-from vggfeat.sources.item import Item
+from vggfeat.extraction.identity import checksum, file_of, stamp
+from vggfeat.sources.item import Fetched, Item
 from vggfeat.store.identity import NEW, UNKNOWN, Identity, Row, Rows, content_mark, label_mark, stat_mark
 from vggfeat.store.settling import News
 
@@ -31,20 +33,21 @@ class Division:
 
 CHANGED = "images that changed since they were described"
 RELABELLED = "images with a new label"
-TWICE = "left out, as the source has an earlier image of the same name"
+TWICE = "images left out, because an earlier one has the same name"
 UNIDENTIFIED = (
-    "images described by an earlier version, which did not store what they were made from, so that changes are not "
-    "noticed (to be sure, extract into a new store)"
+    "images described by an earlier version, which stored neither time nor checksum, so that changes are not "
+    "noticed (extract into a new store to be sure)"
 )
-NOT_COMPARED = "rows kept, as their images cannot be compared with them"
+AGAIN = "images in memory that are described again, because it is not known whether they have changed"
+NOT_COMPARED = "rows kept, although it is not known whether their images have changed"
 
 
 @dataclass
 class Findings:
-    """What listing a source showed: what it leaves out, and how it differs from the rows of a store.
+    """What was found while a source was listed.
 
-    known : rows when the store was opened. listed : how many of them the source has. whole : whether it was listed to
-    its end.
+    remarks : what it leaves out, and how its images differ from the rows of the store. known : how many rows the store
+    had when it was opened. listed : how many of these the source has. whole : whether it was listed to its end.
     """
 
     remarks: LeftOut = field(default_factory=LeftOut)
@@ -56,11 +59,11 @@ class Findings:
 class Todo:
     """(place, item) of the items that have no row, or have changed, in the ranges of the i-th of n processes.
 
-    rows : the existing rows; those of items are marked as seen. failures : of earlier runs; an archive or folder
-    that has items now is removed from them: it is no failure any more, or becomes one again after its items.
-    note : called with the name and the News of an image whose values stay; None if rows must not be changed: then
-    images that have changed are not yielded, and only counted.
-    skipped : how many items of this process had a row. found : what is to tell; the source has its remarks.
+    rows : the existing rows; those of the items are marked as seen. failures : those of earlier runs. An archive or
+    folder that has items now is removed from them; if it fails again, that comes after its items.
+    note : called with the name and the News of an image whose row is kept. None if rows must not be changed: then
+    images that have changed are counted, but not yielded.
+    skipped : how many items of this process had a row. found : what was found so far; the source adds to its remarks.
     """
 
     def __init__(
@@ -94,7 +97,7 @@ class Todo:
         self.found.whole = True
 
     def _see(self, item: Item) -> Row | None:
-        """The row that an item has, or is to get; None if the source listed its name before."""
+        """The row of an item, which is empty for a new item; None if the source listed its name before."""
         row = self._rows.see(item.path)
         if row.seen:
             self.found.remarks.add(TWICE, item.path)
@@ -106,8 +109,8 @@ class Todo:
         if row.part == NEW:
             return True
         identity = stamp(item.image)
-        if self._differs(row, identity, item):
-            self.found.remarks.add(CHANGED, item.path)
+        if reason := self._why_again(row, identity, item):
+            self.found.remarks.add(reason, item.path)
             return self._note is not None
         relabelled = row.label != label_mark(item.label)
         if relabelled:
@@ -117,21 +120,30 @@ class Todo:
             self._note(item.path, News(item.label, identity if touched else None))
         return False
 
-    def _differs(self, row: Row, identity: Identity, item: Item) -> bool:
-        """Whether an item is another file than that of its row. If its size or time differs, its bytes decide."""
+    def _why_again(self, row: Row, identity: Identity, item: Item) -> str | None:
+        """CHANGED or AGAIN if an item with a row must be described; if size or time differ, the checksum decides."""
+        is_file = isinstance(file_of(item.image), Path | Fetched | ImageError)
+        if identity == UNKNOWN and not is_file:
+            return AGAIN
         if not row.stat and not row.content:
             self.found.remarks.add(UNIDENTIFIED, item.path)
-            return False
-        if isinstance(item.image, ImageError) or identity == UNKNOWN:
+            return None
+        same = row.stat == stat_mark(identity) and not isinstance(item.image, Region)
+        if identity == UNKNOWN or (same and identity[1:] == (None, None)):  # a size alone says little
             self.found.remarks.add(NOT_COMPARED, item.path)
-            return False
-        if identity.sha256 is None and row.stat == stat_mark(identity):
-            return False
+            return None
+        if same and identity.sha256 is None:
+            return None
         try:
             sha256 = identity.sha256 or checksum(item.image)
-        except ImageError:  # its reader will say why
-            return True
-        return row.content != content_mark(identity._replace(sha256=sha256))
+        except ImageError:  # whoever reads the image will say why
+            return CHANGED
+        return CHANGED if row.content != content_mark(identity._replace(sha256=sha256)) else None
+
+    def forget_what_is_gone(self) -> None:
+        """Remove the failures of files that the source no longer has, after it was listed to its end."""
+        for path in self._old:
+            self._failures.pop(path, None)
 
     def _forget(self, path: str) -> None:
         """Remove the failures of the archives and folders that contain an item."""

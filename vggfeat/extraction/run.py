@@ -17,8 +17,9 @@ from vggfeat.descriptors import Describer
 from vggfeat.errors import DataError, StoreError, UsageError
 from vggfeat.extraction.environment import launch_of_environment
 from vggfeat.extraction.filling import fill
-from vggfeat.extraction.places import CHANGED, RELABELLED, Findings, Todo
+from vggfeat.extraction.places import AGAIN, CHANGED, NOT_COMPARED, RELABELLED, UNIDENTIFIED, Findings, Todo
 from vggfeat.extraction.settings import ExtractionSettings
+from vggfeat.formats import STORE
 from vggfeat.sources.item import Item
 from vggfeat.spec import DescriptorSpec
 from vggfeat.store.reading import Store
@@ -105,9 +106,10 @@ def extract(
                 note = writer.note if share[1] == 1 else None
                 todo = Todo(items, writer.rows, settings.part_size, share, writer.failures, note, found)
                 fill(writer, todo, describer, settings, _Shown(bar, todo))
+                if note and isinstance(source, str | Path):
+                    todo.forget_what_is_gone()
     finally:
-        if share[0] == 0:
-            _say(found, source)
+        _say(found, source, share)
     if on_cluster or share[1] > 1:
         _refuse_changes(found, writer.path)
     return _finished(writer, source)
@@ -132,14 +134,18 @@ def default_out(source: str | Path | Sequence[Item]) -> Path:
     """
     if not isinstance(source, str | Path):
         raise UsageError("a list of items has no name for its store; give extract(items, out=...)")
-    return Path(f"{sources.name_of(source)}.vggfeat")
+    return Path(f"{sources.name_of(source)}{STORE}")
 
 
-def _say(found: Findings, source: str | Path | Sequence[Item]) -> None:
-    """Print what the source leaves out, and what it showed about existing rows."""
-    lines = found.remarks.lines()
-    if isinstance(source, str | Path) and found.whole and (gone := found.known - found.listed):
-        what = f"rows kept of images that {source} no longer has (to be without, extract into a new store)"
+def _say(found: Findings, source: str | Path | Sequence[Item], share: tuple[int, int]) -> None:
+    """Print what the source leaves out, and how it differs from the existing rows.
+
+    Of several processes each compares its own images, and the first one tells what all of them see.
+    """
+    first = share[0] == 0
+    lines = found.remarks.lines(None if first else (UNIDENTIFIED, NOT_COMPARED))
+    if first and isinstance(source, str | Path) and found.whole and (gone := found.known - found.listed):
+        what = f"rows kept of images that {source} no longer has (extract into a new store to be without them)"
         lines.append(f"{what}: {gone:,}")
     for line in lines:
         print(line, file=sys.stderr)
@@ -147,11 +153,11 @@ def _say(found: Findings, source: str | Path | Sequence[Item]) -> None:
 
 def _refuse_changes(found: Findings, store: Path) -> None:
     """Raise StoreError if existing rows had to be changed, which several processes cannot do together."""
-    for reason in (CHANGED, RELABELLED):
+    for reason in (CHANGED, AGAIN, RELABELLED):
         if count := found.remarks.count(reason):
             raise StoreError(
-                f"{store}: {reason}: {count:,}, such as {found.remarks.example(reason)}; everything else is done; "
-                "run the same command once in one process, which takes that up"
+                f"{store}: {reason}: {count:,}, such as {found.remarks.example(reason)}; all other images are done; "
+                "run the same command once in one process to bring their rows up to date"
             )
 
 

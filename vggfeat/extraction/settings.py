@@ -36,7 +36,7 @@ class ExtractionSettings:
         local describes in this process. ray uses the Ray cluster of $RAY_ADDRESS, or this machine: one worker for each
         GPU, or for a few CPUs. Source, store and weights must then be on storage that all nodes share.
     moved : bool
-        The images of the store were moved to this source. Rows are kept if their files are the same.
+        The images of the store were moved to this source. Rows are kept if their files have not changed.
 
     Raises
     ------

@@ -38,7 +38,7 @@ Work = list[tuple[int, Item]]  # items of one range, with their places
 class Done:
     """What an actor reports about a range: how many images are done, which of them failed, and what ended it early.
 
-    found : of the source, after its last range.
+    found : what was found while the source was listed; only after the last range.
     """
 
     images: int = 0
@@ -94,7 +94,7 @@ class Ranges(Datasource):
 
 
 def _ranges(shared: Any, part_size: int) -> Iterator[pa.Table]:
-    """The same blocks each time: the rows are those at the start. The last block is what was found, or the error."""
+    """The same blocks each time, because the rows are those at the start. The last one is the Findings or the error."""
     try:
         source, rows = deepcopy(ray.get(shared))  # what Ray shares cannot be changed
     except Exception as error:  # Ray would try the task again and again

@@ -16,7 +16,7 @@ Links are followed, to files and to folders.
 item        what every source gives: Item, Fetched, Unanswered
 left_out    LeftOut: what a source holds and does not give as images
 labels      the labels of images, from lists, archives and folders
-folders, patterns, lists, remote    the four kinds of source; rows: reads the rows of a list
+folders, patterns, lists, remote    the four kinds of source; rows: reads the rows of a list; entries: lists addresses
 shards      the images of tar archives; tar: reads their members
 """
 
@@ -26,6 +26,7 @@ from pathlib import Path, PurePosixPath
 
 from vggfeat._util.left_out import LeftOut
 from vggfeat.errors import DataError
+from vggfeat.formats import is_tar
 from vggfeat.sources import folders, lists, patterns, remote, rows, shards
 from vggfeat.sources.item import Item
 from vggfeat.sources.left_out import refusal
@@ -70,7 +71,7 @@ def items(source: str | Path, left_out: LeftOut | None = None) -> Iterator[Item]
         raise DataError(f"{source}: no such folder, list or image")
     if rows.is_list(text):
         return lists.items(path, left_out)
-    if shards.is_shard(text):
+    if is_tar(text):
         return shards.members(path, path.name, left_out)
     if reason := refusal(path.name):
         raise DataError(f"{source}: {reason}")
@@ -97,7 +98,7 @@ def count(source: str | Path) -> int | None:
         return folders.count(path)
     if path.is_file() and rows.is_list(path.name):
         return rows.count(path)
-    return 1 if path.is_file() and not shards.is_shard(path.name) else None
+    return 1 if path.is_file() and not is_tar(path.name) else None
 
 
 def address_of(source: str | Path) -> str:

@@ -10,21 +10,21 @@ import pyarrow.compute as pc
 
 from vggfeat._util.left_out import LeftOut
 from vggfeat.errors import ImageError
-from vggfeat.formats import is_hidden
+from vggfeat.formats import STORE, is_hidden, is_tar
 from vggfeat.images import Source
 from vggfeat.sources import shards
 from vggfeat.sources.item import Item, utf8
 from vggfeat.sources.left_out import file_items, is_left_out
 
-PACKED = 2**14
-LOOPS = "links to a folder that they are in, which are not followed"
+PACKED = 2**14  # names in an Arrow array
+CIRCLE = "links left out, because they lead to a folder above them"
 
 
 def walk(root: Path, left_out: LeftOut, packed: int = PACKED) -> Iterator[Item]:
     """Every file below root that may be an image, except hidden ones and stores; the label is the first folder.
 
-    Links are followed, but no folder leads into itself. packed : how many names are Python objects at the same time;
-    the others are in Arrow arrays, which need less memory.
+    Links are followed, except to a folder above them. packed : how many names are Python objects at the same time; the
+    others are in Arrow arrays, which need less memory.
     """
     for folder, files in _folders(root, left_out, packed):
         if isinstance(files, OSError):
@@ -43,7 +43,7 @@ def count(root: Path) -> int | None:
             found += 1
             continue
         for name in files:
-            if shards.is_shard(name):
+            if is_tar(name):
                 return None
             found += not is_left_out(name)
     return found
@@ -51,7 +51,7 @@ def count(root: Path) -> int | None:
 
 def items(file: Path, name: str, left_out: LeftOut) -> Iterator[Item]:
     """The images of one file that was found on this machine."""
-    if shards.is_shard(name):
+    if is_tar(name):
         yield from shards.members(file, name, left_out)
         return
     image: Source = file
@@ -64,7 +64,7 @@ def items(file: Path, name: str, left_out: LeftOut) -> Iterator[Item]:
 
 
 class _Folder(NamedTuple):
-    """A folder on the way from the root. name : relative to the root. real : its path without links."""
+    """A folder below the root. name : relative to the root. real : its path without links. above : what it is in."""
 
     path: Path
     name: str
@@ -84,7 +84,7 @@ def _folders(root: Path, left_out: LeftOut, packed: int) -> Iterator[tuple[_Fold
     while waiting:
         folder = waiting.pop()
         if folder.is_inside_itself():
-            left_out.add(LOOPS, folder.name)
+            left_out.add(CIRCLE, folder.name)
             continue
         try:
             files, folders = _entries(folder.path, packed)
@@ -122,7 +122,7 @@ def _entries(folder: Path, packed: int) -> tuple[Iterator[str], list[tuple[str, 
 def _is_folder(entry: "os.DirEntry[str]") -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link to itself, or into a folder that is closed
+    except OSError:  # a link to itself, or to a place without permission
         return False
 
 
@@ -134,4 +134,4 @@ def _unpacked(names: pa.ChunkedArray, packed: int) -> Iterator[str]:
 
 def is_store(folder: Path) -> bool:
     """Whether a folder is a store of descriptors."""
-    return folder.name.endswith(".vggfeat") or ((folder / ".lock").exists() and (folder / "meta.json").exists())
+    return folder.name.endswith(STORE) or ((folder / ".lock").exists() and (folder / "meta.json").exists())

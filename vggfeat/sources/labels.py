@@ -40,16 +40,16 @@ def of_folder(name: str) -> str | None:
 class Apart:
     """The labels of an archive in files that are not beside their images.
 
-    ahead : reads (name, label) of all label files, if the archive can be read twice; it is called when the first image
-    lacks a label. most : how many labels are held; further ones are not joined.
+    ahead : reads (name, label) of all label files, if the archive can be read twice. It is called once, for the first
+    image without a label. most : how many labels are held; further ones are lost.
     """
 
     def __init__(self, ahead: Callable[[], Iterator[tuple[str, str]]] | None, most: int = MAX_APART) -> None:
         self._ahead, self._most = ahead, most
         self._read: dict[str, str] = {}  # by `ahead`
-        self._met: dict[str, str] = {}  # and not joined yet
+        self._met: dict[str, str] = {}  # by `meet`, and not joined yet
         self._joined: dict[str, str] = {}
-        self.beyond = 0  # labels that were met and are not held
+        self.beyond = 0  # labels that were met and are lost
 
     def meet(self, name: str, label: str) -> None:
         """Take a label file that is beside no image."""
@@ -73,5 +73,5 @@ class Apart:
         return None
 
     def not_joined(self) -> Iterable[str]:
-        """The names of the label files that were met and belong to no image that came before or after."""
+        """The names of the label files that were met and belong to no image."""
         return self._met

@@ -1,4 +1,4 @@
-"""What a source holds and does not give as images, so that nothing is left out in silence."""
+"""Files of a source that are not given as images. They are counted, so that a user is told."""
 
 from collections.abc import Iterator
 
@@ -24,12 +24,12 @@ def add_file(left_out: LeftOut, name: str) -> None:
 
 
 def is_left_out(name: str) -> bool:
-    """Whether a file of a folder is no image by its suffix. An archive is an Item: it may hold images."""
+    """Whether a file is not an image, by its suffix. An archive is not left out, but fails: it may hold images."""
     return other_kind(name) not in (None, "archive")
 
 
 def file_items(name: str, image: Source | Fetched | ImageError, left_out: LeftOut) -> Iterator[Item]:
-    """The item of a file that was found in a folder or by a pattern, if it may be an image; its label is its folder."""
+    """The item of a file in a folder or of a pattern, unless it is left out; its label is its first folder."""
     if is_left_out(name):
         add_file(left_out, name)
         return
@@ -39,7 +39,7 @@ def file_items(name: str, image: Source | Fetched | ImageError, left_out: LeftOu
 
 
 def refusal(name: str) -> str | None:
-    """Why a file cannot be a source, by its suffix, and what to do; None if it can."""
+    """Why a file cannot be a source, by its suffix, and what to do; None if it may be one."""
     if (kind := other_kind(name)) is None:
         return None
     remedy = _REMEDIES.get(kind, "name an image, a folder, a list (.txt, .csv, .parquet) or a .tar")

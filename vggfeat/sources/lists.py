@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from vggfeat._util.left_out import LeftOut
 from vggfeat.errors import DataError
+from vggfeat.formats import is_tar
 from vggfeat.sources import remote, rows, shards
 from vggfeat.sources.item import Item
 
@@ -14,7 +15,7 @@ from vggfeat.sources.item import Item
 def items(file: Path, left_out: LeftOut) -> Iterator[Item]:
     """The images that a list names, relative to the list's folder. Raises DataError."""
     folder = file.parent
-    missing, example = 0, ""  # entries before the first one that exists; the others are not looked for here
+    missing, example = 0, ""  # entries before the first one that exists; after it nothing is looked for
     try:
         with file.open("rb") as opened:
             for name, label in rows.rows(opened, str(file), left_out, partial(_is_file, folder)):
@@ -38,7 +39,7 @@ def _entry(name: str, label: str | None, folder: Path, left_out: LeftOut) -> Ite
     name = name.removeprefix("file://")
     if remote.is_address(name):
         yield from remote.entry(name, label, left_out)
-    elif shards.is_shard(name):
+    elif is_tar(name):
         yield from shards.members(folder / name, PurePosixPath(name).as_posix(), left_out, label)
     else:
         yield Item(Path(name).as_posix(), folder / name, label)

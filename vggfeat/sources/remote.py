@@ -9,15 +9,15 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import PurePosixPath
-from typing import IO, Any, ClassVar, NamedTuple
+from typing import IO, Any, ClassVar
 from urllib.parse import unquote
 
 from vggfeat._util.left_out import LeftOut
 from vggfeat.errors import DataError, ImageError
-from vggfeat.formats import has_image_suffix, is_hidden
+from vggfeat.formats import STORE, has_image_suffix, is_hidden, is_tar
 from vggfeat.sources import patterns, rows, shards
+from vggfeat.sources.entries import Entry, entry_of
 from vggfeat.sources.item import MAX_BYTES, Item, Unanswered
 from vggfeat.sources.left_out import file_items, refusal
 
@@ -82,7 +82,7 @@ def items(address: str, left_out: LeftOut) -> Iterator[Item]:
     name = _unquoted(PurePosixPath(_without_query(path)).name, path)
     if rows.is_list(name):
         return _listed(system, path, address, left_out)
-    if shards.is_shard(name):
+    if is_tar(name):
         return _shard(Remote(system, path), name, left_out)
     if has_image_suffix(name):
         return iter([Item(name, Remote(system, path))])
@@ -107,7 +107,7 @@ def entry(address: str, label: str | None, left_out: LeftOut) -> Iterator[Item]:
     except DataError as error:
         yield Item(address, ImageError(str(error).removeprefix(f"{address}: ")), label)
         return
-    if shards.is_shard(_without_query(image.path)):
+    if is_tar(_without_query(image.path)):
         yield from _shard(image, address, left_out, label)
     else:
         yield Item(address, image, label)
@@ -149,7 +149,7 @@ def _without_query(path: str) -> str:
     return path.split("?")[0] if is_address(path) else path
 
 
-def _walk(system: Any, root: str, entries: "list[_Entry]", left_out: LeftOut) -> Iterator[Item]:
+def _walk(system: Any, root: str, entries: list[Entry], left_out: LeftOut) -> Iterator[Item]:
     """As folders.walk: sorted, files before folders, without hidden ones and stores. entries: those of the root."""
     root = root.rstrip("/")
     waiting = [root]
@@ -163,49 +163,15 @@ def _walk(system: Any, root: str, entries: "list[_Entry]", left_out: LeftOut) ->
         for entry in entries:
             if not entry.is_folder:
                 yield from _file(system, entry, _relative(entry.path, root), left_out)
-        folders = [entry.path for entry in entries if entry.is_folder and not entry.path.endswith(".vggfeat")]
+        folders = [entry.path for entry in entries if entry.is_folder and not entry.path.endswith(STORE)]
         waiting += reversed(folders)
 
 
-class _Entry(NamedTuple):
-    path: str
-    is_folder: bool = False
-    size: int | None = None
-    changed_ns: int | None = None
-
-
-# Where file systems of fsspec say when a file was changed: local and sftp, s3, gcs, azure, memory.
-_TIMES = ("mtime", "LastModified", "updated", "last_modified", "created")
-
-
-def _entry(info: Any) -> _Entry:
-    """What a listing says of a file or folder."""
-    size = info.get("size")
-    return _Entry(
-        str(info["name"]).rstrip("/"),
-        info["type"] == "directory",
-        size if isinstance(size, int) else None,
-        _nanoseconds(next((info[key] for key in _TIMES if info.get(key)), None)),
-    )
-
-
-def _nanoseconds(time: Any) -> int | None:
-    """A time as a file system says it; None if it is in a form that is not known."""
-    if isinstance(time, str):
-        try:
-            time = datetime.fromisoformat(time)
-        except ValueError:
-            return None
-    if isinstance(time, datetime):
-        time = time.timestamp()
-    return round(time * 1e9) if isinstance(time, int | float) else None
-
-
-def _entries(system: Any, folder: str) -> list[_Entry]:
+def _entries(system: Any, folder: str) -> list[Entry]:
     """The entries of a folder, sorted. An object and a prefix may have the same name."""
     folder = folder.rstrip("/")
     listing = system.ls(folder + "/", detail=True)
-    found = {entry[:2]: entry for entry in map(_entry, listing)}
+    found = {entry[:2]: entry for entry in map(entry_of, listing)}
     return [found[key] for key in sorted(found) if _is_inside(found[key].path, folder)]
 
 
@@ -225,8 +191,8 @@ def _unquoted(name: str, path: str) -> str:
     return unquote(name) if is_address(path) else name
 
 
-def _file(system: Any, entry: _Entry, name: str, left_out: LeftOut, listed: bool = True) -> Iterator[Item]:
-    if shards.is_shard(name):
+def _file(system: Any, entry: Entry, name: str, left_out: LeftOut, listed: bool = True) -> Iterator[Item]:
+    if is_tar(name):
         yield from _shard(Remote(system, entry.path), name, left_out)
     else:
         yield from file_items(name, Remote(system, entry.path, listed, entry.size, entry.changed_ns), left_out)
@@ -281,7 +247,7 @@ def _matching(address: str, left_out: LeftOut) -> Iterator[Item]:
         system, path = _reach(text)
         with _asked(text):
             listed = "*" in path  # braces alone do not ask the file system
-            matches = _matches(system, path) if listed else [_Entry(path)]
+            matches = _matches(system, path) if listed else [Entry(path)]
         root = _reach(base)[1]
         for match in matches:
             found = True
@@ -290,10 +256,10 @@ def _matching(address: str, left_out: LeftOut) -> Iterator[Item]:
         raise DataError(f"{address}: matches no file; check the pattern")
 
 
-def _matches(system: Any, pattern: str) -> list[_Entry]:
+def _matches(system: Any, pattern: str) -> list[Entry]:
     """Sorted, without folders, and without hidden files unless the pattern names them, as on a disk."""
     found = system.glob(pattern, detail=True)
-    files = [_entry(info)._replace(path=str(path)) for path, info in found.items() if info["type"] != "directory"]
+    files = [entry_of(info)._replace(path=str(path)) for path, info in found.items() if info["type"] != "directory"]
     return sorted(file for file in files if "/." not in file.path or "/." in pattern)
 
 
@@ -309,7 +275,7 @@ def _listed(system: Any, path: str, address: str, left_out: LeftOut) -> Iterator
                 yield from entry(name, label, left_out)
             else:
                 image = Remote(system, f"{place.rsplit('/', 1)[0]}/{name.lstrip('/')}")
-                if shards.is_shard(name):
+                if is_tar(name):
                     yield from _shard(image, name, left_out, label)
                 else:
                     yield Item(name, image, label)

@@ -64,7 +64,7 @@ def _lines(file: IO[bytes]) -> Iterator[str]:
 
 
 def _line(line: str, is_file: Callable[[str], bool]) -> Row:
-    """A name may have blanks and end in a number, so a number is a label only after an image, and not in a name."""
+    """A name may end in a blank and a number. So a number is a label only if what stands before it is an image."""
     found = re.fullmatch(r"(.*\S)[ \t]+(-?\d+)\s*", line)
     if found and (has_image_suffix(found[1]) or is_file(found[1])) and not is_file(line):
         return found[1], labels.of_text(found[2])

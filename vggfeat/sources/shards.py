@@ -12,13 +12,12 @@ from typing import IO, NamedTuple
 from vggfeat._util.files import Signature, changed_ns, signature
 from vggfeat._util.left_out import LeftOut
 from vggfeat.errors import ImageError
-from vggfeat.formats import has_image_suffix, is_hidden, other_kind, suffix_of
+from vggfeat.formats import has_image_suffix, is_hidden, is_tar, other_kind, suffix_of
 from vggfeat.sources import labels, tar
 from vggfeat.sources.item import MAX_BYTES, Fetched, Item, utf8
 from vggfeat.sources.left_out import add_file, is_left_out
 from vggfeat.store.names import Names
 
-SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ")  # gzip, bzip2, xz
 MAX_SAMPLE = 32  # files of one sample
 NOT_JOINED = "labels in .cls files with no image of their name beside them (sort the archive by name)"
@@ -49,7 +48,7 @@ class _Found(NamedTuple):
 
     @property
     def label(self) -> str | None:
-        """What the file says, if it may hold a label."""
+        """The label in the file; None if it holds none."""
         content = self.content
         if suffix_of(self.path.name) not in labels.FILES:
             return None
@@ -65,11 +64,6 @@ def _key(path: PurePosixPath) -> str:
     """As in WebDataset: members with the same name up to the first dot are one sample."""
     folder, slash, file = path.as_posix().rpartition("/")
     return folder + slash + file.split(".")[0]
-
-
-def is_shard(name: str) -> bool:
-    """Whether a file's name is that of a tar archive."""
-    return name.lower().endswith(SUFFIXES)
 
 
 def members(archive: Path, name: str, left_out: LeftOut, label: str | None = None) -> Iterator[Item]:
@@ -109,7 +103,7 @@ def _read(file: IO[bytes], archive: Path | None) -> Iterator[_Found]:
         content: bytes | Fetched | ImageError
         if entry.problem:
             content = ImageError(entry.problem)
-        elif is_shard(path.name) or other_kind(path.name) == "archive":
+        elif is_tar(path.name) or other_kind(path.name) == "archive":
             content = ImageError("is an archive in an archive, which is not read; unpack the outer one")
         elif archive and entry.offset is not None:
             content = Member(archive, state, entry.offset, entry.size)
@@ -120,7 +114,7 @@ def _read(file: IO[bytes], archive: Path | None) -> Iterator[_Found]:
 
 def _label_files(archive: Path) -> Iterator[tuple[str, str]]:
     """(key and suffix, label) of the files that hold a label, up to the end or to the first damage."""
-    with suppress(Exception), archive.open("rb") as file:  # who reads the images says what is damaged
+    with suppress(Exception), archive.open("rb") as file:  # damage is reported when the images are read
         for entry in tar.entries(file, stream=False):
             suffix = suffix_of(entry.name)
             if suffix not in labels.FILES or entry.problem or entry.size > labels.MAX_BYTES:

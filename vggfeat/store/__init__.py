@@ -1,7 +1,7 @@
 """The descriptor store: a folder of Parquet files with one row per image and one column per scale.
 
     meta.json            format, versions, and the fingerprint: everything that decides the values
-    part-00000.parquet   path, label, width, height, q256, q384, ...
+    part-00000.parquet   path, label, width, height, size, changed_ns, sha256, q256, q384, ...
     failures.csv         path, reason
 
 The columns q256, ... are fixed-size lists of float32 or float16: averaged over space and mirror images, neither
@@ -12,7 +12,8 @@ process wrote the parts, and whenever. The pages of the parts have checksums.
 The files of this package:
 
     files       names of the files in a store, and how each is read and written
-    names       a set of names that takes little memory
+    names       a set of names, or a map from names, that takes little memory
+    identity    Identity: size, time and checksum of an image file; Rows: the rows of a store by name
     reading     Store
     loading     load: a store as a matrix
     exporting   export: a store as a file for other tools

@@ -17,7 +17,7 @@ from vggfeat.store.identity import COLUMNS
 
 FORMAT = "vggfeat-store/1"
 DTYPES = {"float32": pa.float32(), "float16": pa.float16()}
-ABSENT = {"exif": True, "lineage": "known"}  # what it means that a fingerprint lacks these
+ABSENT = {"exif": True, "lineage": "known"}  # the values of these keys if a fingerprint lacks them
 BATCH = 256  # rows that are read at once: 12 MB of three scales of fc7
 ROW_GROUP = 1024
 
@@ -98,7 +98,7 @@ def read_part(part: Path, columns: Sequence[str] | None = None, size: int = BATC
 
 
 def _with_identities(batch: pa.RecordBatch, wanted: Sequence[str]) -> pa.RecordBatch:
-    """The wanted columns; those of identities are null in a part of an earlier version."""
+    """The wanted columns. size, changed_ns and sha256 are null if an earlier version wrote the part."""
     there = batch.schema.names
     arrays = [batch.column(c) if c in there else pa.nulls(batch.num_rows, COLUMNS[c]) for c in wanted]
     return pa.RecordBatch.from_arrays(arrays, list(wanted))

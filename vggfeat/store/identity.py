@@ -1,4 +1,4 @@
-"""What tells whether a row belongs to the image that a source has now under its name."""
+"""How it is known whether a row belongs to the image that a source has now under the same name."""
 
 from functools import lru_cache
 from hashlib import blake2b
@@ -10,7 +10,7 @@ import pyarrow as pa
 from vggfeat.store.names import Names
 
 COLUMNS = {"size": pa.int64(), "changed_ns": pa.int64(), "sha256": pa.string()}
-NEW = 2**32 - 1  # in place of the number of a part: the name has no row in the parts
+NEW = 2**32 - 1  # stands for the number of a part if the name has no row in the parts
 
 
 class Identity(NamedTuple):
@@ -29,7 +29,7 @@ UNKNOWN = Identity()
 
 
 class Row(NamedTuple):
-    """A row, without its values. Marks are numbers made of what they stand for, and 0 if that is not known.
+    """A row, without its values. A mark is a number computed from what it stands for; 0 if that is not known.
 
     part : the number of the part in the writer's list; NEW if there is no row yet. seen : whether the source has
     listed the name. stat : mark of size and time. label : mark of the label. content : mark of the checksum.
@@ -79,12 +79,12 @@ def _unpacked(packed: bytes | None) -> Row | None:
 
 
 def row_of(part: int, label: str | None, identity: Identity) -> Row:
-    """The row in a part."""
+    """The row of an image in the part with this number."""
     return Row(part, False, stat_mark(identity), label_mark(label), content_mark(identity))
 
 
 def stat_mark(identity: Identity) -> int:
-    """Different for another size or time, but for one chance in 2^64."""
+    """The mark of size and time. Different ones have the same mark with a probability of about 2^-64."""
     size, changed_ns, _ = identity
     if size is None and changed_ns is None:
         return 0
@@ -95,15 +95,13 @@ _ODD = 0x9E3779B97F4A7C15  # spreads sizes over all bits
 
 
 def content_mark(identity: Identity) -> int:
-    """The first 64 bits of the checksum."""
+    """The mark of the checksum: its first 64 bits."""
     return int(identity.sha256[:16], 16) if identity.sha256 else 0
 
 
 @lru_cache(maxsize=1024)
 def label_mark(label: str | None) -> int:
-    """Different for another label, but for one chance in 2^64."""
-    return (
-        0
-        if label is None
-        else int.from_bytes(blake2b(label.encode(errors="surrogatepass"), digest_size=8).digest(), "little")
-    )
+    """The mark of a label. Different labels have the same mark with a probability of 2^-64."""
+    if label is None:
+        return 0
+    return int.from_bytes(blake2b(label.encode(errors="surrogatepass"), digest_size=8).digest(), "little")

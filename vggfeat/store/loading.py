@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from vggfeat._util.files import remove_leftovers, replacing, reserve
 from vggfeat._util.options import check_choice
@@ -147,7 +148,8 @@ class Selection:
         wanted = table if rows is None else table.take(pa.array(chosen))
         self.paths: list[str] = wanted["path"].to_pylist()
         self.labels: list[str | None] = wanted["label"].to_pylist()
-        others = [_places(table["path"], store) for store in self._stores[1:]]
+        _refuse_two_images_of_one_name(self._stores[0], table["path"])
+        others = [_places(self._stores[0], table["path"], store) for store in self._stores[1:]]
         self._rows = [chosen, *(chosen if place is None else place[chosen] for place in others)]
         dims = [_dim(store, chosen) for store, chosen in zip(self._stores, self._scales, strict=True)]
         self._dims = [
@@ -204,17 +206,41 @@ def _numbers(rows: slice | Sequence[int] | np.ndarray | None, count: int) -> np.
         raise UsageError(f"rows of a store of {count}: {error}") from error
 
 
-def _places(wanted: pa.ChunkedArray, store: Store) -> np.ndarray | None:
-    """The numbers in another store of the rows of the first one, int64 (N,); None if they are the same."""
-    found = store.read(["path"])["path"]
-    if found.equals(wanted):
-        return None
-    place = {name: i for i, name in enumerate(found.to_pylist())}
-    missing = next((name for name in wanted.to_pylist() if name not in place), None)
-    if missing is not None or len(found) != len(wanted):
-        difference = f"{missing} is missing" if missing is not None else "it has more"
-        raise StoreError(f"{store.path}: does not hold the same images as the first store ({difference})")
-    return np.array([place[name] for name in wanted.to_pylist()], np.int64)
+def _refuse_two_images_of_one_name(store: Store, names: pa.ChunkedArray) -> None:
+    """Raise StoreError if a run was killed between the new row of a changed image and dropping the old one."""
+    if pc.count_distinct(names).as_py() == len(names):
+        return
+    of_name = store.read(["path", "sha256"]).group_by("path").aggregate([("sha256", "count_distinct")])
+    twice = of_name.filter(pc.greater(of_name["sha256_count_distinct"], 1))["path"]
+    if len(twice):
+        raise StoreError(
+            f"{store.path}: has rows of two images named {twice[0].as_py()}, because a run was killed; "
+            "run the same extraction again"
+        )
+
+
+def _places(first: Store, wanted: pa.ChunkedArray, store: Store) -> np.ndarray | None:
+    """The numbers in another store of the rows of the first one, int64 (N,); None if they are the same.
+
+    Raises StoreError if the stores hold different images.
+    """
+    table = store.read(["path", "sha256"])
+    found, order = table["path"], None
+    if not found.equals(wanted):
+        place = {name: i for i, name in enumerate(found.to_pylist())}
+        missing = next((name for name in wanted.to_pylist() if name not in place), None)
+        if missing is not None or len(found) != len(wanted):
+            difference = f"{missing} is missing" if missing is not None else "it has more"
+            raise StoreError(f"{store.path}: does not hold the same images as the first store ({difference})")
+        order = np.array([place[name] for name in wanted.to_pylist()], np.int64)
+        table = table.take(pa.array(order))
+    changed = pc.fill_null(pc.not_equal(first.read(["sha256"])["sha256"], table["sha256"]), False)
+    if (at := pc.index(changed, True).as_py()) >= 0:
+        raise StoreError(
+            f"{first.path} and {store.path}: {wanted[at].as_py()} is a different image in each; "
+            "run the extraction of both again"
+        )
+    return order
 
 
 def _wanted(store: Store, columns: list[str], rows: np.ndarray) -> Iterator[tuple[Any, list[np.ndarray]]]:

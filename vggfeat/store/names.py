@@ -34,37 +34,43 @@ class Names:
     def get(self, name: str) -> bytes | None:
         """The value of a name; None if the name was not added."""
         digest = _digest(name)
-        if digest in self._unpacked:
-            return self._unpacked[digest]
-        for digests, values in self._packed:
-            place = digests.searchsorted(digest)
-            if place < len(digests) and digests[place] == digest:
-                return bytes(values[place])
-        return None
+        known = self._unpacked.get(digest)  # before the packed ones: another thread may be packing
+        if known is not None:
+            return known
+        values, place = self._find(digest)
+        return None if values is None else bytes(values[place])
 
     def replace(self, name: str, change: Callable[[bytes | None], bytes]) -> bytes | None:
         """Set the value of a name to `change` of the old one, which is None for a new name. Returns the old one."""
         digest = _digest(name)
-        for digests, values in self._packed:
-            place = digests.searchsorted(digest)
-            if place < len(digests) and digests[place] == digest:
-                old = bytes(values[place])
-                values[place] = change(old)
-                return old
+        values, place = self._find(digest)
+        if values is not None:
+            old = bytes(values[place])
+            values[place] = change(old)
+            return old
         known = self._unpacked.get(digest)
         self._unpacked[digest] = change(known)
         if len(self._unpacked) >= self._most:
             self._pack()
         return known
 
+    def _find(self, digest: bytes) -> tuple[np.ndarray | None, int]:
+        """The packed values with that of a digest, and its place in them; None if it is not packed."""
+        for digests, values in self._packed:
+            place = int(digests.searchsorted(digest))
+            if place < len(digests) and digests[place] == digest:
+                return values, place
+        return None, 0
+
     def _pack(self) -> None:
         digests, values = np.array(list(self._unpacked), "S16"), np.array(list(self._unpacked.values()), self._value)
-        self._unpacked = {}
-        while self._packed and len(self._packed[-1][0]) < 2 * len(digests):
-            more_digests, more_values = self._packed.pop()
+        packed = list(self._packed)
+        while packed and len(packed[-1][0]) < 2 * len(digests):
+            more_digests, more_values = packed.pop()
             digests, values = np.concatenate([more_digests, digests]), np.concatenate([more_values, values])
         order = digests.argsort()
-        self._packed.append((digests[order], values[order]))
+        self._packed = [*packed, (digests[order], values[order])]  # first: whoever reads meanwhile must find each name
+        self._unpacked = {}
 
 
 def _digest(name: str) -> bytes:

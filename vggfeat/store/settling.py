@@ -13,14 +13,14 @@ from vggfeat.store.names import Names
 
 
 class News(NamedTuple):
-    """What is new of an image whose values stay: its label, and if its file was touched, size and time of that."""
+    """What changes in a row whose values stay: the label, and size and time if those of the file have changed."""
 
     label: str | None
     identity: Identity | None
 
 
 class Settled(NamedTuple):
-    """A store after settling: its parts, its rows, whose `part` counts in these parts, and its failures."""
+    """A store after settling: its parts, its rows, and its failures. `Row.part` is a position in `parts`."""
 
     parts: list[Path]
     rows: Rows
@@ -30,8 +30,8 @@ class Settled(NamedTuple):
 def settle(store: Path, owner: str = "") -> Settled:
     """Drop rows that exist twice, join the lists of failures, and remove temporary files.
 
-    Of two rows made from the same file the first stays; of two files the second, because a changed image is described
-    later. Other processes may have ended, or may have nothing to write yet, but must not be writing.
+    Of two rows with the same name, the first stays if both are of the same file; otherwise the second stays, because a
+    changed image is described later. No other process may be writing: all have ended, or have nothing to write yet.
 
     owner : of the temporary files; all of them if it is empty.
 
@@ -82,9 +82,9 @@ def add_rows(
     failures: dict[str, str] | None = None,
     outdated: dict[int, set[str]] | None = None,
 ) -> list[bool]:
-    """Add the rows of a part; for each whether it is new. A name with a row leaves the failures.
+    """Add the rows of a part, and return for each row whether it is new. Names with a row are removed from failures.
 
-    outdated : number of an earlier part -> names of its rows whose images have changed; such names are added.
+    outdated : position of an earlier part -> names of its rows whose images have changed. This function adds to it.
     """
     new = []
     for batch in files.read_part(part, ["path", "label", *COLUMNS], files.ROW_GROUP):
@@ -102,7 +102,7 @@ def add_rows(
 
 
 def amend(part: Path, dropped: Collection[str], news: Mapping[str, News]) -> None:
-    """Write a part again, without the rows of some names, and with what is new of others. Raises StoreError."""
+    """Write a part again, without the rows that are dropped, and with the news of others. Raises StoreError."""
     table = _table(part)
     names = table["path"].to_pylist()
     for column in ("label", "size", "changed_ns") if news else ():

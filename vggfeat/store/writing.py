@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import RLock
 from types import TracebackType
 from typing import Any
 
@@ -26,7 +27,7 @@ MAX_NEWS = 2**16  # rows whose parts are written again together
 
 @dataclass(frozen=True)
 class Record:
-    """One row: name, label and size in pixels of the image as read, a vector (C,) for each scale Q, and the file."""
+    """One row: name and label, size of the image in pixels, a vector (C,) for each scale Q, identity of the file."""
 
     path: str
     label: str | None
@@ -132,6 +133,7 @@ class Writer(PartWriter):
         self._parts: list[Path] = []  # in which `rows` counts
         self._dropped: dict[int, set[str]] = defaultdict(set)  # number of the part -> names whose row has no image now
         self._news: dict[int, dict[str, News]] = defaultdict(dict)
+        self._changing = RLock()  # `note` is called by the thread that lists the source
         self._failures_file = self.path / ("failures.csv" if self._alone else f"failures-{mine}.csv")
         self._ended_file = self.path / f".ended-{mine}"
         self._listed: dict[str, str] = {}  # the failures as the file has them
@@ -196,7 +198,9 @@ class Writer(PartWriter):
                 add_rows(part, number, self.rows)
             return
         # The default of `load` is the aggregation that was named last.
-        new = {key: self.meta[key] for key in ("agg", "source") if key == "agg" or (self._moved and self.meta[key])}
+        new = {"agg": self.meta["agg"]}
+        if self.meta["source"] and (self._moved or not stored.get("source")):
+            new["source"] = self.meta["source"]
         if stored | new != stored:
             files.write_meta(self.path, stored | new)
         self.settle()
@@ -225,27 +229,30 @@ class Writer(PartWriter):
             self._write_failures()
 
     def fail(self, path: str, reason: str) -> None:
-        """List an image that has no row; one that it had is of an earlier image of this name."""
+        """List an image as failed. If it has a row, that is of an earlier image of this name, and is dropped."""
         super().fail(path, reason)
         self._drop(path)
 
     def note(self, path: str, news: News) -> None:
-        """Take up what is new of an image whose row stays."""
+        """Change the row of an image whose values stay."""
         row = self.rows.get(path)
         if row is not None and row.part != NEW:
-            self._news[row.part][path] = news
-            if sum(map(len, self._news.values())) >= MAX_NEWS:
-                self._amend()
+            with self._changing:
+                self._news[row.part][path] = news
+                if sum(map(len, self._news.values())) >= MAX_NEWS:
+                    self._amend()
 
     def _drop(self, path: str) -> None:
         row = self.rows.get(path)
         if row is not None and row.part != NEW:
-            self._dropped[row.part].add(path)
+            with self._changing:
+                self._dropped[row.part].add(path)
 
     def _amend(self) -> None:
         """Write again the parts in which rows have changed."""
-        for number in sorted({*self._dropped, *self._news}):
-            amend(self._parts[number], self._dropped.pop(number, set()), self._news.pop(number, {}))
+        with self._changing:
+            for number in sorted({*self._dropped, *self._news}):
+                amend(self._parts[number], self._dropped.pop(number, set()), self._news.pop(number, {}))
 
     def _write_failures(self) -> None:
         if self.failures != self._listed:

@@ -26,8 +26,8 @@ class NewtonPath:
     """Solves for each C (ascending) and class; converged if the gap is at most 1e-5 of the objective.
 
     float32 comes first. float64 then solves the classes that did not converge because of rounding (descriptors with
-    large norms, a large C). The kernel stays from call to call, and so does where the classes are: larger Cs go on
-    from there.
+    large norms, a large C). The kernel and the last solution of each class are kept from call to call: a larger C
+    starts from that solution.
 
     Memory: X in float32, 4 N D bytes, not copied if it has that type already. On the device: the Gram matrix, 4 N^2
     bytes (8 N^2 in float64) if N <= 2 D, and a workspace of at most 3 GB.
@@ -38,10 +38,12 @@ class NewtonPath:
         self.X, self.signs = _tensors(problem, tuning)
         self.settings, self.tuning = settings, tuning
         self.kernel: Kernel | None = None
-        self.reached: dict[tuple[Any, ...], tuple[float, Point]] = {}  # by type and classes: the last C, and its point
+        self.reached: dict[
+            tuple[Any, ...], tuple[float, Point]
+        ] = {}  # (dtype, *classes) -> the last C, and its solution
 
     def __call__(self, Cs: Sequence[float], take: Callable[[Part], None]) -> None:
-        """Solve, and hand over the parts of the solution."""
+        """Solve at each C, and hand over the solution in parts."""
         converged = torch.zeros(len(Cs), len(self.signs), dtype=torch.bool)
         told = 0
         left = torch.arange(len(self.signs))
@@ -74,7 +76,7 @@ class NewtonPath:
         self.reached[group] = Cs[-1], Point(point.b.cpu(), point.f.cpu())
 
     def _start(self, kernel: Kernel, y: Tensor, group: tuple[Any, ...], C: float, steps: int) -> Point:
-        """Where the group stopped at a smaller C. If it did not, zero, or a point to which smaller Cs lead roughly."""
+        """The group's solution at a smaller C. If there is none: zero, or for a large C a rough solution."""
         last, there = self.reached.get(group, (np.inf, None))
         if there and last <= C:
             return Point(*(values.to(kernel.device) for values in there))

@@ -153,13 +153,13 @@ def _check_subset(root: Path, subset: str) -> None:
 
 
 def _sharded(root: Path) -> Sets:
-    left = shards.left_beside(root)
-    train, val = Photos(*shards.read(root, "train", left)), Photos(*shards.read(root, "val", left))
+    left_out = shards.unread_beside(root)
+    train, val = Photos(*shards.read(root, "train", left_out)), Photos(*shards.read(root, "val", left_out))
     names = shards.class_names(root, np.concatenate([train.labels, val.labels]))
     for label in sorted(set(val.labels.tolist()) - set(train.labels.tolist())):
         what = f"val has images of {names[label]!r} (label {label}), a class that train does not have"
         raise DataError(f"{root}: {what}; add its training images")
-    return Sets(train, val, _shown(names), names, tuple(left.lines()))
+    return Sets(train, val, _shown(names), names, tuple(left_out.lines()))
 
 
 def _shown(folders: tuple[str, ...]) -> tuple[str, ...]:

@@ -25,9 +25,9 @@ from vggfeat.sources.item import MAX_BYTES
 MAX_LABEL = 32  # bytes of a .cls
 MAX_CLASSES = 100_000
 NAMES = "classes.txt"
-OUTSIDE = "images left out, not in a shard"
-BESIDE = "folders left out, beside shards"
-IRREGULAR = "links and devices left out, in shards"
+OUTSIDE = "images left out, because they are in no shard"
+BESIDE = "folders left out, because they are beside shards"
+IRREGULAR = "links and devices left out of shards"
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Member:
 def shards(root: Path, subset: str) -> list[Path]:
     """The shards of a subset, sorted; empty if the data set is not in shards.
 
-    Tars beside class folders with images are none: they may be the archives from which the folders came.
+    Tars beside class folders with images are no shards: they may be the archives from which the folders came.
     """
     beside = [file for file in root.glob("*-*.tar") if subsets.subset_of(file.name.partition("-")[0]) == subset]
     folder = subsets.find(root, subset)
@@ -55,27 +55,27 @@ def shards(root: Path, subset: str) -> list[Path]:
     return sorted([*beside, *Path(folder.path).glob("*.tar")])
 
 
-def left_beside(root: Path) -> LeftOut:
-    """What lies beside the shards of train and val and is not read."""
+def unread_beside(root: Path) -> LeftOut:
+    """What is not read beside the shards of train and val."""
     used = [file.relative_to(root).as_posix() for subset in subsets.NAMES for file in shards(root, subset)]
-    left, top = LeftOut([NAMES, *used]), Folder.root(root)
+    left_out, top = LeftOut([NAMES, *used]), Folder.root(root)
     for folder in (top, subsets.find(root, "train"), subsets.find(root, "val")):
         if folder is not None:
-            images, below = contents(folder, left)
-            left.add(OUTSIDE, *images)
-            left.add(BESIDE, *(inner.name for inner in below if folder is not top))
-    return left
+            images, below = contents(folder, left_out)
+            left_out.add(OUTSIDE, *images)
+            left_out.add(BESIDE, *(inner.name for inner in below if folder is not top))
+    return left_out
 
 
-def read(root: Path, subset: str, left: LeftOut) -> tuple[list[str], list[Member], np.ndarray]:
+def read(root: Path, subset: str, left_out: LeftOut) -> tuple[list[str], list[Member], np.ndarray]:
     """Names (shard/key.jpg), places and labels (int64, shape (N,)) of all images, in the order of the shards.
 
-    Other files in the shards are counted in `left`. Raises DataError that names the shard if it is damaged or
+    Other files in the shards are counted in `left_out`. Raises DataError that names the shard if it is damaged or
     compressed, or if a sample has two images, no image or no label.
     """
     paths, members, labels = [], [], []
     for shard in shards(root, subset):
-        for name, member, label in _samples(shard, left):
+        for name, member, label in _samples(shard, left_out):
             paths.append(f"{shard.name}/{name}")
             members.append(member)
             labels.append(label)
@@ -102,10 +102,10 @@ def class_names(root: Path, labels: np.ndarray) -> tuple[str, ...]:
     return names
 
 
-def _samples(shard: Path, left: LeftOut) -> Iterator[tuple[str, Member, int]]:
+def _samples(shard: Path, left_out: LeftOut) -> Iterator[tuple[str, Member, int]]:
     images: dict[str, tuple[str, Member]] = {}
     labels: dict[str, int] = {}
-    for name, member in _contents(shard, left):
+    for name, member in _contents(shard, left_out):
         path = PurePosixPath(name)
         key, _, suffix = path.name.partition(".")  # as webdataset divides names
         key = str(path.parent / key)
@@ -118,7 +118,7 @@ def _samples(shard: Path, left: LeftOut) -> Iterator[tuple[str, Member, int]]:
         elif suffix.lower() == "cls":
             labels[key] = _label(name, member)
         elif not path.name.startswith("."):
-            add_file(left, f"{shard.name}/{name}")
+            add_file(left_out, f"{shard.name}/{name}")
     if images and not labels:
         raise DataError(
             f"{shard}: has images, but no labels (KEY.cls); add them, or if it is the archive of one class, "
@@ -130,13 +130,13 @@ def _samples(shard: Path, left: LeftOut) -> Iterator[tuple[str, Member, int]]:
         yield name, member, labels[key]
 
 
-def _contents(shard: Path, left: LeftOut) -> Iterator[tuple[str, Member]]:
+def _contents(shard: Path, left_out: LeftOut) -> Iterator[tuple[str, Member]]:
     """The regular files of a shard. Names that lead out of it are harmless, because nothing is unpacked."""
     try:
         with shard.open("rb") as file:
             for entry in tar.entries(file, stream=False):
                 if not entry.regular:
-                    left.add(IRREGULAR, f"{shard.name}/{entry.name}")
+                    left_out.add(IRREGULAR, f"{shard.name}/{entry.name}")
                     continue
                 if entry.offset is None:
                     raise DataError(f"{shard}: {entry.name!a} is a sparse file; write the shard again without it")

@@ -3,14 +3,15 @@
 header      what a native file says of itself; no tensors
 native      the native format: read, load, save
 names       the names of a net's classes
-registry    what is known of a published file; published: those that are known by name
+registry    what is known of a published file, and Registry, a table of them
+published   REGISTRY: the published files that are known by name; demonstration: the net inside the package
 resolve     from a name, a file or a folder to a native file on this machine
 foreign     files of other frameworks; Keras' files
 pytorch     PyTorch's files and checkpoints
 caffe       Caffe's files
 matconvnet  MatConvNet's files
 matfile     MATLAB's v7 files, for matconvnet
-lineage     whose training a file is from, and so its preprocessing
+lineage     who trained the weights, and so their preprocessing
 convert     from another framework's file to a native file
 verify      what a file is, whether it is whole, what it can be used for
 publish     from a training run to a native file with a model card

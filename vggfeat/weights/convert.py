@@ -75,7 +75,7 @@ def convert(
     form : {"torchvision", "keras", "caffe", "matconvnet"}, optional
         The framework. By default it is recognised by the file's first bytes or its name.
     lineage : {"oxford", "torchvision"}, optional
-        Whose training it is: "oxford" (input BGR, 0..255) or "torchvision" (RGB, 0..1). Published weights are
+        Who trained the weights: "oxford" (input BGR, 0..255) or "torchvision" (RGB, 0..1). Published weights are
         recognised by their checksum or by the values of their first layer; MatConvNet's files contain their own
         preprocessing. By default other files are assumed to be of the lineage of the published files of the same
         form; `Weights.assumed` says so.
@@ -208,7 +208,7 @@ def _up_to(src: Path, foreign: ForeignFile, top: Top | None) -> ForeignTensors:
     later = TOPS[TOPS.index(top) + 1 :] if top else ()
     others = [name for name in foreign.others if not name.startswith(later)]
     if others and top != "pool5":
-        raise WeightsError(f"{src}: holds {shown(others[0])}, which no VGG has; --layer pool5 does without it")
+        raise WeightsError(f"{src}: holds {shown(others[0])}, which no VGG has; give --layer pool5 to do without it")
     return {name: tensor for name, tensor in foreign.tensors.items() if not name.startswith(later)}
 
 

@@ -1,4 +1,4 @@
-"""Whose training weights are from, which decides the preprocessing of the net's input.
+"""Who trained the weights (their lineage), which decides the preprocessing of the net's input.
 
 Published weights are known by their checksum, or by the values of their first convolution: these survive renaming,
 conversion, rounding to bfloat16, and training of later layers. Some conversions turn the order of the colours, or scale
@@ -26,7 +26,7 @@ TOLERANCE = 0.004  # of the norm; bfloat16 changes each value by 0.002 of it at 
 
 
 class Training(NamedTuple):
-    """Whose training, its preprocessing, and whether both are assumed because nothing tells them."""
+    """Who trained the weights, their preprocessing, and whether both are assumed because nothing tells them."""
 
     lineage: str
     preprocessing: Preprocessing
@@ -86,10 +86,10 @@ def training_of(
     lineage: Lineage | None,
     registry: Registry,
 ) -> Training:
-    """Whose training a file of another framework is from.
+    """Who trained the weights in a file of another framework.
 
     stated : the preprocessing that the file itself contains.
-    lineage : whose training the user says it is. Raises WeightsError if the file is another's.
+    lineage : what the user says. Raises WeightsError if the file is of another lineage.
     """
     if lineage is not None and lineage not in PREPROCESSING:
         raise UsageError(f"no lineage {lineage!r}; take one of {', '.join(PREPROCESSING)}")

@@ -80,7 +80,7 @@ def _unpickled(src: Path) -> Any:
     except pickle.UnpicklingError:
         raise WeightsError(
             f"{src}: holds more than tensors, or is damaged; vggfeat runs no code in files, "
-            "so save the net's state_dict() alone"
+            "so save only the net's state_dict()"
         ) from None
     except Exception as error:  # a damaged or hostile pickle can raise anything
         reason = str(error).partition("\n")[0].partition(". ")[0]
@@ -150,7 +150,7 @@ def _only(src: Path, nets: list[_Net]) -> dict[str, ForeignTensor]:
     if not all(_equal(first.tensors, other.tensors) for other in others):
         places = ", ".join(shown(net.where) or "one without a prefix" for net in nets)
         raise WeightsError(
-            f"{src}: holds several nets that differ: {places}; save the state_dict() of the one you want alone"
+            f"{src}: holds several nets that differ: {places}; save only the state_dict() of the one you want"
         )
     return first.tensors
 

@@ -262,7 +262,7 @@ def _of_lineage(weights: Weights, lineage: Lineage | None) -> Weights:
     if lineage is None:
         if weights.assumed:
             _say(
-                f"{known_as(weights)}: does not say whose training it is; {weights.lineage}'s preprocessing is assumed "
+                f"{known_as(weights)}: does not say who trained it; {weights.lineage}'s preprocessing is assumed "
                 f"({weights.preprocessing}); give --lineage oxford or --lineage torchvision"
             )
         return weights
