@@ -1,4 +1,4 @@
-"""Which image files are read, and what other files are, by their names and first bytes. Free of Pillow and torch."""
+"""What files are, by their names and first bytes, and the names of subsets' folders. Free of Pillow and torch."""
 
 from typing import Literal
 
@@ -8,6 +8,7 @@ __all__ = [
     "HEAD",
     "HEIC",
     "STORE",
+    "SUBSETS",
     "SUFFIXES",
     "has_image_suffix",
     "is_hidden",
@@ -15,6 +16,7 @@ __all__ = [
     "kind",
     "other_kind",
     "refusal",
+    "subset_of",
     "suffix_of",
 ]
 
@@ -189,3 +191,20 @@ def refusal(found: str | None) -> str:
     if found in FORMATS:
         return f"cannot be decoded (damaged, or {found} of a kind that Pillow does not read); save it as PNG"
     return f"is {found}, {_REFUSED[found]}"
+
+
+# The names of the folders of subsets, in lower case; the longer ones are those of ILSVRC's archives.
+SUBSETS = {
+    "train": ("train", "training", "ilsvrc2012_img_train"),
+    "val": ("val", "valid", "validation", "dev", "ilsvrc2012_img_val"),
+    "test": ("test", "testing", "ilsvrc2012_img_test", "ilsvrc2012_img_test_v10102019"),
+}
+
+
+def subset_of(name: str) -> str | None:
+    """The subset that a folder's name stands for; None if it is no such name.
+
+    >>> subset_of("Validation"), subset_of("cats")
+    ('val', None)
+    """
+    return next((subset for subset, names in SUBSETS.items() if name.lower() in names), None)

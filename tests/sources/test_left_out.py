@@ -1,6 +1,7 @@
 """What a source holds and does not give as images is counted; links are followed."""
 
 import os
+import re
 from pathlib import Path
 
 import fsspec
@@ -146,3 +147,32 @@ def test_links_that_lead_to_no_file_are_failures(tmp_path):
         ("pipe.tar", None, "not a regular file"),
     ]
     assert listed(f"{tmp_path}/b*.jpg") == [listed(tmp_path)[0]]
+
+
+def test_cells_and_rows_that_are_not_read_are_counted(tmp_path):
+    file = put(tmp_path / "l.csv", b"path,label\na.jpg,cat, big\n,dog\nb.jpg,dog\n,\n")
+    assert [(item.path, item.label) for item in sources.items(file)] == [("a.jpg", "cat"), ("b.jpg", "dog")]
+    lines = left_out_of(file)
+    assert any(re.match("rows with more cells than the first line.*: 1, such as a.jpg", line) for line in lines)
+    assert any(re.match("rows without a path: 1, such as ,dog", line) for line in lines)
+
+
+def test_blanks_around_a_name_in_a_text_are_not_part_of_it(tmp_path):
+    put(tmp_path / "a.jpg", b"x")
+    assert names(put(tmp_path / "l.txt", b"  a.jpg  \n")) == ["a.jpg"]
+
+
+def test_the_line_that_is_not_utf8_is_named(tmp_path):
+    file = put(tmp_path / "l.csv", b"path,label\na.jpg,cat\nb.jpg,n\xe9\n")
+    with pytest.raises(DataError, match=r"l\.csv: line 3 is not UTF-8 text; save the list as UTF-8"):
+        names(file)
+
+
+def test_labels_that_name_a_subset_are_said(tmp_path):
+    for name in ("Train/cat/1.jpg", "validation/dog/2.jpg", "more/3.jpg"):
+        put(tmp_path / name, b"x")
+    assert left_out_of(tmp_path) == [
+        "labels that are the name of a subset (name that folder as the source to get classes as labels): 2, "
+        "such as Train"
+    ]
+    assert left_out_of(tmp_path / "Train") == []

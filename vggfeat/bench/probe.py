@@ -189,7 +189,9 @@ def _check_every_class(images: ImageSet, labels: np.ndarray, remaining: list[np.
     has = labels.any(axis=0)
     if not has.all():
         name = images.classes[int(has.argmin())]
-        raise DataError(f"{images.name}: class {name} has no training image that can be read; add some")
+        raise DataError(
+            f"{images.name}: no training image of class {name} can be read; replace them, or remove the class"
+        )
     for some in remaining:
         has = labels[some].any(axis=0)
         if not has.all():

@@ -81,7 +81,7 @@ def _end_now(message: str) -> NoReturn:
 
 
 def describe(
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...")],
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE...")],
     out: Annotated[
         Path | None,
         typer.Option(help="Write a file instead: .npy, .npz, .h5, .csv or .mat, as export writes it."),
@@ -95,25 +95,28 @@ def describe(
     from vggfeat.sources.item import utf8
     from vggfeat.store.exporting import InMemory, check_out, write
 
-    _refuse_folders(images)
+    files = _refuse_sources(images)
     if out is not None:
         check_out(out)
-    matrix = Describer(spec=spec).describe(list(images), max_pixels)
+    matrix = Describer(spec=spec).describe(files, max_pixels)
     if out is not None:
-        write(InMemory(matrix, [utf8(str(image)) for image in images]), out)
+        write(InMemory(matrix, [utf8(image) for image in images]), out)
         return
     for image, row in zip(images, matrix, strict=True):
-        typer.echo("\t".join([str(image), *(f"{value:.6g}" for value in row)]))
+        typer.echo("\t".join([image, *(f"{value:.6g}" for value in row)]))
 
 
-def _refuse_folders(images: list[Path]) -> None:
+def _refuse_sources(images: list[str]) -> list[Path]:
+    """The paths of single images. Raises UsageError for what only `extract` takes."""
     for image in images:
-        if image.is_dir():
-            raise UsageError(f"{image}: is a folder; describe it with vggfeat extract, or name its images")
+        what = "an address" if "://" in image else "a folder" if Path(image).is_dir() else ""
+        if what:
+            raise UsageError(f"{image}: is {what}; name image files, or describe it with vggfeat extract")
+    return [Path(image) for image in images]
 
 
 def classify(
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...")],
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE...")],
     top: Annotated[int, typer.Option(help="How many classes of each image.")] = 5,
     *,
     spec: PosteriorSpec,
@@ -122,9 +125,9 @@ def classify(
     from vggfeat.classify import Classifier
     from vggfeat.weights.header import shown
 
-    _refuse_folders(images)
+    files = _refuse_sources(images)
     classifier = Classifier(spec=spec)
-    for image, predictions in zip(images, classifier.predict(images, top), strict=True):
+    for image, predictions in zip(images, classifier.predict(files, top), strict=True):
         typer.echo(image)
         for found in predictions:
             typer.echo(f"{100 * found.probability:8.2f} %  {shown(found.name)}")

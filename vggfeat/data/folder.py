@@ -7,8 +7,9 @@ from pathlib import Path
 from vggfeat._util.left_out import LeftOut
 from vggfeat.data.base import ImageSet, Sample, data_folder, single_label
 from vggfeat.data.listing import LOOSE, Folder, class_images, contents, subfolders
-from vggfeat.data.subsets import by_subset, only, subset_of
+from vggfeat.data.subsets import by_subset, only
 from vggfeat.errors import DataError
+from vggfeat.formats import subset_of
 
 NO_SUBSET = "folders left out, because they are not train, val or test"
 

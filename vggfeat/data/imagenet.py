@@ -180,7 +180,8 @@ def _folder(top: Path, subset: str) -> Folder | None:
     found = subsets.find(top, subset)
     if found is None and subset == "val" and top.is_dir():
         below = subfolders(Folder.root(top))
-        if not subsets.by_subset(below) and any(contents(folder, LeftOut())[0] for folder in below):
+        named = [one for folders in subsets.by_subset(below).values() for one in folders]
+        if not any(map(subfolders, named)) and any(contents(folder, LeftOut())[0] for folder in below):
             return Folder.root(top)
     return found
 

@@ -5,27 +5,12 @@ from pathlib import Path
 
 from vggfeat.data.listing import Folder, subfolders
 from vggfeat.errors import DataError
-
-# In lower case; the names of folders may have capitals. The longer ones are those of ILSVRC's archives.
-NAMES = {
-    "train": ("train", "training", "ilsvrc2012_img_train"),
-    "val": ("val", "valid", "validation", "dev", "ilsvrc2012_img_val"),
-    "test": ("test", "testing", "ilsvrc2012_img_test", "ilsvrc2012_img_test_v10102019"),
-}
-
-
-def subset_of(name: str) -> str | None:
-    """The subset that a folder's name stands for; None if it is no such name.
-
-    >>> subset_of("Validation"), subset_of("cats")
-    ('val', None)
-    """
-    return next((subset for subset, names in NAMES.items() if name.lower() in names), None)
+from vggfeat.formats import SUBSETS, subset_of
 
 
 def by_subset(folders: Iterable[Folder]) -> dict[str, list[Folder]]:
-    """Subset -> the folders that have one of its names, in the order of NAMES; without subsets that have none."""
-    found: dict[str, list[Folder]] = {subset: [] for subset in NAMES}
+    """Subset -> the folders that have one of its names, in the order of SUBSETS; without subsets that have none."""
+    found: dict[str, list[Folder]] = {subset: [] for subset in SUBSETS}
     for folder in folders:
         if (subset := subset_of(folder.title)) is not None:
             found[subset].append(folder)

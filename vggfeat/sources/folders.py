@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from vggfeat._util.left_out import LeftOut
 from vggfeat.errors import ImageError
-from vggfeat.formats import STORE, is_hidden, is_tar
+from vggfeat.formats import STORE, is_hidden, is_tar, subset_of
 from vggfeat.images import Source
 from vggfeat.sources import shards
 from vggfeat.sources.item import Item, utf8
@@ -18,6 +18,7 @@ from vggfeat.sources.left_out import file_items, is_left_out
 
 PACKED = 2**14  # names in an Arrow array
 CIRCLE = "links left out, because they lead to a folder above them"
+SUBSET = "labels that are the name of a subset (name that folder as the source to get classes as labels)"
 
 
 def walk(root: Path, left_out: LeftOut, packed: int = PACKED) -> Iterator[Item]:
@@ -91,6 +92,8 @@ def _folders(root: Path, left_out: LeftOut, packed: int) -> Iterator[tuple[_Fold
         except OSError as error:
             yield folder, error
             continue
+        if folders and folder.above and not folder.above.above and subset_of(folder.name):
+            left_out.add(SUBSET, folder.name)
         yield folder, files
         waiting += [_below(folder, name, is_link) for name, is_link in reversed(folders)]
 

@@ -139,6 +139,9 @@ def _asked(address: str) -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
+    cause = error.__cause__
+    if isinstance(error, FileNotFoundError) and isinstance(cause, OSError):  # fsspec says so of a silent server, too
+        error = cause
     text = (str(error).strip().splitlines() or [""])[0]
     if isinstance(error, FileNotFoundError):  # whose text is often only the path
         return f"No such file ({text})" if text else "No such file"

@@ -22,6 +22,8 @@ from vggfeat.sources import labels
 SEPARATED = (".csv", ".tsv")
 SUFFIXES = (".txt", ".parquet", *SEPARATED)
 NOT_READ = "columns of the list that are not read (if one has the labels, rename it to label)"
+MORE_CELLS = "rows with more cells than the first line; the others are not read (put text with commas in quotes)"
+NO_PATH = "rows without a path"
 
 Row = tuple[str, str | None]  # path, label
 
@@ -40,12 +42,10 @@ def rows(file: IO[bytes], name: str, left_out: LeftOut, is_file: Callable[[str],
         if name.lower().endswith(".parquet"):
             yield from _parquet(file, name, left_out)
         elif name.lower().endswith(SEPARATED):
-            yield from _csv(_lines(file), name, left_out)
+            yield from _csv(_lines(file, name), name, left_out)
         else:
-            lines = (raw.rstrip("\r\n") for raw in _lines(file))
+            lines = (raw.rstrip("\r\n") for raw in _lines(file, name))
             yield from (_line(line, is_file) for line in lines if line.strip())
-    except UnicodeDecodeError as error:
-        raise DataError(f"{name}: is not UTF-8 text; save it as UTF-8") from error
     except (csv.Error, pa.ArrowException, KeyError) as error:  # KeyError: two columns of the same name
         raise DataError(f"{name}: is damaged ({error})") from error
 
@@ -58,13 +58,18 @@ def count(file: Path) -> int:
         return sum(1 for line in lines if line.strip()) - file.name.lower().endswith(SEPARATED)
 
 
-def _lines(file: IO[bytes]) -> Iterator[str]:
+def _lines(file: IO[bytes], name: str) -> Iterator[str]:
     for n, line in enumerate(file):
-        yield line.decode("utf-8-sig" if n == 0 else "utf-8")
+        try:
+            text = line.decode("utf-8-sig" if n == 0 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise DataError(f"{name}: line {n + 1} is not UTF-8 text; save the list as UTF-8") from error
+        yield text
 
 
 def _line(line: str, is_file: Callable[[str], bool]) -> Row:
     """A name may end in a blank and a number. So a number is a label only if what stands before it is an image."""
+    line = line if is_file(line) else line.strip()
     found = re.fullmatch(r"(.*\S)[ \t]+(-?\d+)\s*", line)
     if found and (has_image_suffix(found[1]) or is_file(found[1])) and not is_file(line):
         return found[1], labels.of_text(found[2])
@@ -78,8 +83,12 @@ def _csv(lines: Iterator[str], name: str, left_out: LeftOut) -> Iterator[Row]:
     path, label = _columns(heads[separator], name, left_out)
     for row in _cells(lines, separator):
         cells = dict(enumerate(row))  # a row may be too short
-        if row:
-            yield cells.get(path, ""), labels.of_text(cells.get(label, ""))
+        if len(row) > len(heads[separator]):
+            left_out.add(MORE_CELLS, cells[path])
+        if cells.get(path, "").strip():
+            yield cells[path], labels.of_text(cells.get(label, ""))
+        elif any(row):
+            left_out.add(NO_PATH, separator.join(row))
 
 
 def _cells(lines: Iterable[str], separator: str) -> Iterator[list[str]]:

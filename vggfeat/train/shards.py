@@ -18,7 +18,7 @@ from vggfeat._util.left_out import LeftOut
 from vggfeat.data import subsets
 from vggfeat.data.listing import Folder, add_file, contents, subfolders
 from vggfeat.errors import DataError, ImageError
-from vggfeat.formats import SUFFIXES
+from vggfeat.formats import SUBSETS, SUFFIXES, subset_of
 from vggfeat.sources import tar
 from vggfeat.sources.item import MAX_BYTES
 
@@ -48,7 +48,7 @@ def shards(root: Path, subset: str) -> list[Path]:
 
     Tars beside class folders with images are no shards: they may be the archives from which the folders came.
     """
-    beside = [file for file in root.glob("*-*.tar") if subsets.subset_of(file.name.partition("-")[0]) == subset]
+    beside = [file for file in root.glob("*-*.tar") if subset_of(file.name.partition("-")[0]) == subset]
     folder = subsets.find(root, subset)
     if folder is None or any(contents(below, LeftOut())[0] for below in subfolders(folder)):
         return sorted(beside)
@@ -57,7 +57,7 @@ def shards(root: Path, subset: str) -> list[Path]:
 
 def unread_beside(root: Path) -> LeftOut:
     """What is not read beside the shards of train and val."""
-    used = [file.relative_to(root).as_posix() for subset in subsets.NAMES for file in shards(root, subset)]
+    used = [file.relative_to(root).as_posix() for subset in SUBSETS for file in shards(root, subset)]
     left_out, top = LeftOut([NAMES, *used]), Folder.root(root)
     for folder in (top, subsets.find(root, "train"), subsets.find(root, "val")):
         if folder is not None:
