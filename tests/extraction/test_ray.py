@@ -168,7 +168,7 @@ def test_workers_say_that_images_changed(options, tmp_path):
     items = [Item(f"{n}", encoded(n)) for n in range(4)]
     described(items[:3], tmp_path / "s", options)
     items[1] = Item("1", encoded(9))
-    with pytest.raises(StoreError, match="images that changed since they were described: 1, such as 1; everything"):
+    with pytest.raises(StoreError, match="images that changed since they were described: 1, such as 1; all other"):
         extract(items, tmp_path / "s", engine="ray", workers=1, **options)
     assert Store(tmp_path / "s").paths == ["0", "1", "2", "3"]
 
