@@ -44,17 +44,18 @@ def signature(file: Path | IO[Any]) -> Signature | None:
     return Signature(found.st_ino, found.st_size, found.st_mtime_ns)
 
 
-def changed_ns(file: Path) -> int | None:
-    """When a file was last changed, or its name or mode, in nanoseconds since 1970; None if it cannot be inspected.
+def size_and_change(file: Path) -> tuple[int | None, int | None]:
+    """Size in bytes, and when a file was last changed, or its name or mode, in nanoseconds since 1970.
 
-    The time of its content alone does not change if a file of equal size and age is moved to its place.
+    The time of the content alone stays the same if a file of equal size and age is moved to its place. None for what
+    is not known.
     """
     try:
         found = file.stat()
     except (OSError, ValueError):  # ValueError: a NUL in the name
-        return None
+        return None, None
     time = max(found.st_mtime_ns, found.st_ctime_ns)
-    return time if time < 2**63 else None  # as Parquet holds it
+    return found.st_size, time if time < 2**63 else None  # as Parquet holds it
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from torch import Tensor
 
-from vggfeat._util.files import changed_ns, signature
+from vggfeat._util.files import size_and_change
 from vggfeat.engine.views import Region
 from vggfeat.errors import ImageError
 from vggfeat.images import open_regular
@@ -34,8 +34,7 @@ def stamp(image: Any) -> Identity:
         return whole._replace(sha256=_of_box(whole.sha256, image)) if whole.sha256 else whole
     image = file_of(image)
     if isinstance(image, Path):
-        found = signature(image)
-        return Identity(found.size, changed_ns(image)) if found else UNKNOWN
+        return Identity(*size_and_change(image))
     if isinstance(image, Stamped):
         return Identity(*image.stamp())
     if isinstance(image, bytes | bytearray | memoryview):

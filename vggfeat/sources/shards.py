@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
-from vggfeat._util.files import Signature, changed_ns, signature
+from vggfeat._util.files import Signature, signature, size_and_change
 from vggfeat._util.left_out import LeftOut
 from vggfeat.errors import ImageError
 from vggfeat.formats import has_image_suffix, is_hidden, is_tar, other_kind, suffix_of
@@ -39,7 +39,7 @@ class Member:
 
     def stamp(self) -> tuple[int | None, int | None]:
         """Size, and the time of the last change of the archive, since that in a header need not be true."""
-        return self.size, changed_ns(self.archive)
+        return self.size, size_and_change(self.archive)[1]
 
 
 class _Found(NamedTuple):
