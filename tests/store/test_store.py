@@ -6,6 +6,7 @@ import tracemalloc
 from hashlib import blake2b
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
@@ -78,6 +79,12 @@ def test_any_tool_that_reads_parquet_reads_it(store):
     }  # fmt: skip
     assert str(table.schema.field("q256").type).startswith("fixed_size_list<")
     assert table.schema.field("q256").type.list_size == 2
+
+
+def test_pandas_reads_it_as_the_readme_says(store):
+    table = pd.read_parquet(store, ignore_prefixes=[".", "_", "meta", "failures"])
+    assert table["path"].tolist() == load(store).paths
+    assert table["q256"][0].tolist() == [3, 4]
 
 
 def test_float16_is_stored_if_asked_and_read_as_float32(tmp_path):
