@@ -357,3 +357,18 @@ def test_torchvision_at_full_size(tmp_path: Path) -> None:
     weights = convert(tmp_path / "x.pth", tmp_path / "x.safetensors")
     assert (weights.net, weights.width) == ("D", 1.0)
     close(load(weights)(image()), model(image()).detach())
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "w.pth: is empty; download it again"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "is a Git LFS pointer, .*run `git lfs pull`"),
+        (b"<!DOCTYPE html><html>404</html>", r"is a web page \(HTML\), not the weights; download it again"),
+        (b"some text", "is not a weights file; use safetensors"),
+    ],
+)
+def test_a_file_that_holds_no_weights_says_what_it_is(tmp_path, content, said):
+    (tmp_path / "w.pth").write_bytes(content)
+    with pytest.raises(WeightsError, match=said):
+        convert(tmp_path / "w.pth", tmp_path / "x.safetensors")

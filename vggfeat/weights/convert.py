@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vggfeat._util.fetch import cache_dir, locked, mismatch
 from vggfeat.errors import WeightsError
+from vggfeat.formats import HEAD, LFS, PAGE, kind
 from vggfeat.nets import CONFIGS, MAX_WIDTH, TOPS, Top, layers, tensor_shapes
 from vggfeat.spec import Lineage
 from vggfeat.weights.caffe import open_caffe
@@ -197,10 +198,18 @@ def sniff(path: Path) -> Form | Literal["native"]:
         return "torchvision"
     if head.startswith(_NUMPY):
         raise WeightsError(f"{path}: {NUMPY_FILE}")
-    raise WeightsError(
-        f"{path}: is not a weights file; use safetensors, PyTorch's .pth, Keras' .h5, MatConvNet's .mat or a "
-        ".caffemodel"
-    )
+    raise WeightsError(f"{path}: {_why_not(path)}")
+
+
+def _why_not(path: Path) -> str:
+    """What a file is that holds no weights, and what to do."""
+    with path.open("rb") as file:
+        head = file.read(HEAD)
+    if not head:
+        return "is empty; download it again"
+    if (found := kind(head)) in (LFS, PAGE):
+        return f"is {found}, not the weights; " + ("run `git lfs pull`" if found == LFS else "download it again")
+    return "is not a weights file; use safetensors, PyTorch's .pth, Keras' .h5, MatConvNet's .mat or a .caffemodel"
 
 
 def _up_to(src: Path, foreign: ForeignFile, top: Top | None) -> ForeignTensors:
