@@ -250,7 +250,7 @@ def test_a_class_without_a_readable_training_image_is_named():
     found = np.ones(24, bool)
     found[16:22] = False
     splits = class_splits(BENCHMARKS["folder"], images, BenchmarkSettings())
-    with pytest.raises(DataError, match="numbered: class c has no training image that can be read; add some"):
+    with pytest.raises(DataError, match="numbered: no training image of class c can be read; replace them"):
         Probe(images, BENCHMARKS["folder"].protocol, jobs=1).evaluate(np.zeros((24, 3), np.float32), found, splits)
 
 

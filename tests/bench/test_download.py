@@ -20,6 +20,8 @@ from vggfeat.data.base import Archive
 from vggfeat.data.readers import ORIGINS, READERS
 from vggfeat.errors import DataError, FetchError, UsageError
 
+pytestmark = pytest.mark.skipif(not hasattr(tarfile, "data_filter"), reason="unpacking needs Python 3.11.4 or later")
+
 
 def tar(members, mode="w"):
     """The bytes of a tar of (name or TarInfo, content) pairs."""

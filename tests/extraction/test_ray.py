@@ -216,7 +216,7 @@ def test_an_image_that_kills_each_worker_ends_the_run(options, tmp_path):
 def test_a_list_that_breaks_off_ends_the_run_with_its_error(photos, options, tmp_path):
     names = "".join(f"{photos}/{n // 20}/{n:02}.png\n" for n in range(PART))
     (tmp_path / "list.csv").write_bytes(b"path\n" + names.encode() + b"\xff\n")
-    with pytest.raises(DataError, match=r"list\.csv: is not UTF-8 text"):
+    with pytest.raises(DataError, match=r"list\.csv: line \d+ is not UTF-8 text"):
         described(tmp_path / "list.csv", tmp_path / "s", options, engine="ray")
 
 

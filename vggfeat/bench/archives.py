@@ -78,6 +78,8 @@ def unpack(file: Path, folder: Path, inner: str | None = None, *, members: int =
     Raises DataError for a damaged archive, a member with an absolute path or with `..`, a member that an existing link
     would lead out of the folder, and an archive of more than `members` members or of too many bytes.
     """
+    if not hasattr(tarfile, "data_filter"):
+        raise DataError(f"{file}: Python before 3.11.4 cannot unpack it safely; take a later one, or unpack it by hand")
     limit = GROWTH * file.stat().st_size + SLACK
     unpacked = 0
     with _tar(file, inner) as archive, progress(None, f"unpacking {file.name}", "B", unit_scale=True) as bar:
