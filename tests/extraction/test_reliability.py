@@ -130,7 +130,8 @@ def test_a_request_to_end_is_as_good_as_ctrl_c(command, arguments, tmp_path):
     assert "interrupted; finished descriptors are in" in run.output
     done = len(Store(tmp_path / "s"))
     again = command.run(*arguments, "--out", tmp_path / "s")
-    assert again.output.endswith(f"{N} images described, 2 failed (failures.csv); {done} of them before this run\n")
+    described = f"{N} images described, 2 failed (failures.csv)"
+    assert again.output.endswith(f"{described}; the store had {done} rows before this run\n")
 
 
 class Interrupted(Describer):

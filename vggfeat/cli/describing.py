@@ -70,7 +70,7 @@ def _say_what_is_done(store: "Store", share: tuple[int, int], before: int) -> No
     failed = len(store.failures)
     done = f"{store.path}: {len(store)} images described"
     done += f", {failed} failed (failures.csv)" if failed else ""
-    typer.echo(done + (f"; {before} of them before this run" if before else ""))
+    typer.echo(done + (f"; the store had {before} rows before this run" if before else ""))
 
 
 def _end_now(message: str) -> NoReturn:
