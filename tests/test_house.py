@@ -20,6 +20,7 @@ STOREYS = [
     {"nets"},
     {"spec"},
     {"pixels"},
+    {"reading"},
     {"images", "metrics", "aggregate"},
     {"inputs"},
     {"weights"},

@@ -1,24 +1,14 @@
 """Read images from many kinds of sources, and rescale them to a smallest side Q (Sect. 3.2)."""
 
-import io
-import os
-import stat
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
-from importlib import import_module
-from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 from torch.nn import functional
 
-from vggfeat import formats
 from vggfeat.errors import ImageError
-from vggfeat.formats import FORMATS
-from vggfeat.pixels import black_is_zero, rgb
+from vggfeat.reading import check_size, read_file
 from vggfeat.spec import MAX_PIXELS
 
 __all__ = [
@@ -68,19 +58,7 @@ def read(source: Source, max_pixels: int = MAX_PIXELS, *, exif: bool = True) -> 
     """
     if isinstance(source, np.ndarray | Tensor):
         return _array(source, max_pixels)
-    if isinstance(source, Image.Image):
-        name = str(getattr(source, "filename", "") or "image")
-        with _decoding(name, max_pixels):
-            return _pixels(source, name, max_pixels, exif)
-    if isinstance(source, str | os.PathLike):
-        name = os.fspath(source)
-        with open_regular(Path(name)) as file:
-            return _decoded(file, name, max_pixels, exif)
-    if isinstance(source, bytes | bytearray | memoryview):
-        return _decoded(io.BytesIO(source), f"image of {len(source)} bytes", max_pixels, exif)
-    if hasattr(source, "read"):
-        return _decoded(source, str(getattr(source, "name", "image file")), max_pixels, exif)
-    raise ImageError(f"an image cannot be a {type(source).__name__}; give a path, bytes, PIL image or array")
+    return read_file(source, max_pixels, exif=exif)
 
 
 def _array(array: np.ndarray | Tensor, max_pixels: int) -> np.ndarray:
@@ -92,7 +70,7 @@ def _array(array: np.ndarray | Tensor, max_pixels: int) -> np.ndarray:
         raise ImageError(f"{what} image must be uint8 of shape {shapes}, not {found}{_remedy(array)}")
     if isinstance(array, Tensor):
         array = array.permute(1, 2, 0).cpu().numpy()
-    _check_size(array.shape[1], array.shape[0], max_pixels, "array image")
+    check_size(array.shape[1], array.shape[0], max_pixels, "array image")
     if array.ndim == 2:
         array = np.repeat(array[:, :, None], 3, axis=2)
     return np.require(array, requirements=["C", "W"])  # torch warns of read-only arrays
@@ -115,78 +93,6 @@ def _remedy(array: np.ndarray | Tensor) -> str:
         found = last.get(array.shape[2], "array.transpose(1, 2, 0)" if array.shape[0] == 3 else "list(array)")
         return f"; give {found}"
     return ""
-
-
-def open_regular(path: Path) -> io.BufferedReader:
-    """Open a regular file. Raises ImageError that names it."""
-    try:
-        if stat.S_ISREG(path.stat().st_mode):  # opening a FIFO would wait for a writer
-            return path.open("rb")
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise ImageError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
-    raise ImageError(f"{path}: not a regular file")
-
-
-def _decoded(file: BinaryIO, name: str, max_pixels: int, exif: bool) -> np.ndarray:
-    with _decoding(name, max_pixels):
-        try:
-            file.seek(0)
-        except (AttributeError, OSError):  # a stream
-            file = io.BytesIO(file.read())
-        with _opened(file, name) as image:
-            return _pixels(image, name, max_pixels, exif)
-
-
-def _opened(file: BinaryIO, name: str) -> Image.Image:
-    """Open an image. Raises ImageError for other files, also for camera raw: Pillow would read its preview."""
-    head = file.read(formats.HEAD)
-    kind = formats.kind(head)
-    if not head:
-        raise ImageError(f"{name}: is empty")
-    try:
-        if kind != formats.CAMERA_RAW:
-            return Image.open(file, formats=_readable(FORMATS))
-    except UnidentifiedImageError:
-        if kind == "TIFF" and (image := black_is_zero(file)):
-            return image
-        if kind == formats.HEIC and (reader := _readable(["HEIF"])):
-            return Image.open(file, formats=reader)
-        if kind in FORMATS and not _readable([kind]):
-            raise ImageError(f"{name}: is {kind}, which this Pillow lacks; pip install --upgrade pillow") from None
-    raise ImageError(f"{name}: {formats.refusal(kind)}")
-
-
-def _readable(wanted: Iterable[str]) -> list[str]:
-    """The wanted formats that Pillow can read on this machine; HEIF needs pillow-heif."""
-    if "HEIF" in wanted:
-        with suppress(ImportError):
-            import_module("pillow_heif").register_heif_opener()
-    Image.init()
-    return [name for name in wanted if name in Image.OPEN]
-
-
-def _pixels(image: Image.Image, name: str, max_pixels: int, exif: bool) -> np.ndarray:
-    _check_size(*image.size, max_pixels, name)
-    return rgb(image, name, exif)
-
-
-@contextmanager
-def _decoding(name: str, max_pixels: int) -> Iterator[None]:
-    try:
-        yield
-    except ImageError:
-        raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(f"{name}: more than {min(max_pixels, MAX_PIXELS):,} pixels; reduce it first") from error
-    except Exception as error:  # on damaged files, decoders raise OSError, SyntaxError, struct.error, ...
-        raise ImageError(f"{name}: cannot be decoded ({error or type(error).__name__})") from error
-
-
-def _check_size(width: int, height: int, max_pixels: int, name: str) -> None:
-    if width < 1 or height < 1:
-        raise ImageError(f"{name}: has no pixels ({width}x{height})")
-    if width * height > max_pixels:
-        raise ImageError(f"{name}: {width}x{height} is more than {max_pixels:,} pixels; reduce it first")
 
 
 def rescaled_size(height: int, width: int, q: int) -> tuple[int, int]:

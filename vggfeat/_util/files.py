@@ -2,8 +2,10 @@
 
 import errno
 import glob
+import io
 import os
 import secrets
+import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -42,6 +44,27 @@ def signature(file: Path | IO[Any]) -> Signature | None:
     except (OSError, ValueError):  # ValueError: a NUL in the name, or a closed file
         return None
     return Signature(found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+def open_regular(file: Path) -> io.BufferedReader:
+    """Open a regular file to read its bytes. Opening a pipe would wait for a writer, and a device may have no end.
+
+    Raises OSError that names the file.
+    """
+    try:
+        if stat.S_ISREG(file.stat().st_mode):
+            opened = open(file, "rb", opener=_at_once)  # noqa: SIM115  (Path.open takes no opener)
+            if stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+                return opened
+            opened.close()
+    except ValueError as error:  # a NUL in the name
+        raise OSError(errno.EINVAL, str(error), str(file)) from None
+    raise OSError(errno.EINVAL, "not a regular file", str(file))
+
+
+def _at_once(name: str, flags: int) -> int:
+    """Open without waiting: a pipe may have taken the name of the file. Of a regular file this changes nothing."""
+    return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def size_and_change(file: Path) -> tuple[int | None, int | None]:

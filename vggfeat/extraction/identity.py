@@ -11,7 +11,7 @@ from torch import Tensor
 from vggfeat._util.files import size_and_change
 from vggfeat.engine.views import Region
 from vggfeat.errors import ImageError
-from vggfeat.images import open_regular
+from vggfeat.reading import open_regular
 from vggfeat.sources.item import Fetched
 from vggfeat.store.identity import UNKNOWN, Identity
 

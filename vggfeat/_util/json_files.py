@@ -1,0 +1,40 @@
+"""JSON from outside: of a bounded size and depth, and checked against a type before it is used."""
+
+import json
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from vggfeat._util.files import open_regular
+
+T = TypeVar("T")
+
+MAX_BYTES = 2**26  # of a file; the largest of ours, the record of a benchmark, has a few MB
+
+
+def read_json(file: Path, kind: type[T] | Any, max_bytes: int = MAX_BYTES) -> T:
+    """The content of a JSON file as a value of a type: a dataclass, a TypedDict, dict[str, int], ...
+
+    Keys that the type does not name are left out. NaN and texts that are not Unicode are read, as `json` writes them.
+
+    Raises OSError, FileNotFoundError among them, if the file cannot be read; ValueError, with one line that says what
+    is wrong, if it is too large, no JSON, or not of the type.
+    """
+    with open_regular(file) as opened:
+        data = opened.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise ValueError(f"more than {max_bytes:,} bytes")
+    return parse_json(data, kind)
+
+
+def parse_json(text: bytes | str, kind: type[T] | Any) -> T:
+    """The value of a JSON text, as `read_json`. Raises ValueError."""
+    try:
+        return msgspec.convert(json.loads(text), kind)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    except UnicodeDecodeError:
+        raise ValueError("not UTF-8 text") from None
+    except msgspec.ValidationError as error:
+        raise ValueError(str(error).replace("`", "'").replace("$", "the file")) from None

@@ -1,0 +1,112 @@
+"""Read image files: paths, bytes, binary files and PIL images. Without torch, which takes a second to import."""
+
+import io
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from importlib import import_module
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from vggfeat import formats
+from vggfeat._util import files
+from vggfeat.errors import ImageError
+from vggfeat.formats import FORMATS
+from vggfeat.pixels import black_is_zero, rgb
+from vggfeat.spec import MAX_PIXELS
+
+__all__ = ["check_size", "open_regular", "read_file"]
+
+
+def read_file(source: Any, max_pixels: int = MAX_PIXELS, *, exif: bool = True) -> np.ndarray:
+    """uint8 (H, W, 3) RGB of a path, bytes, a binary file or a PIL image, as `vggfeat.images.read` describes it.
+
+    Raises ImageError that names the file.
+    """
+    if isinstance(source, Image.Image):
+        name = str(getattr(source, "filename", "") or "image")
+        with _decoding(name, max_pixels):
+            return _pixels(source, name, max_pixels, exif)
+    if isinstance(source, str | os.PathLike):
+        name = os.fspath(source)
+        with open_regular(Path(name)) as file:
+            return _decoded(file, name, max_pixels, exif)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return _decoded(io.BytesIO(source), f"image of {len(source)} bytes", max_pixels, exif)
+    if hasattr(source, "read"):
+        return _decoded(source, str(getattr(source, "name", "image file")), max_pixels, exif)
+    raise ImageError(f"an image cannot be a {type(source).__name__}; give a path, bytes, PIL image or array")
+
+
+def open_regular(path: Path) -> io.BufferedReader:
+    """Open a regular file. Raises ImageError that names it."""
+    try:
+        return files.open_regular(path)
+    except OSError as error:
+        raise ImageError(f"{path}: {error.strerror or error}") from error
+
+
+def _decoded(file: BinaryIO, name: str, max_pixels: int, exif: bool) -> np.ndarray:
+    with _decoding(name, max_pixels):
+        try:
+            file.seek(0)
+        except (AttributeError, OSError):  # a stream
+            file = io.BytesIO(file.read())
+        with _opened(file, name) as image:
+            return _pixels(image, name, max_pixels, exif)
+
+
+def _opened(file: BinaryIO, name: str) -> Image.Image:
+    """Open an image. Raises ImageError for other files, also for camera raw: Pillow would read its preview."""
+    head = file.read(formats.HEAD)
+    kind = formats.kind(head)
+    if not head:
+        raise ImageError(f"{name}: is empty")
+    try:
+        if kind != formats.CAMERA_RAW:
+            return Image.open(file, formats=_readable(FORMATS))
+    except UnidentifiedImageError:
+        if kind == "TIFF" and (image := black_is_zero(file)):
+            return image
+        if kind == formats.HEIC and (reader := _readable(["HEIF"])):
+            return Image.open(file, formats=reader)
+        if kind in FORMATS and not _readable([kind]):
+            raise ImageError(f"{name}: is {kind}, which this Pillow lacks; pip install --upgrade pillow") from None
+    raise ImageError(f"{name}: {formats.refusal(kind)}")
+
+
+def _readable(wanted: Iterable[str]) -> list[str]:
+    """The wanted formats that Pillow can read on this machine; HEIF needs pillow-heif."""
+    if "HEIF" in wanted:
+        with suppress(ImportError):
+            import_module("pillow_heif").register_heif_opener()
+    Image.init()
+    return [name for name in wanted if name in Image.OPEN]
+
+
+def _pixels(image: Image.Image, name: str, max_pixels: int, exif: bool) -> np.ndarray:
+    check_size(*image.size, max_pixels, name)
+    return rgb(image, name, exif)
+
+
+@contextmanager
+def _decoding(name: str, max_pixels: int) -> Iterator[None]:
+    try:
+        yield
+    except ImageError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError(f"{name}: more than {min(max_pixels, MAX_PIXELS):,} pixels; reduce it first") from error
+    except Exception as error:  # on damaged files, decoders raise OSError, SyntaxError, struct.error, ...
+        raise ImageError(f"{name}: cannot be decoded ({error or type(error).__name__})") from error
+
+
+def check_size(width: int, height: int, max_pixels: int, name: str) -> None:
+    """Raise ImageError that begins with `name` for an image without pixels, or with too many."""
+    if width < 1 or height < 1:
+        raise ImageError(f"{name}: has no pixels ({width}x{height})")
+    if width * height > max_pixels:
+        raise ImageError(f"{name}: {width}x{height} is more than {max_pixels:,} pixels; reduce it first")
