@@ -136,7 +136,28 @@ class Describer:
         ImageError
             If the image cannot be read or is too large; the message names the file.
         """
-        tensor = torch.from_numpy(self.view.read(image, max_pixels, self.spec.exif)).permute(2, 0, 1)
+        return self.prepared(images.read(self.view.source(image), max_pixels, exif=self.spec.exif), image)
+
+    def prepared(self, pixels: np.ndarray, image: Source) -> Tensor:
+        """Cut the pixels that were read for an image, and check that they can be rescaled to each scale.
+
+        Parameters
+        ----------
+        pixels : ndarray, uint8, shape (H, W, 3), RGB
+            What was read for `view.source(image)`.
+        image : path, bytes, file object, PIL image, array or tensor
+            The image, for messages and the view.
+
+        Returns
+        -------
+        Tensor, uint8, shape (3, h, w), RGB
+
+        Raises
+        ------
+        ImageError
+            If the image is too large; the message names the file.
+        """
+        tensor = torch.from_numpy(self.view.cut(pixels, image)).permute(2, 0, 1)
         for q in self.spec.scales:
             try:
                 images.check_rescaled(tensor.shape[1], tensor.shape[2], q)

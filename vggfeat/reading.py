@@ -3,7 +3,8 @@
 import io
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,7 +19,28 @@ from vggfeat.formats import FORMATS
 from vggfeat.pixels import black_is_zero, rgb
 from vggfeat.spec import MAX_PIXELS
 
-__all__ = ["check_size", "open_regular", "read_file"]
+__all__ = ["Opened", "check_size", "open_regular", "opened", "read_file"]
+
+BYTES_PER_PIXEL = 40  # of memory while an image is decoded
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An image whose header was read, but not its pixels. name : begins each message."""
+
+    image: Image.Image
+    name: str
+    max_pixels: int
+
+    @property
+    def memory(self) -> int:
+        """An upper estimate of the bytes of memory that `pixels` takes, the result included."""
+        return BYTES_PER_PIXEL * self.image.width * self.image.height
+
+    def pixels(self, *, exif: bool = True) -> np.ndarray:
+        """uint8 (H, W, 3) RGB. Raises ImageError."""
+        with _decoding(self.name, self.max_pixels):
+            return rgb(self.image, self.name, exif)
 
 
 def read_file(source: Any, max_pixels: int = MAX_PIXELS, *, exif: bool = True) -> np.ndarray:
@@ -26,18 +48,35 @@ def read_file(source: Any, max_pixels: int = MAX_PIXELS, *, exif: bool = True) -
 
     Raises ImageError that names the file.
     """
-    if isinstance(source, Image.Image):
-        name = str(getattr(source, "filename", "") or "image")
-        with _decoding(name, max_pixels):
-            return _pixels(source, name, max_pixels, exif)
+    with opened(source, max_pixels) as image:
+        return image.pixels(exif=exif)
+
+
+@contextmanager
+def opened(source: Any, max_pixels: int = MAX_PIXELS) -> Iterator[Opened]:
+    """Read the header of an image. Raises ImageError, also for too many pixels."""
+    with ExitStack() as stack:
+        if isinstance(source, Image.Image):
+            image, name = source, str(getattr(source, "filename", "") or "image")
+        else:
+            file, name = _binary(source)
+            if isinstance(source, str | os.PathLike):
+                stack.enter_context(file)
+            with _decoding(name, max_pixels):
+                image = stack.enter_context(_open(_seekable(file), name))
+        check_size(*image.size, max_pixels, name)
+        yield Opened(image, name, max_pixels)
+
+
+def _binary(source: Any) -> tuple[BinaryIO, str]:
+    """A binary file, and its name for messages."""
     if isinstance(source, str | os.PathLike):
         name = os.fspath(source)
-        with open_regular(Path(name)) as file:
-            return _decoded(file, name, max_pixels, exif)
+        return open_regular(Path(name)), str(name)
     if isinstance(source, bytes | bytearray | memoryview):
-        return _decoded(io.BytesIO(source), f"image of {len(source)} bytes", max_pixels, exif)
+        return io.BytesIO(source), f"image of {len(source)} bytes"
     if hasattr(source, "read"):
-        return _decoded(source, str(getattr(source, "name", "image file")), max_pixels, exif)
+        return source, str(getattr(source, "name", "image file"))
     raise ImageError(f"an image cannot be a {type(source).__name__}; give a path, bytes, PIL image or array")
 
 
@@ -49,17 +88,15 @@ def open_regular(path: Path) -> io.BufferedReader:
         raise ImageError(f"{path}: {error.strerror or error}") from error
 
 
-def _decoded(file: BinaryIO, name: str, max_pixels: int, exif: bool) -> np.ndarray:
-    with _decoding(name, max_pixels):
-        try:
-            file.seek(0)
-        except (AttributeError, OSError):  # a stream
-            file = io.BytesIO(file.read())
-        with _opened(file, name) as image:
-            return _pixels(image, name, max_pixels, exif)
+def _seekable(file: BinaryIO) -> BinaryIO:
+    try:
+        file.seek(0)
+    except (AttributeError, OSError):  # a stream
+        return io.BytesIO(file.read())
+    return file
 
 
-def _opened(file: BinaryIO, name: str) -> Image.Image:
+def _open(file: BinaryIO, name: str) -> Image.Image:
     """Open an image. Raises ImageError for other files, also for camera raw: Pillow would read its preview."""
     head = file.read(formats.HEAD)
     kind = formats.kind(head)
@@ -85,11 +122,6 @@ def _readable(wanted: Iterable[str]) -> list[str]:
             import_module("pillow_heif").register_heif_opener()
     Image.init()
     return [name for name in wanted if name in Image.OPEN]
-
-
-def _pixels(image: Image.Image, name: str, max_pixels: int, exif: bool) -> np.ndarray:
-    check_size(*image.size, max_pixels, name)
-    return rgb(image, name, exif)
 
 
 @contextmanager

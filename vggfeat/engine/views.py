@@ -6,7 +6,6 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from torch import Tensor
 
-from vggfeat import images
 from vggfeat.errors import ImageError, UsageError
 from vggfeat.images import Source
 from vggfeat.nets import CROP
@@ -15,8 +14,11 @@ from vggfeat.nets import CROP
 class View(Protocol):
     """How an image is cut. Views are frozen, so that equal ones give equal values."""
 
-    def read(self, image: Any, max_pixels: int, exif: bool) -> np.ndarray:
-        """The pixels, uint8 (H, W, 3) RGB, turned upright if `exif`. Raises ImageError, naming the file."""
+    def source(self, image: Any) -> Source:
+        """What to read for an image."""
+
+    def cut(self, pixels: np.ndarray, image: Any) -> np.ndarray:
+        """The part of the pixels that counts, uint8 (h, w, 3) RGB. Raises ImageError, naming the image."""
 
     def pieces(self, rescaled: Tensor) -> list[Tensor]:
         """The parts of an image (3, h, w) rescaled to one scale; their values are averaged."""
@@ -29,9 +31,13 @@ class View(Protocol):
 class Whole:
     """The whole uncropped image: dense evaluation (Sect. 3.2)."""
 
-    def read(self, image: Source, max_pixels: int, exif: bool) -> np.ndarray:
-        """The pixels, uint8 (H, W, 3) RGB."""
-        return images.read(image, max_pixels, exif=exif)
+    def source(self, image: Source) -> Source:
+        """The image itself."""
+        return image
+
+    def cut(self, pixels: np.ndarray, _: Source) -> np.ndarray:
+        """All pixels."""
+        return pixels
 
     def pieces(self, rescaled: Tensor) -> list[Tensor]:
         """The image as its only piece."""
@@ -64,9 +70,13 @@ class Grid:
         if self.side < 1:
             raise UsageError(f"a grid has at least 1 crop per side, not {self.side}")
 
-    def read(self, image: Source, max_pixels: int, exif: bool) -> np.ndarray:
-        """The pixels, uint8 (H, W, 3) RGB."""
-        return images.read(image, max_pixels, exif=exif)
+    def source(self, image: Source) -> Source:
+        """The image itself."""
+        return image
+
+    def cut(self, pixels: np.ndarray, _: Source) -> np.ndarray:
+        """All pixels."""
+        return pixels
 
     def pieces(self, rescaled: Tensor) -> list[Tensor]:
         """The crops, row by row."""
@@ -99,9 +109,12 @@ class Region(NamedTuple):
 class Box:
     """A box in the image, clipped to it, as an image of its own; the images are Regions (Appendix B, actions)."""
 
-    def read(self, image: Region, max_pixels: int, exif: bool) -> np.ndarray:
-        """The pixels in the box, uint8 (h, w, 3) RGB. Raises ImageError also if it lies outside the image."""
-        pixels = images.read(image.image, max_pixels, exif=exif)
+    def source(self, image: Region) -> Source:
+        """The whole image."""
+        return image.image
+
+    def cut(self, pixels: np.ndarray, image: Region) -> np.ndarray:
+        """The pixels in the box. Raises ImageError if it lies outside the image."""
         x0, y0, x1, y1 = image.box
         part = pixels[max(y0, 0) : max(y1, 0), max(x0, 0) : max(x1, 0)]
         if not part.size:
