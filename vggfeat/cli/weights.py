@@ -7,7 +7,7 @@ import typer
 
 from vggfeat.cli.derive import help_of
 from vggfeat.errors import UsageError
-from vggfeat.spec import DescriptorLayer, Lineage, NetSpec
+from vggfeat.spec import Lineage, NetSpec
 
 app = typer.Typer(help="List, fetch, convert, verify and publish weights.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -56,7 +56,8 @@ def convert_weights(
     ] = None,
     lineage: Annotated[Lineage | None, typer.Option(help=help_of(NetSpec, "lineage"))] = None,
     layer: Annotated[
-        DescriptorLayer | None, typer.Option(help="Last layer to convert. Default: all layers of the file.")
+        Literal["fc7", "fc6", "pool5"] | None,
+        typer.Option(help="Last layer to convert. Default: all layers of the file."),
     ] = None,
 ) -> None:
     """Convert a file of another framework to the native format. No code in the file is run."""

@@ -40,7 +40,7 @@ from torch import Tensor
 
 from vggfeat._util.files import Signature, check_writable, replacing, signature
 from vggfeat.errors import UsageError, WeightsError
-from vggfeat.nets import TOPS, VGG, Top, tensor_shapes
+from vggfeat.nets import TOPS, VGG, Top, file_top, tensor_shapes
 from vggfeat.weights.header import Preprocessing, TensorInfo, Weights, parse_header, to_metadata
 
 MAX_HEADER = 4 << 20  # bytes; a full net E with 1000 class names takes 40 thousand
@@ -102,15 +102,15 @@ def clear_digests() -> None:
     _digests.clear()
 
 
-def load(weights: Weights, top: Top = "fc8", *, dtype: torch.dtype = torch.float32, ceil: bool = False) -> VGG:
+def load(weights: Weights, top: str = "fc8", *, dtype: torch.dtype = torch.float32, ceil: bool = False) -> VGG:
     """Load a net with its weights. Only the tensors that are needed are read.
 
     Parameters
     ----------
     weights : Weights
         What `read` or `resolve` returned.
-    top : {"fc8", "fc7", "fc6", "pool5"}
-        The last layer of the net.
+    top : str
+        The last layer of the net, such as fc8 or conv4_3.
     dtype : torch.dtype
         The precision of the net.
     ceil : bool
@@ -126,7 +126,7 @@ def load(weights: Weights, top: Top = "fc8", *, dtype: torch.dtype = torch.float
     WeightsError
         If the file ends before `top`, changed since it was read, or holds values that are not finite in `dtype`.
     """
-    require(weights, top)
+    require(weights, file_top(top))
     _require_unchanged(weights)
     with opened(weights.path) as file:
         # A copy in torch's own memory: it is aligned, and the file may be replaced or truncated later.
