@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import index
 from os import fspath
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 from vggfeat._util.options import check_choice
 from vggfeat.errors import UsageError
@@ -186,7 +186,10 @@ def smallest_q(layer: str, ceil: bool = False) -> int:
 
 
 def check_scales(scales: Sequence[int], layer: str, ceil: bool = False) -> None:
-    """Raise UsageError for no scale, a scale given twice, or a scale too small for `layer`."""
+    """Raise UsageError for an unknown layer, no scale, a scale given twice, or a scale too small for `layer`."""
+    known = *get_args(DescriptorLayer), "fc8"
+    if layer not in known:
+        raise UsageError(f"no layer {layer!r}; take one of {', '.join(known)}")
     if not scales:
         raise UsageError("no scale given; the paper's are 256,384,512")
     whole_scales(scales)
