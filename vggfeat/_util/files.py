@@ -6,12 +6,12 @@ import io
 import os
 import secrets
 import stat
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from vggfeat._util.printable import say
 from vggfeat.errors import UsageError
 
 try:
@@ -195,7 +195,7 @@ def _sync_name(file: Path) -> None:
     except OSError as error:
         if error.errno in DISK_ERRORS:
             reason = os.strerror(error.errno)
-            print(f"{file}: is written, but its folder cannot be synced ({reason}); check the disk", file=sys.stderr)
+            say(f"{file}: is written, but its folder cannot be synced ({reason}); check the disk")
 
 
 def reserve(file: IO[bytes], size: int) -> None:
@@ -252,7 +252,7 @@ def _take(acquire: Callable[[Any, int], None], opened: IO[bytes], kind: int, wai
         except (BlockingIOError, PermissionError):  # the system decides which of the two
             if not wait:
                 raise Locked(opened.name) from None
-            print(wait, file=sys.stderr, flush=True)
+            say(wait)
             acquire(opened, kind)
     except OSError as error:
         if error.errno not in NO_LOCKS:

@@ -1,13 +1,13 @@
 """From a name, a file or a folder to a native file on this machine."""
 
 import os
-import sys
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 from vggfeat._util.fetch import cache_dir, download, locked
+from vggfeat._util.printable import say
 from vggfeat.errors import FetchError, WeightsError
 from vggfeat.nets import TOPS, Top, parameter_count
 from vggfeat.nets.table import check_net
@@ -261,7 +261,7 @@ def _of_lineage(weights: Weights, lineage: Lineage | None) -> Weights:
     """The weights, which must be of `lineage` if it is given. Says so once if theirs is assumed."""
     if lineage is None:
         if weights.assumed:
-            _say(
+            _say_once(
                 f"{known_as(weights)}: does not say who trained it; {weights.lineage}'s preprocessing is assumed "
                 f"({weights.preprocessing}); give --lineage oxford or --lineage torchvision"
             )
@@ -275,6 +275,6 @@ def _of_lineage(weights: Weights, lineage: Lineage | None) -> Weights:
 
 
 @cache
-def _say(line: str) -> None:
+def _say_once(line: str) -> None:
     """Print a line on stderr, once in a process."""
-    print(line, file=sys.stderr, flush=True)
+    say(line)
