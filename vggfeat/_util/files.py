@@ -67,6 +67,11 @@ def _at_once(name: str, flags: int) -> int:
     return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
 
 
+def no_link(name: str, flags: int) -> int:
+    """Open a file of this name, not one that a link of this name leads to."""
+    return os.open(name, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0), 0o666)
+
+
 def size_and_change(file: Path) -> tuple[int | None, int | None]:
     """Size in bytes, and when a file was last changed, or its name or mode, in nanoseconds since 1970.
 
@@ -230,9 +235,9 @@ def lock(file: Path, *, shared: bool = False, wait: str = "", per_process: bool 
         other processes only, not other threads, and is lost when this process closes the file a second time.
 
     On a file system without locks, and on Windows, the block runs unlocked. Files are written whole, so that two runs
-    at once cost work, but never a row. Raises Locked, or OSError if `file` cannot be created.
+    at once cost work, but never a row. Raises Locked, or OSError if `file` cannot be created, or is a link.
     """
-    with file.open("a+b") as opened:  # lockf and NFS share only files that are open for reading
+    with open(file, "a+b", opener=no_link) as opened:  # lockf and NFS share only files that are open for reading
         if fcntl is None:
             yield opened
             return

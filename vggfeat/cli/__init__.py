@@ -80,7 +80,7 @@ def main() -> None:
 
 
 def _set_output() -> None:
-    """Any name of a file can be printed, and a warning is one line; Pillow's are left out: reading says what is wrong."""
+    """Any name can be printed; a warning is one line, and Pillow's are left out: reading the file says more."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

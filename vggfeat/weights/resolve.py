@@ -197,18 +197,19 @@ def _named(registry: Registry, name: str, net: str | None, top: Top) -> Weights:
     if not copy.native.is_file():
         if not copy.published.urls:
             raise WeightsError(f"{copy.native}: not found; install vggfeat again with its {name} weights")
-        _obtain(registry, copy)
+        _obtain(registry, copy, net)
     return _of_net(replace(read(copy.native), name=name), net)
 
 
-def _obtain(registry: Registry, copy: _Copy) -> None:
+def _obtain(registry: Registry, copy: _Copy, net: str) -> None:
     """Download and convert a published file; one that a user put into the cache stays there."""
     try:
         with locked(copy.native):
             if copy.native.is_file():  # another process was faster
                 return
             by_hand = copy.raw.is_file()
-            raw = download(copy.published.urls, copy.raw, **copy.published.check)
+            most = 5 * parameter_count(net)  # bytes: float32 takes 4, and the form of a file takes little more
+            raw = download(copy.published.urls, copy.raw, max_bytes=most, **copy.published.check)
             convert(raw, copy.native, registry=registry)
             if not by_hand:
                 raw.unlink()
