@@ -17,6 +17,10 @@ MEMBERS = 200_000  # of an archive, at most
 # Photos hardly shrink in an archive: one that grows more than this is a decompression bomb.
 GROWTH = 4
 SLACK = 2**20  # bytes, for archives of a few files
+# what the readers raise of damaged archives; a chain of headers that lead to headers ends in a RecursionError
+DAMAGE = (
+    tarfile.TarError, zipfile.BadZipFile, KeyError, EOFError, ZlibError, ValueError, OverflowError, RecursionError
+)  # fmt: skip
 
 
 def download(name: str, root: str | Path | None = None, *, origins: Mapping[str, Origin] = ORIGINS) -> Path:
