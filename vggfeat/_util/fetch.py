@@ -222,11 +222,11 @@ def _request(url: str, have: int, timeout: float, watch: Watch) -> HTTPResponse 
     try:
         return request(url, headers, timeout, watch)
     except HTTPError as error:
-        with error:
-            if not have:
-                raise Failed(f"the server answers 416 {words(error.reason)}") from None
-            if error.headers.get("Content-Range") == f"bytes */{have}":
-                return None
+        error.close()
+        if not have:
+            raise Failed(f"the server answers 416 {words(error.reason)}") from None
+        if error.headers.get("Content-Range") == f"bytes */{have}":
+            return None
     return _request(url, 0, timeout, watch)
 
 

@@ -6,7 +6,7 @@ from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, InvalidURL
 from ssl import create_default_context
 from threading import Event, Thread
 from typing import Any
@@ -139,14 +139,14 @@ def request(url: str, headers: dict[str, str], timeout: float, watch: Watch) -> 
     except HTTPError as error:
         if error.code == 416:
             raise
-        with error:
-            raise Failed(_unfollowed(error) or f"the server answers {error.code} {words(error.reason)}") from None
+        error.close()
+        raise Failed(_unfollowed(error) or f"the server answers {error.code} {words(error.reason)}") from None
     except URLError as error:
         raise Failed(reason_of(watch, error.reason)) from None
+    except (ValueError, InvalidURL):  # whose text may hold the password of a proxy
+        raise Failed("an invalid redirect of the server, or an invalid proxy in the environment") from None
     except (OSError, HTTPException) as error:
         raise Failed(reason_of(watch, error)) from None
-    except ValueError:  # whose text may hold the password of a proxy
-        raise Failed("invalid address, or invalid proxy in the environment") from None
     encoding = answer.headers.get("Content-Encoding", "identity")
     if encoding.lower() != "identity":
         answer.close()
