@@ -6,12 +6,12 @@ import io
 import os
 import secrets
 import stat
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from vggfeat._util.printable import say
 from vggfeat.errors import UsageError
 
 try:
@@ -65,6 +65,11 @@ def open_regular(file: Path) -> io.BufferedReader:
 def _at_once(name: str, flags: int) -> int:
     """Open without waiting: a pipe may have taken the name of the file. Of a regular file this changes nothing."""
     return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def no_link(name: str, flags: int) -> int:
+    """Open a file of this name, not one that a link of this name leads to."""
+    return os.open(name, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0), 0o666)
 
 
 def size_and_change(file: Path) -> tuple[int | None, int | None]:
@@ -195,7 +200,7 @@ def _sync_name(file: Path) -> None:
     except OSError as error:
         if error.errno in DISK_ERRORS:
             reason = os.strerror(error.errno)
-            print(f"{file}: is written, but its folder cannot be synced ({reason}); check the disk", file=sys.stderr)
+            say(f"{file}: is written, but its folder cannot be synced ({reason}); check the disk")
 
 
 def reserve(file: IO[bytes], size: int) -> None:
@@ -230,9 +235,9 @@ def lock(file: Path, *, shared: bool = False, wait: str = "", per_process: bool 
         other processes only, not other threads, and is lost when this process closes the file a second time.
 
     On a file system without locks, and on Windows, the block runs unlocked. Files are written whole, so that two runs
-    at once cost work, but never a row. Raises Locked, or OSError if `file` cannot be created.
+    at once cost work, but never a row. Raises Locked, or OSError if `file` cannot be created, or is a link.
     """
-    with file.open("a+b") as opened:  # lockf and NFS share only files that are open for reading
+    with open(file, "a+b", opener=no_link) as opened:  # lockf and NFS share only files that are open for reading
         if fcntl is None:
             yield opened
             return
@@ -252,7 +257,7 @@ def _take(acquire: Callable[[Any, int], None], opened: IO[bytes], kind: int, wai
         except (BlockingIOError, PermissionError):  # the system decides which of the two
             if not wait:
                 raise Locked(opened.name) from None
-            print(wait, file=sys.stderr, flush=True)
+            say(wait)
             acquire(opened, kind)
     except OSError as error:
         if error.errno not in NO_LOCKS:

@@ -1,6 +1,5 @@
 """extract: opens a source and a store, and shows progress."""
 
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -12,6 +11,7 @@ from typing import Any
 from vggfeat import sources
 from vggfeat._util.left_out import LeftOut
 from vggfeat._util.options import takes
+from vggfeat._util.printable import say
 from vggfeat._util.progress import progress, skip
 from vggfeat.descriptors import Describer
 from vggfeat.errors import DataError, StoreError, UsageError
@@ -148,7 +148,7 @@ def _say(found: Findings, source: str | Path | Sequence[Item], share: tuple[int,
         what = f"rows kept of images that {source} no longer has (extract into a new store to be without them)"
         lines.append(f"{what}: {gone:,}")
     for line in lines:
-        print(line, file=sys.stderr)
+        say(line)
 
 
 def _refuse_changes(found: Findings, store: Path) -> None:

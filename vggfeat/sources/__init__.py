@@ -25,6 +25,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from vggfeat._util.left_out import LeftOut
+from vggfeat._util.printable import recorded
 from vggfeat.errors import DataError
 from vggfeat.formats import is_tar
 from vggfeat.sources import folders, lists, patterns, remote, rows, shards
@@ -112,7 +113,7 @@ def address_of(source: str | Path) -> str:
     Returns
     -------
     str
-        An absolute path without links, or an address.
+        An absolute path without links, or an address, without its user, password and signature.
 
     Examples
     --------
@@ -120,7 +121,7 @@ def address_of(source: str | Path) -> str:
     's3://bucket/photos'
     """
     text = str(source)
-    return text.rstrip("/") if remote.is_address(text) else os.path.realpath(text.removeprefix("file://"))
+    return recorded(text.rstrip("/")) if remote.is_address(text) else os.path.realpath(text.removeprefix("file://"))
 
 
 def name_of(source: str | Path) -> str:

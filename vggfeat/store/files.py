@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vggfeat._util.files import replacing
+from vggfeat._util.printable import hidden
 from vggfeat.errors import StoreError
 from vggfeat.store.identity import COLUMNS
 
@@ -200,4 +201,4 @@ def write_failures(file: Path, failures: Mapping[str, str], owner: str = "") -> 
     ):
         rows = csv.writer(lines)
         rows.writerow(["path", "reason"])
-        rows.writerows((path, reason[:_REASON]) for path, reason in sorted(failures.items()))
+        rows.writerows((path, hidden(reason)[:_REASON]) for path, reason in sorted(failures.items()))

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from vggfeat import __version__
 from vggfeat._util.files import Locked, lock
+from vggfeat._util.printable import recorded
 from vggfeat.errors import StoreError, UsageError
 from vggfeat.store import files
 from vggfeat.store.identity import COLUMNS, NEW, UNKNOWN, Identity, Rows
@@ -199,14 +200,14 @@ class Writer(PartWriter):
             return
         # The default of `load` is the aggregation that was named last.
         new = {"agg": self.meta["agg"]}
-        if self.meta["source"] and (self._moved or not stored.get("source")):
+        if self.meta["source"]:  # it is that of the store, or new; an earlier version may have stored a password
             new["source"] = self.meta["source"]
         if stored | new != stored:
             files.write_meta(self.path, stored | new)
         self.settle()
 
     def _check_source(self, stored: Mapping[str, Any]) -> None:
-        known, wanted = stored.get("source"), self.meta["source"]
+        known, wanted = recorded(stored.get("source") or ""), self.meta["source"]
         if known and wanted and known != wanted and not (self._moved and self._alone):
             raise StoreError(
                 f"{self.path}: holds images of {known}, not of {wanted}; name another store with --out, "

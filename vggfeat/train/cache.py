@@ -12,7 +12,6 @@ removed.
 
 import hashlib
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
@@ -27,6 +26,7 @@ from PIL import features
 
 from vggfeat import __version__
 from vggfeat._util.files import Locked, lock, remove_leftovers, replacing, signature
+from vggfeat._util.printable import say
 from vggfeat._util.progress import progress
 from vggfeat.errors import ImageError, VggfeatError
 from vggfeat.spec import MAX_PIXELS
@@ -180,7 +180,7 @@ def _write(file: CacheFile, decode: Callable[[], Iterable[Decoded]], size: float
     except OSError as error:
         problem = f"{file.path}: cannot be written ({error.strerror})"
     if problem:
-        print(f"{problem}; training continues without it, and decodes the images in each epoch", file=sys.stderr)
+        say(f"{problem}; training continues without it, and decodes the images in each epoch")
         return None
     return file.open()
 

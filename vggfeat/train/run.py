@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from vggfeat._util.printable import printable
 from vggfeat._util.processes import cores
 from vggfeat._util.torch_settings import torch_settings
 from vggfeat.errors import DataError
@@ -73,7 +74,7 @@ class TrainingResult:
             lines.append(f"applied densely: top-1 {self.dense['top1']:.2f} %, top-5 {self.dense['top5']:.2f} %{of}")
         if self.unreadable:
             lines.append(f"{self.unreadable} images were left out (failures.csv)")
-        return "\n".join(lines)
+        return "\n".join(map(printable, lines))
 
 
 def train(data: str | Path, out: str | Path, recipe: Recipe | None = None, **settings: Any) -> TrainingResult:

@@ -1,12 +1,12 @@
 """The beginning of a run, new or continued: its net, its optimiser, its pixel statistics, and how far it has come."""
 
-import sys
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
 
 from vggfeat import __version__
+from vggfeat._util.printable import say
 from vggfeat._util.processes import cores
 from vggfeat.data.imagenet import synset_names
 from vggfeat.errors import UsageError, VggfeatError, WeightsError
@@ -110,7 +110,7 @@ def begin_or_continue(folder: RunFolder, recipe: Recipe, sets: Sets, ranks: Rank
     learner = Learner(vgg, replace(recipe, lr=start.lr), start.preprocessing, ranks)
     if ranks.main:
         for note in sets.notes:
-            print(note, file=sys.stderr)
+            say(note)
         precision = find_precision(recipe.precision, ranks.device)
         machine = {"device": str(ranks.device), "processes": ranks.world, "precision": precision}
         folder.write_json(CONFIG, {**config, "start": asdict(start), "settings": asdict(recipe), "began_on": machine})

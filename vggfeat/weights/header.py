@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
+from vggfeat._util.printable import printable
 from vggfeat.errors import UsageError, WeightsError
 from vggfeat.nets import TOPS, Top, tensor_shapes
 
@@ -111,7 +112,7 @@ class TensorInfo(NamedTuple):
 
 def shown(text: str) -> str:
     """Text from a file for a message: printable, on one line, at most 200 characters."""
-    return text[:200] if text.isprintable() else ascii(text[:200])
+    return printable(text, 200)
 
 
 def to_metadata(

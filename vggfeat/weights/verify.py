@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from vggfeat._util.printable import printable
 from vggfeat.errors import WeightsError
 from vggfeat.weights.convert import recognised, sniff
 from vggfeat.weights.header import Weights, shown
@@ -68,7 +69,7 @@ class VerifiedFile:
             "training": shown(f"{weights.lineage}, source {weights.source}, licence {weights.licence}"),
             "serves": f"--layer {', '.join(weights.layers)}{classify}",
         }
-        return "\n".join(f"{key:<10} {text}" for key, text in lines.items())
+        return "\n".join(printable(f"{key:<10} {text}") for key, text in lines.items())
 
 
 def verify(path: str | Path, *, registry: Registry = REGISTRY) -> VerifiedFile:
