@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,44 +19,60 @@ from vggfeat.errors import ImageError
 from vggfeat.formats import FORMATS
 from vggfeat.pixels import black_is_zero, rgb
 from vggfeat.spec import MAX_PIXELS
+from vggfeat.truncation import lacking, loaded
 
 __all__ = ["Opened", "check_size", "open_regular", "opened", "read_file"]
 
+_PART = "; copy it again, or give --allow-truncated to take what is there"
 BYTES_PER_PIXEL = 40  # of memory while an image is decoded
 
 
 @dataclass(frozen=True)
 class Opened:
-    """An image whose header was read, but not its pixels. name : begins each message."""
+    """An image whose header was read, but not its pixels. name : begins each message. file : None of a PIL image."""
 
     image: Image.Image
     name: str
     max_pixels: int
+    file: BinaryIO | None = None
 
     @property
     def memory(self) -> int:
         """An upper estimate of the bytes of memory that `pixels` takes, the result included."""
         return BYTES_PER_PIXEL * self.image.width * self.image.height
 
-    def pixels(self, *, exif: bool = True) -> np.ndarray:
-        """uint8 (H, W, 3) RGB. Raises ImageError."""
+    def pixels(self, *, exif: bool = True, allow_truncated: bool = False) -> np.ndarray:
+        """uint8 (H, W, 3) RGB. Raises ImageError, also if rows or details are missing and that is not allowed."""
         with _decoding(self.name, self.max_pixels):
-            return rgb(self.image, self.name, exif)
+            return rgb(self.image, self.name, exif, partial(self._load, allow_truncated=allow_truncated))
+
+    def _load(self, image: Image.Image, allow_truncated: bool) -> Image.Image:
+        """The image with its pixels. Raises OSError, and ImageError if some are missing."""
+        if self.file is None:
+            image.load()
+            return image
+        image = loaded(image, self.file, rest=allow_truncated)
+        if not allow_truncated and (lack := lacking(image, self.file)):
+            raise ImageError(f"{self.name}: {lack}{_PART}")
+        return image
 
 
-def read_file(source: Any, max_pixels: int = MAX_PIXELS, *, exif: bool = True) -> np.ndarray:
+def read_file(
+    source: Any, max_pixels: int = MAX_PIXELS, *, exif: bool = True, allow_truncated: bool = False
+) -> np.ndarray:
     """uint8 (H, W, 3) RGB of a path, bytes, a binary file or a PIL image, as `vggfeat.images.read` describes it.
 
     Raises ImageError that names the file.
     """
     with opened(source, max_pixels) as image:
-        return image.pixels(exif=exif)
+        return image.pixels(exif=exif, allow_truncated=allow_truncated)
 
 
 @contextmanager
 def opened(source: Any, max_pixels: int = MAX_PIXELS) -> Iterator[Opened]:
     """Read the header of an image. Raises ImageError, also for too many pixels."""
     with ExitStack() as stack:
+        file: BinaryIO | None = None
         if isinstance(source, Image.Image):
             image, name = source, str(getattr(source, "filename", "") or "image")
         else:
@@ -63,9 +80,10 @@ def opened(source: Any, max_pixels: int = MAX_PIXELS) -> Iterator[Opened]:
             if isinstance(source, str | os.PathLike):
                 stack.enter_context(file)
             with _decoding(name, max_pixels):
-                image = stack.enter_context(_open(_seekable(file), name))
+                file = _seekable(file)
+                image = stack.enter_context(_open(file, name))
         check_size(*image.size, max_pixels, name)
-        yield Opened(image, name, max_pixels)
+        yield Opened(image, name, max_pixels, file)
 
 
 def _binary(source: Any) -> tuple[BinaryIO, str]:
@@ -132,8 +150,14 @@ def _decoding(name: str, max_pixels: int) -> Iterator[None]:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(f"{name}: more than {min(max_pixels, MAX_PIXELS):,} pixels; reduce it first") from error
+    except MemoryError as error:
+        raise ImageError(f"{name}: not enough memory to decode it; reduce it first, or decode fewer at once") from error
     except Exception as error:  # on damaged files, decoders raise OSError, SyntaxError, struct.error, ...
-        raise ImageError(f"{name}: cannot be decoded ({error or type(error).__name__})") from error
+        raise ImageError(f"{name}: cannot be decoded ({_one_line(error)})") from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def check_size(width: int, height: int, max_pixels: int, name: str) -> None:
