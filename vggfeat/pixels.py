@@ -1,6 +1,7 @@
 """From an image that Pillow has opened to its pixels: tones, transparency, orientation."""
 
 import io
+import os
 import struct
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -14,7 +15,8 @@ from vggfeat.formats import CAMERA_RAW, refusal
 
 __all__ = ["black_is_zero", "rgb"]
 
-_STRIP = 2**20  # pixels that are converted at once, which bounds the memory
+_STRIP = 2**18  # pixels that are converted at once, which bounds the memory
+_LARGEST = 2**30  # bytes of a file that is copied
 _Tag = ExifTags.Base
 _SUBFILE, _SUB_IMAGES, _DNG = 254, 330, 50706  # tags of a TIFF
 _REDUCED = 1  # of NewSubfileType: a small version of another image in the file
@@ -130,15 +132,25 @@ def black_is_zero(file: BinaryIO) -> Image.Image | None:
     The tags of the image still say that white is zero, so that `rgb` inverts it.
     """
     file.seek(0)
-    data = bytearray(file.read())
-    order = ">" if data.startswith(b"MM") else "<"
+    order = ">" if file.read(8).startswith(b"MM") else "<"
     with suppress(struct.error, UnidentifiedImageError):  # damaged, or of another kind
-        (start,) = struct.unpack_from(f"{order}4xI", data)
-        (count,) = struct.unpack_from(f"{order}H", data, start)
+        file.seek(4)
+        (start,) = struct.unpack(f"{order}I", file.read(4))
+        file.seek(start)
+        (count,) = struct.unpack(f"{order}H", file.read(2))
         for entry in range(start + 2, start + 2 + 12 * count, 12):
-            if struct.unpack_from(f"{order}H6xH", data, entry) == (_Tag.PhotometricInterpretation, 0):
-                struct.pack_into(f"{order}H", data, entry + 8, 1)
-                image = Image.open(io.BytesIO(data), formats=["TIFF"])
-                image.tag_v2[_Tag.PhotometricInterpretation] = 0  # type: ignore[attr-defined]
-                return image
+            if struct.unpack(f"{order}H6xH2x", file.read(12)) == (_Tag.PhotometricInterpretation, 0):
+                return _with_black_as_zero(file, f"{order}H", entry + 8)
     return None
+
+
+def _with_black_as_zero(file: BinaryIO, kind: str, place: int) -> Image.Image | None:
+    """place : of the value in the file."""
+    if file.seek(0, os.SEEK_END) > _LARGEST:
+        return None
+    file.seek(0)
+    data = bytearray(file.read())
+    struct.pack_into(kind, data, place, 1)
+    image = Image.open(io.BytesIO(data), formats=["TIFF"])
+    image.tag_v2[_Tag.PhotometricInterpretation] = 0  # type: ignore[attr-defined]
+    return image
