@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import warnings
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.kit.pixel_files import cut, encoded, picture, tiff, with_canvas, with_tag
+from tests.kit.pixel_files import chunk, cut, encoded, picture, tiff, with_canvas, with_tag
 from vggfeat.errors import ImageError
 from vggfeat.reading import opened, read_file
 
@@ -222,6 +223,71 @@ def test_tiles_that_are_missing_are_told() -> None:
     assert missing(said(with_tag(whole, 324, {25: 0}))) == (32, 47)
     assert missing(rows_said(said(with_tag(whole, 324, {30: len(whole)})))) == (48, 63)
     assert missing(said(with_tag(with_tag(whole, 324, {45: places[45] + 99}), 325, {45: 157}))) == (64, 79)
+
+
+@pytest.mark.parametrize("kind", ["raw", "tiff_lzw", "jpeg"])
+@pytest.mark.parametrize("strip", [16, HEIGHT])
+def test_a_tiff_whose_header_says_more_rows_is_told(kind: str, strip: int, capfd: pytest.CaptureFixture[str]) -> None:
+    whole = encoded(PICTURE, "TIFF", compression=kind, tiffinfo={278: strip})
+    taller = with_tag(whole, 257, {0: 2 * HEIGHT})
+    assert re.search(r"rows \d+ to 240 of 240 are missing|decoder error|truncated", said(taller))
+    stretched = with_tag(with_tag(whole, 257, {0: 2 * HEIGHT}), 278, {0: 2 * HEIGHT})
+    assert re.search(r"rows 1 to 240 of 240 are missing|decoder error|truncated", said(stretched))
+    capfd.readouterr()
+
+
+# PNGs and JPEG 2000 that are not all there
+
+ADAM7 = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
+
+
+def png(rows: list[bytes], width: int, height: int, interlaced: bool = False) -> bytes:
+    """Of grey pixels, one byte each."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, interlaced)
+    data = zlib.compress(b"".join(b"\0" + row for row in rows))
+    parts = chunk(b"IDAT", data[:50]) + chunk(b"IDAT", b"") + chunk(b"IDAT", data[50:])
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + parts + chunk(b"IEND", b"")
+
+
+def test_a_png_that_ends_with_a_whole_row_is_told() -> None:
+    rows = [row.tobytes() for row in PICTURE[:, :, 0]]
+    for there in (1, 77, HEIGHT - 1):
+        data = png(rows[:there], WIDTH, HEIGHT)
+        assert missing(said(data)) == (there, HEIGHT - 1)
+        assert np.array_equal(read_file(data, allow_truncated=True)[:there, :, 0], PICTURE[:there, :, 0])
+    assert np.array_equal(read_file(png(rows, WIDTH, HEIGHT))[:, :, 0], PICTURE[:, :, 0])
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (5, 4), (9, 8), (40, 33)])
+def test_an_interlaced_png(size: tuple[int, int]) -> None:
+    pixels = PICTURE[: size[1], : size[0], 0]
+    rows = [row.tobytes() for x, y, dx, dy in ADAM7 for row in pixels[y::dy, x::dx] if row.size]
+    assert np.array_equal(read_file(png(rows, *size, interlaced=True))[:, :, 0], pixels)
+    if len(rows) > 1:
+        assert re.search("missing|truncated", said(png(rows[:-1], *size, interlaced=True)))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "L", "1", "LA", "I;16"])
+def test_a_png_with_black_below_is_whole(mode: str) -> None:
+    for pixels in (np.zeros((31, 33, 3), np.uint8), np.concatenate([PICTURE, 0 * PICTURE])):
+        if mode == "I;16":
+            data = io.BytesIO()
+            Image.fromarray(pixels[:, :, 0].astype(np.uint16)).save(data, "PNG")
+            assert read_file(data.getvalue()).shape == pixels.shape
+        else:
+            assert read_file(encoded(pixels, "PNG", mode=mode)).shape == pixels.shape
+
+
+@pytest.mark.parametrize("bare", [True, False])
+def test_tiles_of_jpeg_2000_that_are_missing_are_told(bare: bool) -> None:
+    whole = encoded(PICTURE, "JPEG2000", tile_size=(64, 64), no_jp2=bare)  # 3 x 2 tiles
+    assert read_file(whole).shape == PICTURE.shape
+    assert read_file(encoded(PICTURE, "JPEG2000", no_jp2=bare)).shape == PICTURE.shape
+    tiles = [found.start() for found in re.finditer(b"\xff\x90\0\x0a", whole)]
+    assert len(tiles) == 6
+    data = whole[: tiles[4]] + b"\xff\xd9"
+    assert said(data) == f"2 of 6 tiles are missing{REMEDY}"
+    assert read_file(data, allow_truncated=True).shape == PICTURE.shape
 
 
 # What is there is taken if that is allowed

@@ -1,7 +1,9 @@
 """Images of which rows or details are not in their file, although a decoder has filled them with grey or other bytes.
 
-jpeg   data that end before their image does, scans and restart intervals that were lost
-tiff   strips and tiles that are empty, short or outside the file
+jpeg       data that end before their image does, scans and restart intervals that were lost
+tiff       strips and tiles that are empty, short or outside the file
+png        data that end with a whole row
+jpeg2000   tiles that were lost
 """
 
 import io
@@ -11,7 +13,7 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from vggfeat.truncation import jpeg, tiff
+from vggfeat.truncation import jpeg, jpeg2000, png, tiff
 
 __all__ = ["lacking", "loaded"]
 
@@ -35,7 +37,11 @@ def lacking(image: Image.Image, file: BinaryIO) -> str | None:
     """
     if image.format in _JPEGS:
         return jpeg.lacking(image, file)
-    return tiff.lacking(image, file) if image.format == "TIFF" else None
+    if image.format == "TIFF":
+        return tiff.lacking(image, file)
+    if image.format == "PNG":
+        return png.lacking(image, file)
+    return jpeg2000.lacking(file) if image.format == "JPEG2000" else None
 
 
 def loaded(image: Image.Image, file: BinaryIO, rest: bool) -> Image.Image:

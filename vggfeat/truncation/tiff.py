@@ -33,15 +33,16 @@ def lacking(image: Any, file: BinaryIO) -> str | None:
     """What the file lacks of the image that was decoded from it; None if nothing."""
     tags, strips = image.tag_v2, _strips(image)
     bad = [i for i, (at, _) in enumerate(strips) if at < _HEAD]
+    bad += range(len(strips), _number(tags))
     compression = tags.get(_Tag.Compression, _RAW)
     if compression == _RAW:
-        bad += _cut_by_the_next(image, strips)
+        bad += _cut_by_the_next(image, strips, _directory(file))
     elif compression == _JPEG or compression in _FAX:
         for i, (at, count) in enumerate(strips):
             first, end = _rows(image, i)
             file.seek(at)
             data = file.read(count)
-            if _short_jpeg(tags, data) if compression == _JPEG else _short_fax(tags, end - first, data):
+            if _short_jpeg(tags, end - first, data) if compression == _JPEG else _short_fax(tags, end - first, data):
                 bad.append(i)
     return _said(image, bad)
 
@@ -54,15 +55,27 @@ def _strips(image: Any) -> list[tuple[int, int]]:
     return list(zip(places, counts, strict=False))
 
 
-def _rows(image: Any, number: int) -> tuple[int, int]:
-    """The rows of a strip or tile as stored, from the first to before the last. Several planes repeat theirs."""
-    tags = image.tag_v2
+def _shape(tags: Any) -> tuple[int, int, int]:
+    """Strips or tiles beside each other, their rows, and how many are below each other."""
     across, height = 1, tags[_Tag.ImageLength]
     rows = tags.get(_Tag.RowsPerStrip) or height
     if _Tag.TileOffsets in tags:
         across, rows = -(-tags[_Tag.ImageWidth] // tags[_Tag.TileWidth]), tags[_Tag.TileLength]
-    first = rows * (number // across % -(-height // rows))
-    return first, min(first + rows, height)
+    return across, rows, -(-height // rows)
+
+
+def _number(tags: Any) -> int:
+    """How many strips or tiles there must be."""
+    across, _, down = _shape(tags)
+    planes = tags.get(_Tag.SamplesPerPixel, 1) if tags.get(_Tag.PlanarConfiguration) == _PLANES else 1
+    return across * down * planes
+
+
+def _rows(image: Any, number: int) -> tuple[int, int]:
+    """The rows of a strip or tile as stored, from the first to before the last. Several planes repeat theirs."""
+    across, rows, down = _shape(image.tag_v2)
+    first = rows * (number // across % down)
+    return first, min(first + rows, image.tag_v2[_Tag.ImageLength])
 
 
 def _said(image: Any, numbers: Sequence[int]) -> str | None:
@@ -70,14 +83,21 @@ def _said(image: Any, numbers: Sequence[int]) -> str | None:
     return jpeg.rows_text(min(rows)[0], max(rows)[1], image.tag_v2[_Tag.ImageLength]) if rows else None
 
 
-def _cut_by_the_next(image: Any, strips: Sequence[tuple[int, int]]) -> Iterator[int]:
-    """The uncompressed strips that are too short, so that their last rows would be read from the strip that follows."""
+def _directory(file: BinaryIO) -> int:
+    """Place of the first directory of tags; 0 of a BigTIFF."""
+    file.seek(0)
+    head = file.read(_HEAD)
+    return int.from_bytes(head[4:], "little" if head[:2] == b"II" else "big") if head[2:4] in (b"*\0", b"\0*") else 0
+
+
+def _cut_by_the_next(image: Any, strips: Sequence[tuple[int, int]], directory: int) -> Iterator[int]:
+    """The uncompressed strips that are too short, so that their last rows would be read from what follows them."""
     tags = image.tag_v2
     if tags.get(_Tag.PhotometricInterpretation) == _YCBCR:  # fewer colours than pixels
         return
     bits = tags.get(_Tag.BitsPerSample, (1,))
     bits = bits[0] if tags.get(_Tag.PlanarConfiguration) == _PLANES else sum(bits)
-    after = dict(pairwise(sorted({place for place, _ in strips})))
+    after = dict(pairwise(sorted({directory, *(place for place, _ in strips)})))
     for number, (place, count) in enumerate(strips):
         first, end = _rows(image, number)
         width, rows = tags.get(_Tag.TileWidth, tags[_Tag.ImageWidth]), tags.get(_Tag.TileLength, end - first)
@@ -86,13 +106,13 @@ def _cut_by_the_next(image: Any, strips: Sequence[tuple[int, int]]) -> Iterator[
             yield number
 
 
-def _short_jpeg(tags: Any, data: bytes) -> bool:
+def _short_jpeg(tags: Any, rows: int, data: bytes) -> bool:
     """Whether a strip that is a JPEG lacks rows. The tables that all strips share are in a tag."""
     data = tags.get(_Tag.JPEGTables, b"\xff\xd8\xff\xd9")[:-2] + data[2:] + b"\xff\xd9"
     with suppress(OSError, SyntaxError):  # of a kind that is a JPEG in TIFFs only
         strip = JpegImageFile(io.BytesIO(data))
         strip.load()
-        return jpeg.lacking(strip, io.BytesIO(data)) is not None
+        return strip.height < rows or jpeg.lacking(strip, io.BytesIO(data)) is not None
     return False
 
 
