@@ -387,6 +387,12 @@ def test_numbers_that_are_wrong_or_missing_are_told(data: bytes, said_of_it: str
     assert said_of_it in said(data)
 
 
+def test_of_a_cut_ppm_what_is_there_is_taken() -> None:
+    for data in (b"P6 2 2 254\n" + bytes([254] * 6), b"P3 2 2 9\n" + b"9 " * 6):
+        assert said(data).endswith(REMEDY)
+        assert read_file(data, allow_truncated=True)[:, 0, 0].tolist() == [255, 0]
+
+
 def test_a_ppm_of_a_rare_range_takes_no_longer_than_a_copy() -> None:
     """In Pillow's Python it takes 4 s for each megapixel. Half a minute is for machines that are slow."""
     data = b"P6 3000 3000 254\n" + bytes(27_000_000)

@@ -66,9 +66,9 @@ class Opened:
         if self.file is None:
             image.load()
             return image
-        if image.format == "PPM" and (made := netpbm.decoded(image, self.file, rest=allow_truncated)):
-            return made
         try:
+            if image.format == "PPM" and (made := netpbm.decoded(image, self.file, rest=allow_truncated)):
+                return made
             image = loaded(image, self.file, rest=allow_truncated)
         except OSError as error:
             if allow_truncated or not _IS_CUT.search(str(error)):
