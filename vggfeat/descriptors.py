@@ -31,7 +31,7 @@ class Describer:
 
     Parameters
     ----------
-    net, scales, agg, layer, weights, lineage, mirror, normalize, device, precision, ceil, exif
+    net, scales, agg, layer, weights, lineage, mirror, normalize, device, precision, ceil, exif, allow_truncated
         See `DescriptorSpec` and `NetSpec`.
     spec : DescriptorSpec or PosteriorSpec
         All of these as one object, instead of them.
@@ -117,6 +117,7 @@ class Describer:
                 "precision": self.engine.precision,
                 "rescaling": images.RESCALING,
                 **({} if self.spec.exif else {"exif": False}),  # stores of earlier versions are upright, without it
+                **({"allow_truncated": True} if self.spec.allow_truncated else {}),
                 **({"lineage": "assumed"} if net.weights.assumed else {}),
                 **self.facts,
                 **self.view.facts(),
@@ -136,7 +137,10 @@ class Describer:
         ImageError
             If the image cannot be read or is too large; the message names the file.
         """
-        return self.prepared(images.read(self.view.source(image), max_pixels, exif=self.spec.exif), image)
+        spec, source = self.spec, self.view.source(image)
+        return self.prepared(
+            images.read(source, max_pixels, exif=spec.exif, allow_truncated=spec.allow_truncated), image
+        )
 
     def prepared(self, pixels: np.ndarray, image: Source) -> Tensor:
         """Cut the pixels that were read for an image, and check that they can be rescaled to each scale.
@@ -267,7 +271,7 @@ def describe(image: Source | Iterable[Source], *, spec: DescriptorSpec) -> np.nd
     image : path, bytes, file object, PIL image, array or tensor, or an iterable of these
         Arrays are uint8 (H, W, 3) RGB or (H, W), or uint8 (N, H, W, 3) for N images; tensors uint8 (3, H, W). A Series,
         an array of paths, and a table with one column count as several.
-    net, scales, agg, layer, weights, lineage, mirror, normalize, device, precision, ceil, exif
+    net, scales, agg, layer, weights, lineage, mirror, normalize, device, precision, ceil, exif, allow_truncated
         See `DescriptorSpec` and `NetSpec`.
     spec : DescriptorSpec
         All of these as one object, instead of them.

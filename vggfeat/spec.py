@@ -65,6 +65,8 @@ class NetSpec(ABC):
         Round pooled sizes up, as Caffe does.
     exif : bool
         Turn photos upright as their EXIF orientation says.
+    allow_truncated : bool
+        Take images of which rows or details are missing in the file. What is missing becomes grey or black.
 
     Raises
     ------
@@ -81,6 +83,7 @@ class NetSpec(ABC):
     precision: Precision = "auto"
     ceil: bool = field(default=False, metadata={"flags": "--ceil/--floor"})
     exif: bool = True
+    allow_truncated: bool = False
 
     @property
     @abstractmethod

@@ -54,7 +54,7 @@ def extract(
         address such as s3://bucket/photos. See `vggfeat.sources`.
     out : str or path, optional
         The store. Default: the name of the source with the suffix .vggfeat, in the current folder.
-    net, scales, agg, layer, weights, lineage, mirror, normalize, device, precision, ceil, exif
+    net, scales, agg, layer, weights, lineage, mirror, normalize, device, precision, ceil, exif, allow_truncated
         See `DescriptorSpec` and `NetSpec`. A store holds one net: extract nets D and E separately and load both.
     on_error, part_size, dtype, max_pixels, workers, deterministic, engine, moved
         See `ExtractionSettings`.

@@ -18,7 +18,8 @@ from vggfeat.store.identity import COLUMNS
 
 FORMAT = "vggfeat-store/1"
 DTYPES = {"float32": pa.float32(), "float16": pa.float16()}
-ABSENT = {"exif": True, "lineage": "known"}  # the values of these keys if a fingerprint lacks them
+# The values of these keys if a fingerprint lacks them.
+ABSENT = {"exif": True, "allow_truncated": False, "lineage": "known"}
 BATCH = 256  # rows that are read at once: 12 MB of three scales of fc7
 ROW_GROUP = 1024
 
