@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-from vggfeat.errors import WeightsError
+from vggfeat._util.files import open_regular
 
 MAX_UNPACKED = 1 << 30  # bytes; VGG-19 has 575 million
 SLACK = 16 << 20  # bytes that may be compressed to nothing, such as a mean image of one colour
-MAX_MATRICES = 10_000  # arrays, cells and struct fields of a file; VGG-19 has about 3,000
 STACK = 256 << 20  # bytes; scipy calls itself once per level, and needs less than 4 kB for it
+MAX_ARRAYS = STACK >> 12  # as deep as the stack allows
 
 _HEADER = 128
 _MATRIX, _PACKED = 14, 15  # kinds of elements
@@ -21,14 +21,24 @@ _MATRIX, _PACKED = 14, 15  # kinds of elements
 T = TypeVar("T")
 
 
-def load_v7(src: Path, variables: Sequence[str], then: Callable[[dict[str, Any]], T]) -> T:
+def read_mat(
+    src: Path,
+    variables: Sequence[str],
+    then: Callable[[dict[str, Any]], T],
+    *,
+    max_bytes: int = MAX_UNPACKED,
+    max_arrays: int = MAX_ARRAYS,
+) -> T:
     """`then` of the variables that scipy reads from a file, on a stack that is large enough for deep nesting.
 
-    Raises WeightsError for a file that unpacks to too much, or that scipy cannot read.
+    max_bytes : of the file after unpacking. max_arrays : arrays, cells and struct fields; at most MAX_ARRAYS.
+
+    Raises OSError if the file cannot be read; ValueError, with one line that says what is wrong, for a file that
+    unpacks to too much, that scipy cannot read, or for which `then` raises an error of any type.
     """
     from scipy.io import loadmat
 
-    _check_size(src)
+    _check_size(src, max_bytes, min(max_arrays, MAX_ARRAYS))
 
     def load() -> tuple[T | None, str]:
         try:
@@ -45,26 +55,24 @@ def load_v7(src: Path, variables: Sequence[str], then: Callable[[dict[str, Any]]
     finally:
         threading.stack_size(before)
     if result is None:
-        raise WeightsError(f"{src}: is not a whole MATLAB file of a net ({reason}); fetch it again")
+        raise ValueError(reason)
     return result
 
 
-def _check_size(src: Path) -> None:
-    """Raise WeightsError if scipy would need more memory, or a deeper stack, than for a net."""
-    most = min(MAX_UNPACKED, 2 * src.stat().st_size + SLACK)  # bytes; weights hardly compress
-    size = matrices = 0
-    with src.open("rb") as file:
+def _check_size(src: Path, max_bytes: int, max_arrays: int) -> None:
+    """Raise ValueError if scipy would need more memory, or a deeper stack, than for a file of this kind."""
+    most = min(max_bytes, 2 * src.stat().st_size + SLACK)  # bytes; weights hardly compress
+    size = arrays = 0
+    with open_regular(src) as file:
         order = "<" if file.read(_HEADER)[126:] == b"IM" else ">"
         tag = struct.pack(order + "I", _MATRIX)
         try:
             for piece in _unpacked(file, order):
-                size, matrices = size + len(piece), matrices + piece.count(tag)
-                if size > most or matrices > MAX_MATRICES:
-                    raise WeightsError(f"{src}: unpacks to over {most} bytes or {MAX_MATRICES} arrays; it is not a VGG")
+                size, arrays = size + len(piece), arrays + piece.count(tag)
+                if size > most or arrays > max_arrays:
+                    raise ValueError(f"unpacks to over {most:,} bytes or {max_arrays:,} arrays")
         except (zlib.error, struct.error, EOFError) as error:
-            raise WeightsError(
-                f"{src}: is not a whole MATLAB file ({error or 'it ends early'}); fetch it again"
-            ) from None
+            raise ValueError(str(error) or "it ends early") from None
 
 
 def _unpacked(file: BinaryIO, order: str) -> Iterator[bytes]:
