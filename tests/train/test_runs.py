@@ -127,7 +127,7 @@ def test_config_says_everything(finished, data):
     assert config["data"]["folders"] == ["blue", "green", "red"] and config["data"]["train"] == 21
     assert config["start"]["lr"] == 0.001 and config["began_on"]["precision"] == "float32"
     tensors, progress, about = checkpoint.load(out / "checkpoint.safetensors")
-    assert about["recipe"] == config["recipe"] and about["data"] == config["data"]["sha256"]
+    assert about.recipe == config["recipe"] and about.data == config["data"]["sha256"]
     assert (progress.epoch, progress.step, progress.finished) == (2, 0, "2 epochs are done")
     assert {name.split("/")[0] for name in tensors} == {"net", "momentum"}
 
@@ -158,7 +158,7 @@ def test_a_lost_log_costs_no_result(finished, data, tmp_path):
         finished[1].top1, finished[1].top5, finished[1].best_epoch
     )  # fmt: skip
     (out / "log.csv").write_text("epoch,lr\n0,nonsense\n")
-    with pytest.raises(VggfeatError, match=r"log\.csv: its columns are not epoch,lr,.*; remove it"):
+    with pytest.raises(VggfeatError, match=r"log\.csv: cannot be read \(its columns are not epoch,lr,.*\); remove it"):
         train(data, out, **TINY)
 
 
@@ -384,12 +384,12 @@ def test_asked_during_validation_it_saves_and_stops(data, tmp_path, monkeypatch,
         (
             "config.json",
             "[]",
-            r"config\.json: cannot be read \(it is not an object\); remove .*run and begin the run again",
+            r"config\.json: cannot be read \(Expected .object., got .array.\); remove .*run and begin the run again",
         ),
-        ("config.json", '{"recipe": []}', r"config\.json: is damaged; remove .*run and begin"),
-        ("failures.csv", "file\nx\n", r"failures\.csv: its columns are not path,reason; remove it"),
+        ("config.json", '{"recipe": []}', r"config\.json: cannot be read .*; remove .*run and begin"),
+        ("failures.csv", "file\nx\n", r"failures\.csv: cannot be read \(its columns are not path,reason\); remove it"),
         ("steps.csv", "\udcff", r"steps\.csv: cannot be read .*; remove it"),
-        ("result.json", "[1]", r"result\.json: cannot be read \(it is not an object\); remove it"),
+        ("result.json", "[1]", r"result\.json: cannot be read \(Expected .object., got .array.\); remove it"),
     ],
 )
 def test_a_damaged_file_of_a_run_is_named(finished, data, tmp_path, name, text, said):
@@ -405,7 +405,7 @@ def test_damaged_statistics_are_named(data, tmp_path, text):
     interrupted(data, tmp_path / "run", step=1, **settings)
     (tmp_path / "run" / "checkpoint.safetensors").unlink()
     (tmp_path / "run" / "statistics.json").write_text(text)
-    with pytest.raises(VggfeatError, match=r"statistics\.json: is invalid .*; remove it"):
+    with pytest.raises(VggfeatError, match=r"statistics\.json: cannot be read .*; remove it"):
         train(data, tmp_path / "run", **settings)
 
 
