@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 # What may stand in the place of any value of a JSON file.
-STRANGE = (None, True, -1, 0.5, 2**70, 10**400, float("nan"), float("inf"), "", "\udce9", "x" * 5000, [], {}, [[]], {"a": 1})
-WORDS = (b"-1", b"nan", b"inf", b"1e999", b"9" * 5000, b'"', b"\0" * 9, b"\r", b"\n\n", b"\xff\xfe", b"\xef\xbb\xbf", b",,,,")
+NUMBERS = (True, -1, 0.5, 2**70, 10**400, float("nan"), float("inf"))
+STRANGE = (None, *NUMBERS, "", "\udce9", "x" * 5000, [], {}, [[]], {"a": 1})
+TEXTS = (b"-1", b"nan", b"inf", b"1e999", b"9" * 5000, b'"', b"\0" * 9, b"\r", b"\n\n", b"\xff\xfe", b",,,,")
 
 
 def flipped(data: bytes, draw: random.Random) -> bytes:
@@ -23,7 +24,7 @@ def mangled(data: bytes, draw: random.Random) -> bytes:
     kinds: list[Callable[[], bytes]] = [
         lambda: flipped(data, draw),
         lambda: data[:at],
-        lambda: data[:at] + draw.choice(WORDS) + data[at:],
+        lambda: data[:at] + draw.choice(TEXTS) + data[at:],
         lambda: data[:at] + data[to:],
         lambda: data + data[at:to],
         lambda: data.decode(errors="replace").encode("utf-16"),
@@ -41,7 +42,7 @@ def changed_json(data: bytes, draw: random.Random) -> bytes:
         case 1:
             del box[key]
         case 2:
-            depth = draw.choice([1, 30, 10**5])
+            depth = draw.choice([1, 30, 600, 10**5])
             box[key] = "DEEP"
             return json.dumps(value).replace('"DEEP"', "[" * depth + "]" * depth).encode()
         case 3:

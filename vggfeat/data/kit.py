@@ -77,7 +77,7 @@ def synset_ids(kit: Path) -> dict[str, int]:
     """
     if (file := _first(kit, MAPS)) is not None:
         lines = [line.split() for line in read_text(file, kit.resolve(), MAX_TEXT).splitlines() if line.strip()]
-        if any(len(line) < 2 or not line[1].isdecimal() for line in lines):
+        if any(len(line) < 2 or not _is_number(line[1]) for line in lines):
             raise DataError(f"{file}: its lines are not `synset number name`; unpack the development kit again")
         pairs = [(line[0], int(line[1])) for line in lines]
     elif (file := _first(kit, METAS)) is not None:
@@ -109,9 +109,13 @@ def _first(kit: Path, names: Sequence[str]) -> Path | None:
 
 def _integers(file: Path, text: str) -> list[int]:
     words = text.split()
-    if not all(word.isdecimal() and word.isascii() and len(word) < 10 for word in words):
+    if not all(map(_is_number, words)):
         raise DataError(f"{file}: has words that are not whole numbers; unpack the development kit again")
     return [int(word) for word in words]
+
+
+def _is_number(word: str) -> bool:
+    return word.isdecimal() and word.isascii() and len(word) < 10
 
 
 def _of_meta(file: Path) -> list[tuple[str, int]]:
