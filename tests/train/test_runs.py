@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import count
 
 import numpy as np
@@ -30,6 +31,7 @@ from vggfeat.train.learner import Learner
 from vggfeat.train.pixel_statistics import ILSVRC
 from vggfeat.train.sets import read_sets
 from vggfeat.train.start import pixel_statistics
+from vggfeat.weights.publish import publish
 
 
 @pytest.fixture(autouse=True)
@@ -258,6 +260,32 @@ def test_the_checkpoint_of_another_net_is_refused(finished, data, tmp_path):
     shutil.copy(finished[0] / "best.safetensors", out / "checkpoint.safetensors")
     with pytest.raises(WeightsError, match="is not a checkpoint in the format"):
         train(data, out, **settings)
+
+
+def test_the_checkpoint_of_a_run_from_other_weights_is_refused(finished, data, tmp_path):
+    out = shutil.copytree(finished[0], tmp_path / "run")
+    tensors, state, about = checkpoint.load(out / "checkpoint.safetensors")
+    other = replace(about, start=replace(about.start, sha256="ab"))
+    checkpoint.save(out / "checkpoint.safetensors", tensors, state, other)
+    with pytest.raises(WeightsError, match=r"checkpoint\.safetensors: is of a run that began with other weights"):
+        train(data, out, **TINY)
+    checkpoint.save(out / "checkpoint.safetensors", tensors, replace(state, step=9, sums=(1, 1, 1, 1)), about)
+    with pytest.raises(WeightsError, match=r"is of step 9 of an epoch of 3 steps; remove it"):
+        train(data, out, **TINY)
+
+
+def test_the_best_weights_are_those_that_were_written(finished, data, tmp_path):
+    """Neither the end of a run nor publishing takes a file that has changed since."""
+    out = shutil.copytree(finished[0], tmp_path / "run")
+    publish(out, tmp_path / "good.safetensors", licence="MIT")
+    changed = bytearray((out / "best.safetensors").read_bytes())
+    changed[-1] ^= 1  # the sign or a digit of the last number
+    (out / "best.safetensors").write_bytes(changed)
+    with pytest.raises(WeightsError, match=r"best\.safetensors: is not the file that this run wrote after epoch \d"):
+        train(data, out, **TINY)
+    with pytest.raises(WeightsError, match=r"best\.safetensors: is not the file that the run wrote, as its sha256"):
+        publish(out, tmp_path / "bad.safetensors", licence="MIT")
+    assert not (tmp_path / "bad.safetensors").exists()
 
 
 def test_a_folder_in_use_or_with_other_things_is_refused(data, tmp_path):

@@ -133,7 +133,7 @@ def micro_batches(crops: Crops, keys: Iterator[Key], workers: int, pin: bool) ->
         if "exited unexpectedly" not in str(error):  # torch has no class of its own for it
             raise
         raise VggfeatError(
-            "a process that decodes images was killed, perhaps because memory ran out or an image broke its decoder; run "
+            "a process that decodes images was killed, perhaps as memory ran out or an image broke its decoder; run "
             "the command again, which continues, with fewer --workers, or look for that image with `vggfeat extract`"
         ) from None
 
