@@ -26,6 +26,7 @@ def changed(run, name, **values):
     [
         ({"places": {"a": 0, "b": 1, "c": 3}}, "a class is none of the 3 outputs"),
         ({"places": {"a": -1}}, "Expected 'int' >= 0"),
+        ({"places": {"a": 0, "b": 1, "c": 1}}, "two classes are the same output"),
         ({"outputs": []}, "a class is none of the 0 outputs"),
         ({"outputs": "abc"}, "Expected 'array', got 'str'"),
         ({"train_scale": [256, 384, 512]}, "train_scale is neither one side nor two"),

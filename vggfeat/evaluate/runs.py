@@ -39,6 +39,8 @@ class RunFacts:
     def __post_init__(self) -> None:
         if not self.outputs or max(self.places.values(), default=0) >= len(self.outputs):
             raise ValueError(f"a class is none of the {len(self.outputs)} outputs")
+        if len(set(self.places.values())) < len(self.places):
+            raise ValueError("two classes are the same output")
         if self.train_scale is not None and len(self.train_scale) not in (1, 2):
             raise ValueError("train_scale is neither one side nor two")
 
