@@ -11,6 +11,7 @@ from vggfeat._util.files import open_regular
 T = TypeVar("T")
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+Setting = str | int | float | bool | None
 PerCent = Annotated[float, msgspec.Meta(ge=0, le=100)]  # no NaN
 
 MAX_BYTES = 2**26  # of a file; the largest of ours, the record of a benchmark, has a few MB

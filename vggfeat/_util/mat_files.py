@@ -3,8 +3,9 @@
 import struct
 import threading
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -17,12 +18,14 @@ STACK = 256 << 20  # bytes; scipy calls itself once per level, and needs less th
 MAX_ARRAYS = STACK >> 12  # as deep as the stack allows
 
 _HEADER = 128
-_HEAD = 512  # bytes of the head of a matrix, at most, with names of up to 63 characters
-_MATRIX, _PACKED = 14, 15  # kinds of elements
-_CELL, _CHARACTERS = 1, 4  # kinds of matrices
-_STRUCTS = {2: 1, 3: 2}  # structs and objects -> how many names they have before their fields
-_INTEGERS = (5, 6)  # kinds of elements: the sides of a matrix, int32 or uint32
-_MAX_SIDES = 4 * 32  # bytes
+_NAMES = 4096  # bytes of the names in the head of a matrix, at most; MATLAB's have 63 characters
+_FIELDS = 1 << 16  # of the names of the fields of a struct
+_NUMBERS = {1, 2, 3, 4, 5, 6, 7, 9, 12, 13}  # kinds of elements
+_TEXTS = {1, 2, 3, 4, 16, 17, 18}
+_MATRIX, _PACKED = 14, 15
+_CELL, _STRUCT, _OBJECT, _CHARACTERS, _SPARSE, _FUNCTION = 1, 2, 3, 4, 5, 16  # kinds of matrices
+_NUMERIC = range(6, 16)
+_COMPLEX = 0x800  # of the flags
 
 T = TypeVar("T")
 
@@ -44,7 +47,7 @@ def read_mat(
     """
     from scipy.io import loadmat
 
-    _check_size(src, max_bytes, min(max_arrays, MAX_ARRAYS))
+    _check(src, variables, max_bytes, min(max_arrays, MAX_ARRAYS))
 
     def load() -> tuple[T | None, str]:
         try:
@@ -65,91 +68,147 @@ def read_mat(
     return result
 
 
-def _check_size(src: Path, max_bytes: int, max_arrays: int) -> None:
-    """Raise ValueError if scipy would need more memory, or a deeper stack, than for a file of this kind."""
+def _check(src: Path, variables: Sequence[str], max_bytes: int, max_arrays: int) -> None:
+    """Raise ValueError if scipy would need more memory, or a deeper stack, than for a file of this kind.
+
+    scipy makes room for as many values as a head says, and uses the kinds of elements as places in a table: a false one
+    ends the process.
+    """
     most = min(max_bytes, 2 * src.stat().st_size + SLACK)  # bytes; weights hardly compress
-    size = arrays = 0
     with open_regular(src) as file:
         order = "<" if file.read(_HEADER)[126:] == b"IM" else ">"
+        budget = _Budget(most, max_arrays)
         try:
-            for piece, new in _unpacked(file, order):
-                size += new
-                for at in _matrices(piece, order):
-                    values, characters = _room(piece, at, order)
-                    arrays, size = arrays + 1 + values, size + characters
-                    if arrays > max_arrays:
-                        break
-                if size > most or arrays > max_arrays:
-                    raise ValueError(f"unpacks to over {most:,} bytes or {max_arrays:,} arrays")
+            while head := file.read(8):
+                kind, length = struct.unpack(order + "II", head)
+                after = file.tell() + length
+                content = _Content(file, length, order, budget, zlib.decompressobj() if kind == _PACKED else None)
+                if kind == _MATRIX:
+                    content.rest = head
+                _walk(content, variables)
+                file.seek(after)
         except (zlib.error, struct.error, EOFError) as error:
             raise ValueError(str(error) or "it ends early") from None
 
 
-def _unpacked(file: BinaryIO, order: str) -> Iterator[tuple[bytes, int]]:
-    """The content of a file in pieces, and how many bytes of each are new: it begins with the end of the last one.
+@dataclass
+class _Budget:
+    """How many bytes and arrays a file may still have."""
 
-    So each header of a matrix is whole in one of them.
-    """
-    last = b""
-    for piece in _pieces(file, order):
-        yield last + piece, len(piece)
-        last = (last + piece)[-_HEAD:]
-    yield last + bytes(_HEAD), 0
+    bytes: int
+    arrays: int
 
+    def __post_init__(self) -> None:
+        self.limits = f"{self.bytes:,} bytes or {self.arrays:,} arrays"
 
-def _matrices(piece: bytes, order: str) -> Iterator[int]:
-    """Where matrices may begin in a piece, but for its end, which the next one has too."""
-    tag, at = struct.pack(order + "I", _MATRIX), -1
-    while (at := piece.find(tag, at + 1, len(piece) - _HEAD + len(tag) - 1)) >= 0:
-        yield at
+    def take(self, size: int, arrays: int = 0) -> None:
+        self.bytes, self.arrays = self.bytes - size, self.arrays - arrays
+        if self.bytes < 0 or self.arrays < 0:
+            raise ValueError(f"unpacks to over {self.limits}")
 
 
-def _room(data: bytes, at: int, order: str) -> tuple[int, int]:
-    """How many values (of cells and structs) and characters the header of a matrix lets scipy make room for.
+@dataclass
+class _Content:
+    """The bytes of a variable, which may be packed. rest : those that come first."""
 
-    scipy trusts these numbers before it reads the values themselves.
-    """
-    kind, _, sides = struct.unpack_from(order + "III", data, at + 16)
-    kind &= 0xFF
-    start, length, after = _element(data, at + 24, order)
-    if kind not in (_CELL, *_STRUCTS, _CHARACTERS) or sides & 0xFFFF not in _INTEGERS or length > _MAX_SIDES:
-        return 0, 0  # also if these bytes are no header, but numbers
-    count = prod(struct.unpack_from(f"{order}{length // 4}I", data, start))
-    if kind == _CHARACTERS:
-        return 0, count
-    if kind in _STRUCTS:
-        for _ in range(_STRUCTS[kind]):  # names of the variable and its class
-            _, _, after = _element(data, after, order)
-        start, _, after = _element(data, after, order)
-        longest = struct.unpack_from(order + "I", data, start)[0]
-        count *= _element(data, after, order)[1] // max(longest, 1)  # of the names of the fields
-    return count, 0
+    file: BinaryIO
+    length: int
+    order: str
+    budget: _Budget
+    unpack: Any = None
+    rest: bytes = b""
 
-
-def _element(data: bytes, at: int, order: str) -> tuple[int, int, int]:
-    """Where the content of an element begins, its length, and where the next element begins.
-
-    Raises struct.error if its head is not in `data`.
-    """
-    kind, length = struct.unpack_from(order + "II", data, at)
-    if kind >> 16:  # up to 4 bytes, beside the kind
-        return at + 4, kind >> 16, at + 8
-    return at + 8, length, at + 8 + -(-length // 8) * 8
-
-
-def _pieces(file: BinaryIO, order: str) -> Iterator[bytes]:
-    while head := file.read(8):
-        kind, length = struct.unpack(order + "II", head)
-        unpack = zlib.decompressobj() if kind == _PACKED else None
-        yield head
-        while length:
-            raw = file.read(min(length, 1 << 16))
+    def read(self, size: int) -> bytes:
+        """Exactly so many bytes. Raises EOFError."""
+        while len(self.rest) < size:
+            raw = self.unpack.unconsumed_tail if self.unpack else b""
+            if not raw:
+                raw = self.file.read(min(self.length, 1 << 16))
+                self.length -= len(raw)
             if not raw:
                 raise EOFError
-            length -= len(raw)
-            if unpack is None:
-                yield raw
-                continue
-            while raw:
-                yield unpack.decompress(raw, 1 << 20)
-                raw = unpack.unconsumed_tail
+            piece = self.unpack.decompress(raw, 1 << 20) if self.unpack else raw
+            self.budget.take(len(piece))
+            self.rest += piece
+        found, self.rest = self.rest[:size], self.rest[size:]
+        return found
+
+    def skip(self, size: int) -> None:
+        while size:
+            size -= len(self.read(min(size, 1 << 20)))
+
+    def tag(self) -> tuple[int, int]:
+        kind, length = struct.unpack(self.order + "II", self.read(8))
+        return kind, length
+
+    def element(self, kinds: Container[int], most: int | None = None) -> bytes:
+        """The next element's content; without `most` it is skipped. Raises ValueError for another kind or length."""
+        kind, length = self.tag()
+        if kind >> 16:  # up to 4 bytes, beside the kind
+            data = struct.pack(self.order + "I", length)
+            kind, length = kind & 0xFFFF, kind >> 16
+            if kind not in kinds or length > min(4, most or 4):
+                raise ValueError(f"an element of kind {kind} and {length} bytes")
+            return data[:length]
+        if kind not in kinds or (most is not None and length > most):
+            raise ValueError(f"an element of kind {kind} and {length} bytes")
+        if most is None:
+            self.skip(length + -length % 8)
+            return b""
+        return self.read(length + -length % 8)[:length]
+
+
+def _walk(content: _Content, variables: Sequence[str]) -> None:
+    """Check the matrices of a variable, if it is one of those.
+
+    Raises ValueError, EOFError, struct.error, zlib.error.
+    """
+    waiting, name = 1, None
+    content.budget.take(0, arrays=1)
+    while waiting:
+        waiting -= 1
+        kind, length = content.tag()
+        if kind != _MATRIX:
+            raise ValueError(f"an element of kind {kind} where a matrix should be")
+        if length:
+            kind, complex_, count, own = _head(content)
+            if name is None and own not in variables:
+                return
+            name = own
+            waiting += _inside(content, kind, complex_, count)
+        elif name is None:
+            return
+
+
+def _head(content: _Content) -> tuple[int, bool, int, str]:
+    """Kind, whether complex, number of values, and name of a matrix."""
+    flags = struct.unpack_from(content.order + "I", content.element({6}, 8))[0]
+    sides = struct.iter_unpack(content.order + "i", content.element({5, 6}, 128))
+    shape = [side for (side,) in sides]
+    if len(shape) < 2 or min(shape) < 0:
+        raise ValueError(f"a matrix with the sides {shape}")
+    name = content.element({1, 16}, _NAMES).decode("latin1")
+    return flags & 0xFF, bool(flags & _COMPLEX), prod(shape), name
+
+
+def _inside(content: _Content, kind: int, complex_: bool, count: int) -> int:
+    """Check what follows the head of a matrix; returns how many matrices follow in it."""
+    if kind in _NUMERIC or kind == _SPARSE:
+        for _ in range((1 if kind in _NUMERIC else 3) + complex_):
+            content.element(_NUMBERS)
+        return 0
+    if kind == _CHARACTERS:  # scipy fills a text without content with spaces
+        content.budget.take(count)
+        content.element(_TEXTS)
+        return 0
+    if kind == _OBJECT:
+        content.element({1, 16}, _NAMES)
+    if kind in (_STRUCT, _OBJECT):
+        longest = struct.unpack(content.order + "I", content.element({5}, 4))[0]
+        count *= len(content.element({1, 16}, _FIELDS)) // max(longest, 1)
+    elif kind == _FUNCTION:
+        count = 1
+    elif kind != _CELL:
+        raise ValueError(f"a matrix of kind {kind}")
+    content.budget.take(8 * count, count)
+    return count

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
-from vggfeat._util.json_files import PerCent, checked, read_json
+from vggfeat._util.json_files import PerCent, Setting, checked, read_json
 from vggfeat.bench.comparison import words
 from vggfeat.bench.result import BenchmarkResult
 from vggfeat.errors import DataError
@@ -19,7 +19,6 @@ INCIDENTAL = {"device", "precision", "solver", "validation", "store", "demonstra
 # Different processors round differently, and an image near the border of two classes may change sides.
 TOLERANCE = 0.2  # points
 SETTINGS = {"net", "layer", "scales", "agg"}  # what the config of a result must have
-Setting = str | float | bool | None
 
 
 class RecordedSplit(TypedDict):
@@ -41,7 +40,7 @@ class Recorded(TypedDict):
     benchmark: str
     value: PerCent
     config: dict[str, Setting | list[Setting]]
-    weights: list[dict[str, Any]]
+    weights: list[dict[str, Setting]]
     splits: NotRequired[list[RecordedSplit]]
     ablation: NotRequired[list[RecordedRow] | None]
 

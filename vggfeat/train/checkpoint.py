@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from vggfeat._util.files import replacing
-from vggfeat._util.json_files import parse_json
+from vggfeat._util.json_files import Setting, parse_json
 from vggfeat.errors import WeightsError
 from vggfeat.train.folder import writing
 from vggfeat.train.pixel_statistics import PixelStatistics
@@ -42,13 +42,19 @@ class About:
     statistics. data : sha256 of all names and labels.
     """
 
-    recipe: dict[str, Any]
+    recipe: dict[str, Setting]
     colour: PixelStatistics
     start: Start
     data: str
 
 
-KINDS: dict[str, Any] = {"progress": TrainState, "recipe": dict, "colour": PixelStatistics, "start": Start, "data": str}
+KINDS: dict[str, Any] = {
+    "progress": TrainState,
+    "recipe": dict[str, Setting],
+    "colour": PixelStatistics,
+    "start": Start,
+    "data": str,
+}
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], state: TrainState, about: About) -> None:

@@ -2,10 +2,10 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypedDict
 
 from vggfeat._util.csv_files import finite, per_cent, whole
-from vggfeat._util.json_files import Count
+from vggfeat._util.json_files import Count, Setting
 
 CONFIG, LOG, RESULT = "config.json", "log.csv", "result.json"
 
@@ -32,13 +32,21 @@ class TrainingData:
     val: Count
 
 
+class FirstWeights(TypedDict, total=False):
+    """Where the weights of a run began: a file, or none; and the learning rate. Empty until they are made."""
+
+    source: str
+    sha256: str
+    lr: float | None
+
+
 @dataclass(frozen=True)
 class RunConfig:
-    """config.json. recipe : the settings that decide what is trained. start : the first weights; {} before they are."""
+    """config.json, as far as it is read again. recipe : the settings that decide what is trained."""
 
-    recipe: dict[str, Any]
+    recipe: dict[str, Setting]
     data: TrainingData
-    start: dict[str, Any] = field(default_factory=dict)
+    start: FirstWeights = field(default_factory=FirstWeights)
 
 
 @dataclass(frozen=True)
