@@ -17,7 +17,7 @@ from vggfeat.train.draws import augmentation, order
 from vggfeat.train.pixel_statistics import PixelStatistics
 from vggfeat.train.ranks import Ranks
 from vggfeat.train.recipe import Recipe
-from vggfeat.train.sets import Photos
+from vggfeat.train.sets import NO_MEMORY, Photos
 
 MAX_WORKERS = 16
 
@@ -51,7 +51,7 @@ class Crops(Dataset[MicroBatch]):
             try:
                 crop, shift = self._augmented(self.photos.pixels(row), epoch, row)
             except (ImageError, MemoryError) as error:
-                failures.append((self.photos.paths[row], str(error) or "takes more memory than there is"))
+                failures.append((self.photos.paths[row], str(error) or NO_MEMORY))
                 continue
             crops.append(crop)
             shifts.append(shift)
