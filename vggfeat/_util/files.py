@@ -62,6 +62,22 @@ def open_regular(file: Path) -> io.BufferedReader:
     raise OSError(errno.EINVAL, "not a regular file", str(file))
 
 
+def read_text(file: Path, max_bytes: int) -> str:
+    """The text of a regular file in UTF-8.
+
+    Raises OSError that names the file; ValueError, with one line that says what is wrong, for more than `max_bytes`, or
+    another encoding.
+    """
+    with open_regular(file) as opened:
+        data = opened.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise ValueError(f"more than {max_bytes:,} bytes")
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise ValueError("not UTF-8 text") from None
+
+
 def _at_once(name: str, flags: int) -> int:
     """Open without waiting: a pipe may have taken the name of the file. Of a regular file this changes nothing."""
     return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))

@@ -2,13 +2,17 @@
 
 import json
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
 from vggfeat._util.files import open_regular
 
 T = TypeVar("T")
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+Setting = str | int | float | bool | None
+PerCent = Annotated[float, msgspec.Meta(ge=0, le=100)]  # no NaN
 
 MAX_BYTES = 2**26  # of a file; the largest of ours, the record of a benchmark, has a few MB
 
@@ -31,10 +35,16 @@ def read_json(file: Path, kind: type[T] | Any, max_bytes: int = MAX_BYTES) -> T:
 def parse_json(text: bytes | str, kind: type[T] | Any) -> T:
     """The value of a JSON text, as `read_json`. Raises ValueError."""
     try:
-        return msgspec.convert(json.loads(text), kind)
+        return checked(json.loads(text), kind)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     except UnicodeDecodeError:
         raise ValueError("not UTF-8 text") from None
+
+
+def checked(value: Any, kind: type[T] | Any) -> T:
+    """What `json` made of a text, as a value of a type. Raises ValueError."""
+    try:
+        return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         raise ValueError(str(error).replace("`", "'").replace("$", "the file")) from None

@@ -25,7 +25,7 @@ import PIL
 from PIL import features
 
 from vggfeat import __version__
-from vggfeat._util.files import Locked, lock, remove_leftovers, replacing, signature
+from vggfeat._util.files import Locked, lock, open_regular, remove_leftovers, replacing, signature
 from vggfeat._util.printable import say
 from vggfeat._util.progress import progress
 from vggfeat.errors import ImageError, VggfeatError
@@ -67,7 +67,7 @@ class CacheFile:
     def open(self) -> "CachedImages | None":
         """The images; None if the file is missing or damaged, or the sources have changed."""
         try:
-            with self.path.open("rb") as file:
+            with open_regular(self.path) as file:
                 data = np.asarray(np.memmap(file, np.uint8, "r"))
         except (OSError, ValueError):  # ValueError: an empty file
             return None

@@ -16,12 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vggfeat._util.mat_files import read_mat
 from vggfeat.errors import WeightsError
 from vggfeat.weights.foreign import ForeignFile, ForeignTensor, by_paper_name, refuse_elsewhere
 from vggfeat.weights.header import Preprocessing
-from vggfeat.weights.matfile import MAX_MATRICES, load_v7
 
 VARIABLES = ("layers", "params", "meta", "normalization", "classes", "net")
+MAX_MATRICES = 10_000  # arrays, cells and struct fields of a file; VGG-19 has about 3,000
 MAX_DEPTH = 12  # of nested structs and cells; net.layers(1).block.opts{1} is 5
 MAX_TEXT = 10_000  # characters
 MAX_MEAN = 3 << 22  # numbers in averageImage; a 224x224 image has 150,528
@@ -40,7 +41,7 @@ def open_matconvnet(src: Path) -> Iterator[ForeignFile]:
             with h5py.File(src, "r") as file:
                 yield _parsed(src, _Hdf5(src, file).variables())
         else:
-            found = load_v7(src, VARIABLES, _plain)
+            found = read_mat(src, VARIABLES, _plain, max_arrays=MAX_MATRICES)
             yield _parsed(src, found)
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, IndexError) as error:
         raise WeightsError(f"{src}: cannot be read as a net of MatConvNet ({error})") from None
