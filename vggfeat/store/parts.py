@@ -1,6 +1,7 @@
 """The parts of a store: how they are named, written, and checked while they are read."""
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -89,7 +90,9 @@ def opened(part: Path, fingerprint: Mapping[str, Any]) -> Iterator["Part"]:
     """Open a part of the store with this fingerprint. Raises StoreError if it is damaged, or of another store."""
     with ExitStack() as stack:
         with _undamaged(part):
-            one = Part(part, stack.enter_context(open_regular(part)), fingerprint)
+            with open_regular(part) as file:
+                _check_footer_size(file)
+            one = Part(part, stack.enter_context(pa.OSFile(os.fsencode(part))), fingerprint)  # any name, not only UTF-8
         yield one
 
 
@@ -108,8 +111,7 @@ class Footer(NamedTuple):
 class Part:
     """An open part. Its footer is checked before data are read."""
 
-    def __init__(self, path: Path, file: IO[bytes], fingerprint: Mapping[str, Any]) -> None:
-        _check_footer_size(file)
+    def __init__(self, path: Path, file: pa.NativeFile, fingerprint: Mapping[str, Any]) -> None:
         self.path = path
         self._file = pq.ParquetFile(
             file,
@@ -119,7 +121,10 @@ class Part:
         )
         vectors = [f"q{q}" for q in fingerprint["scales"]]
         self._columns = [*_FIRST, *COLUMNS, *vectors]
-        self._fields = {field.name: field.type for field in self._file.schema_arrow}
+        schema = self._file.schema_arrow
+        self._fields = dict(zip(schema.names, schema.types, strict=True))
+        if len(self._fields) < len(schema):
+            raise ValueError("has a column twice")
         self._said = (self._file.metadata.metadata or {}).get(_FINGERPRINT)
         self._check_fingerprint(fingerprint)
         self._check_columns()
@@ -159,8 +164,6 @@ class Part:
             raise StoreError(f"{self.path}: was made with {key} {made}, but its store with {asked}; move it elsewhere")
 
     def _check_columns(self) -> None:
-        if len(self._fields) != len(self._file.schema_arrow):
-            raise ValueError("has a column twice")
         for column in self._columns:
             kind, right = self._fields.get(column), _TYPES.get(column)
             if kind is None and column not in COLUMNS:
@@ -199,7 +202,6 @@ def _check_footer_size(file: IO[bytes]) -> None:
     size = int.from_bytes(file.read(4), "little")
     if size > MAX_FOOTER:
         raise ValueError(f"has a footer of {size} bytes")
-    file.seek(0)
 
 
 def _check_values(batch: pa.RecordBatch) -> None:
