@@ -13,6 +13,9 @@ import pytest
 
 from tests.kit import thrift
 from tests.kit.damaged_stores import FINGERPRINT, make, outcomes, rows_of
+from vggfeat.bench.benchmarks import BENCHMARKS
+from vggfeat.bench.described import in_stores
+from vggfeat.bench.settings import BenchmarkSettings
 from vggfeat.errors import StoreError
 from vggfeat.store import Store, export, load
 from vggfeat.store.identity import Identity
@@ -254,6 +257,18 @@ def test_the_values_of_meta_json_are_checked(store, change, said):
     file.write_text(json.dumps(meta))
     with pytest.raises(StoreError, match=f"meta.json: cannot be read .*{said}"):
         load(store)
+
+
+@pytest.mark.parametrize("key", ["mirror", "pooling", "precision", "net", "weights_sha256", "weights"])
+def test_a_benchmark_names_what_meta_json_does_not_say(tmp_path, key):
+    store = make(tmp_path / "s", mirror=True, pooling="floor", precision="float32")
+    file = store / "meta.json"
+    meta = json.loads(file.read_text()) | {"weights": "w.pth"}
+    assert in_stores(BENCHMARKS["folder"], BenchmarkSettings(), [Store(store)]).spec.layer == "fc7"
+    (meta if key in meta else meta["fingerprint"]).pop(key)
+    file.write_text(json.dumps(meta))
+    with pytest.raises(StoreError, match=f"meta.json: does not say {key}; extract the store again"):
+        in_stores(BENCHMARKS["folder"], BenchmarkSettings(), [Store(store)])
 
 
 @pytest.mark.parametrize(

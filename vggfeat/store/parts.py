@@ -21,7 +21,7 @@ from vggfeat.store.identity import COLUMNS
 DTYPES = {"float32": pa.float32(), "float16": pa.float16()}
 BATCH = 256  # rows that are read at once: 12 MB of three scales of fc7
 ROW_GROUP = 1024
-MAX_FOOTER = 2**26  # bytes; that of a part of a million rows has 18 MB at most
+MAX_FOOTER = 2**26  # bytes
 MAX_GROUPS = 2**16  # row groups, and entries of any list in a footer
 MAX_LENGTH = 2**17  # values of a vector
 MAX_TEXT = 2**14  # characters of a name or label

@@ -194,6 +194,7 @@ class Writer(PartWriter):
             raise StoreError(f"{self.path}: cannot be written ({reason}); name another folder") from error
 
     def _is_in_place(self) -> bool:
+        """Whether the path still leads to the file that is locked."""
         with suppress(OSError):
             return os.path.samestat(os.fstat(self._lock_file.fileno()), (self.path / ".lock").stat())
         return False
