@@ -281,7 +281,7 @@ def test_names_that_are_not_utf8_are_escaped(tmp_path, describer):
 
 def test_a_full_disk_is_one_line_and_keeps_what_is_written(photos, tmp_path, describer, monkeypatch):
     def full(table, file, **_):
-        Path(file).write_bytes(b"half")
+        file.write(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(pq, "write_table", full)

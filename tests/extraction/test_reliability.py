@@ -452,6 +452,40 @@ def test_names_no_disk_could_hold_are_shortened(tmp_path, describer):
     assert list(store.failures.values()) == ["its name has 100,000 characters"]
 
 
+def test_labels_that_are_not_unicode_are_stored_and_no_news(tmp_path, describer, capsys):
+    items = [
+        Item("a", np.zeros((70, 70, 3), np.uint8), "lone \ud800"),
+        Item("b", np.zeros((70, 70, 3), np.uint8), "x" * 10**6),
+    ]
+    for _ in range(2):
+        store = extract(items, tmp_path / "s", describer=describer)
+    assert load(store.path).labels == [r"lone \ud800"]
+    assert store.failures == {"b": "its label has 1,000,000 characters, more than 16,384"}
+    assert "new label" not in capsys.readouterr().err
+
+
+def test_a_store_that_is_replaced_between_two_parts(photos, tmp_path, describer, unbroken):
+    """The run ends with one line; both folders are as they were, but for the parts before."""
+
+    class Meanwhile(Describer):
+        moved = False
+
+        def stream(self, prepared):
+            yield from super().stream(prepared)
+            if parts(tmp_path / "s") and not self.moved:
+                Meanwhile.moved = True
+                (tmp_path / "s").rename(tmp_path / "before")
+                copytree(unbroken, tmp_path / "s")
+
+    meanwhile = Meanwhile(spec=describer.spec, engine=describer.engine)
+    with pytest.raises(StoreError, match=r"s: the folder or its \.lock was replaced or removed during this run"):
+        extract(photos, tmp_path / "s", describer=meanwhile, part_size=16)
+    assert same(tmp_path / "s", unbroken)
+    assert 0 < len(Store(tmp_path / "before")) < N
+    extract(photos, tmp_path / "before", describer=describer)
+    assert set(Store(tmp_path / "before").paths) == set(Store(unbroken).paths)
+
+
 def originals() -> list[bytes]:
     """A small image in each format, and in rare variants of it."""
     import io

@@ -2,6 +2,7 @@
 
 import errno
 import glob
+import hashlib
 import io
 import os
 import secrets
@@ -23,6 +24,8 @@ except ImportError:  # Windows
 NOT_SUPPORTED = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 NO_LOCKS = NOT_SUPPORTED | {errno.ENOLCK}
 DISK_ERRORS = {errno.EIO, errno.ENOSPC, errno.EDQUOT}
+
+MAX_STEM = 180  # bytes of a name in the name of a temporary file
 
 
 class Locked(Exception):
@@ -121,7 +124,7 @@ def replacing(file: Path, owner: str = "") -> Iterator[Path]:
             yield file
             return
         target = _target(file)
-        temporary = target.with_name(f".{target.name}{owner or f'.{os.getpid()}-{secrets.token_hex(4)}'}.tmp")
+        temporary = target.with_name(f".{_short(target.name)}{owner or f'.{os.getpid()}-{secrets.token_hex(4)}'}.tmp")
         try:
             temporary.unlink(missing_ok=True)
             temporary.open("xb").close()
@@ -156,20 +159,33 @@ def check_writable(file: Path) -> None:
 
 def check_folder(folder: Path) -> None:
     """Raise UsageError, before long work begins, if `folder` cannot be made, parents included, or not be written to."""
-    found = next(place for place in (folder, *folder.parents) if place.exists())
+    found = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
     if not found.is_dir():
-        raise UsageError(f"{found}: is a file, not a folder; name another folder")
+        what = "a link that leads to no folder" if found.is_symlink() else "a file, not a folder"
+        raise UsageError(f"{found}: is {what}; name another folder")
     if not os.access(found, os.W_OK | os.X_OK):
         raise UsageError(f"{found}: cannot be written; name another folder")
+    try:
+        longest = os.pathconf(found, "PC_NAME_MAX")
+    except (AttributeError, OSError, ValueError):  # Windows; a file system that does not say it
+        return
+    if any(len(os.fsencode(name)) > longest for name in folder.parts[len(found.parts) :]):
+        raise UsageError(f"{folder}: has a name of more than {longest} bytes; name another folder")
 
 
 def remove_leftovers(file: Path) -> None:
     """Remove the temporary files that killed processes left beside `file`; no other process may be writing `file`."""
     target = _target(file)
-    prefix = f".{target.name}."
+    prefix = f".{_short(target.name)}."
     for left in target.parent.glob(f"{glob.escape(prefix)}*.tmp"):
         if "." not in left.name[len(prefix) : -len(".tmp")]:  # else it belongs to a file with a longer name
             left.unlink(missing_ok=True)
+
+
+def _short(name: str) -> str:
+    """A name that can be made longer: most file systems allow 255 bytes."""
+    data = os.fsencode(name)
+    return name if len(data) <= MAX_STEM else hashlib.sha256(data).hexdigest()
 
 
 def _target(file: Path) -> Path:

@@ -57,6 +57,11 @@ def in_stores(benchmark: Benchmark, settings: BenchmarkSettings, stores: Sequenc
         made = store.fingerprint
         if made.get("layer") not in get_args(DescriptorLayer):
             raise StoreError(f"{store.path}: holds {made.get('layer')}, not descriptors; name a store of `extract`")
+        said = made | store.meta
+        if missing := [
+            key for key in ("net", "weights_sha256", "mirror", "pooling", "precision", "weights") if key not in said
+        ]:
+            raise StoreError(f"{store.path / 'meta.json'}: does not say {missing[0]}; extract the store again")
         for key in ("layer", "mirror", "pooling", "precision", "exif", "allow_truncated"):
             if made.get(key) != first.get(key):
                 raise StoreError(f"{store.path}: has {key} {made.get(key)}, not {first.get(key)} as {stores[0].path}")

@@ -98,6 +98,7 @@ def extract(
         describer = describer or Describer(spec=replace(spec, device="cpu") if on_cluster else spec)
         writer = _writer(Path(out) if out is not None else default_out(source), source, describer, settings, share)
         with writer, _bar(source, describer.task, share) as bar:
+            _print(writer.remarks.lines() if share[0] == 0 else [])
             if on_cluster:
                 from vggfeat.extraction.cluster import fill_on_cluster
 
@@ -147,6 +148,10 @@ def _say(found: Findings, source: str | Path | Sequence[Item], share: tuple[int,
     if first and isinstance(source, str | Path) and found.whole and (gone := found.known - found.listed):
         what = f"rows kept of images that {source} no longer has (extract into a new store to be without them)"
         lines.append(f"{what}: {gone:,}")
+    _print(lines)
+
+
+def _print(lines: Sequence[str]) -> None:
     for line in lines:
         say(line)
 

@@ -136,7 +136,7 @@ class Actor:
             done.images += images
 
         try:
-            writer = PartWriter(job.store, job.fingerprint["scales"], job.fingerprint["dtype"], self._owner)
+            writer = PartWriter(job.store, job.fingerprint, self._owner)
             note = self._begin(work)
             todo = self._without_rows(work)
             show(len(work) - len(todo))
@@ -168,7 +168,7 @@ class Actor:
         """The items of a range that a lost actor has not written."""
         size = self._job.settings.part_size
         first = work[0][0] // size * size
-        names = names_within(self._job.store, range(first, first + size))
+        names = names_within(self._job.store, self._job.fingerprint, range(first, first + size))
         return [(place, item) for place, item in work if item.path not in names]
 
     @cached_property
