@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from vggfeat.errors import WeightsError
-from vggfeat.weights.foreign import ForeignFile, ForeignTensor, by_paper_name, refuse_elsewhere
+from vggfeat.weights.foreign import ForeignFile, ForeignTensor, by_paper_name, refuse_elsewhere, stored_values
 from vggfeat.weights.header import Preprocessing
 from vggfeat.weights.matfile import MAX_MATRICES, load_v7
 
@@ -144,7 +144,12 @@ def _plain(node: Any, depth: int = 0) -> Any:
 
 def _reader(array: Callable[[], np.ndarray]) -> Callable[[], Tensor]:
     """Numbers as float32; doubles stay."""
-    return lambda: torch.from_numpy(np.array(array(), np.float64 if array().dtype == np.float64 else np.float32))
+
+    def read() -> Tensor:
+        values = array()
+        return torch.from_numpy(np.array(values, np.float64 if values.dtype == np.float64 else np.float32))
+
+    return read
 
 
 class _Hdf5:
@@ -168,7 +173,11 @@ class _Hdf5:
             return self._cell(node, depth)
         if node.attrs.get("MATLAB_class") == b"char":
             return self._text(node)
-        return ForeignTensor(node.shape[::-1], _reader(lambda: node[()].T)) if node.dtype.kind in "fiu" else None
+        return (
+            ForeignTensor(node.shape[::-1], _reader(lambda: stored_values(node).T))
+            if node.dtype.kind in "fiu"
+            else None
+        )
 
     def _struct(self, group: Any, depth: int) -> Any:
         members = {name: _hard(group, name) for name in group}
@@ -181,12 +190,12 @@ class _Hdf5:
     def _cell(self, dataset: Any, depth: int) -> list[Any]:
         if dataset.size > MAX_MATRICES:
             raise ValueError(f"{dataset.name} has {dataset.size} cells")
-        return [self.plain(self.file[reference], depth + 1) for reference in dataset[()].T.flat]
+        return [self.plain(self.file[reference], depth + 1) for reference in stored_values(dataset).T.flat]
 
     def _text(self, dataset: Any) -> str:
         if dataset.size > MAX_TEXT or dataset.dtype.kind != "u":
             raise ValueError(f"{dataset.name} is not a text of at most {MAX_TEXT} characters")
-        return dataset[()].T.astype("<u2").tobytes().decode("utf-16-le", errors="replace")
+        return stored_values(dataset).T.astype("<u2").tobytes().decode("utf-16-le", errors="replace")
 
 
 def _hard(group: Any, name: str) -> Any:
