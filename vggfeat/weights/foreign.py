@@ -5,6 +5,7 @@ then `fc6.weight` ... `fc8.bias`. Shapes are checked before values are read, onl
 another file is followed.
 """
 
+import io
 import math
 import re
 import zlib
@@ -64,10 +65,10 @@ def by_paper_name(layers: Mapping[str, tuple[ForeignTensor, ForeignTensor]]) -> 
 
 
 @contextmanager
-def open_keras(src: Path) -> Iterator[ForeignFile]:
+def open_keras(src: Path, data: bytes) -> Iterator[ForeignFile]:
     """The weights of Keras' VGG16 or VGG19, full or without the top, channels last."""
     try:
-        with h5py.File(src, "r") as file:
+        with h5py.File(io.BytesIO(data), "r") as file:
             yield _keras_names(src, _datasets(src, file))
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
         raise WeightsError(f"{src}: cannot be read as Keras weights in HDF5 ({error})") from None

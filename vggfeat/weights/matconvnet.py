@@ -4,6 +4,7 @@ Both kinds of file are first converted to plain values: a struct is a dict, a st
 and an array of numbers a ForeignTensor with MATLAB's order of axes.
 """
 
+import io
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
@@ -22,13 +23,14 @@ from vggfeat.weights.header import Preprocessing
 from vggfeat.weights.matfile import MAX_MATRICES, load_v7
 
 VARIABLES = ("layers", "params", "meta", "normalization", "classes", "net")
+_HDF5_MARK = b"\x89HDF\r\n\x1a\n"
 MAX_DEPTH = 12  # of nested structs and cells; net.layers(1).block.opts{1} is 5
 MAX_TEXT = 10_000  # characters
 MAX_MEAN = 3 << 22  # numbers in averageImage; a 224x224 image has 150,528
 
 
 @contextmanager
-def open_matconvnet(src: Path) -> Iterator[ForeignFile]:
+def open_matconvnet(src: Path, data: bytes) -> Iterator[ForeignFile]:
     """A VGG of MatConvNet, with the layer names of imagenet-vgg-verydeep-16: conv1_1 ... fc8.
 
     Filters are (H, W, in, out), fully connected layers are convolutions. The input is RGB in 0..255 minus averageImage.
@@ -36,11 +38,11 @@ def open_matconvnet(src: Path) -> Iterator[ForeignFile]:
     same values at all pixels.
     """
     try:
-        if h5py.is_hdf5(src):
-            with h5py.File(src, "r") as file:
+        if any(data.startswith(_HDF5_MARK, place) for place in (0, 512, 1024, 2048)):
+            with h5py.File(io.BytesIO(data), "r") as file:
                 yield _parsed(src, _Hdf5(src, file).variables())
         else:
-            found = load_v7(src, VARIABLES, _plain)
+            found = load_v7(src, data, VARIABLES, _plain)
             yield _parsed(src, found)
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, IndexError) as error:
         raise WeightsError(f"{src}: cannot be read as a net of MatConvNet ({error})") from None

@@ -1,5 +1,6 @@
 """MATLAB's v7 files, read with scipy after checks that scipy does not make."""
 
+import io
 import struct
 import threading
 import zlib
@@ -21,18 +22,18 @@ _MATRIX, _PACKED = 14, 15  # kinds of elements
 T = TypeVar("T")
 
 
-def load_v7(src: Path, variables: Sequence[str], then: Callable[[dict[str, Any]], T]) -> T:
+def load_v7(src: Path, data: bytes, variables: Sequence[str], then: Callable[[dict[str, Any]], T]) -> T:
     """`then` of the variables that scipy reads from a file, on a stack that is large enough for deep nesting.
 
     Raises WeightsError for a file that unpacks to too much, or that scipy cannot read.
     """
     from scipy.io import loadmat
 
-    _check_size(src)
+    _check_size(src, data)
 
     def load() -> tuple[T | None, str]:
         try:
-            found = loadmat(src, variable_names=variables, struct_as_record=True)
+            found = loadmat(io.BytesIO(data), variable_names=variables, struct_as_record=True)
             return then({name: found[name] for name in variables if name in found}), ""
         except Exception as error:  # a damaged file makes scipy raise anything
             # Only the text: the exception would keep the nested values, which would be freed on the small stack.
@@ -49,11 +50,11 @@ def load_v7(src: Path, variables: Sequence[str], then: Callable[[dict[str, Any]]
     return result
 
 
-def _check_size(src: Path) -> None:
+def _check_size(src: Path, data: bytes) -> None:
     """Raise WeightsError if scipy would need more memory, or a deeper stack, than for a net."""
-    most = min(MAX_UNPACKED, 2 * src.stat().st_size + SLACK)  # bytes; weights hardly compress
+    most = min(MAX_UNPACKED, 2 * len(data) + SLACK)  # bytes; weights hardly compress
     size = matrices = 0
-    with src.open("rb") as file:
+    with io.BytesIO(data) as file:
         order = "<" if file.read(_HEADER)[126:] == b"IM" else ">"
         tag = struct.pack(order + "I", _MATRIX)
         try:

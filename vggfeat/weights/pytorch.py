@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from vggfeat.errors import VggfeatError, WeightsError
 from vggfeat.weights.foreign import ForeignFile, ForeignTensor, ForeignTensors
 from vggfeat.weights.header import shown
-from vggfeat.weights.native import MAX_HEADER, opened
+from vggfeat.weights.tensorfile import MAX_HEADER, TensorFile
 from vggfeat.weights.torchfile import NotOnlyTensors, content_of
 
 NUMPY_FILE = "is a file of NumPy; put its arrays into a VGG of torchvision, and save its state_dict() with torch.save"
@@ -45,16 +45,14 @@ class _Net(NamedTuple):
 
 
 @contextmanager
-def open_torch(src: Path) -> Iterator[ForeignFile]:
+def open_torch(src: Path, data: bytes) -> Iterator[ForeignFile]:
     """The only VGG in a file of PyTorch. Raises WeightsError if there is none, or if there are several."""
-    if is_safetensors(src):
-        with opened(src) as file:
-            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-            raw = {name: ForeignTensor(shape, partial(file.get_tensor, name)) for name, shape in shapes.items()}
-            yield _our_names(src, _only(src, _nets(src, raw)))
+    if is_safetensors(data):
+        file = TensorFile(src, io.BytesIO(data))
+        raw = {name: ForeignTensor(info.shape, partial(file.tensor, name)) for name, info in file.infos.items()}
+        yield _our_names(src, _only(src, _nets(src, raw)))
         return
     try:
-        data = src.read_bytes()
         if data.startswith(b"PK"):
             _refuse_other_archives(src, data)
         yield _our_names(src, _only(src, _nets(src, content_of(data))))
@@ -70,11 +68,9 @@ def open_torch(src: Path) -> Iterator[ForeignFile]:
         raise WeightsError(f"{src}: is not a whole file of torch.save ({shown(reason)}); fetch it again") from None
 
 
-def is_safetensors(path: Path) -> bool:
+def is_safetensors(head: bytes) -> bool:
     """Whether a file begins as safetensors files do: the header's length, then the header."""
-    with path.open("rb") as file:
-        length, brace = file.read(8), file.read(1)
-    return brace == b"{" and int.from_bytes(length, "little") <= MAX_HEADER
+    return head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= MAX_HEADER
 
 
 def _refuse_other_archives(src: Path, data: bytes) -> None:
