@@ -1,6 +1,8 @@
 """MATLAB's v7 files, read with scipy after checks that scipy does not make."""
 
 import io
+import math
+import re
 import struct
 import threading
 import zlib
@@ -16,7 +18,12 @@ SLACK = 16 << 20  # bytes that may be compressed to nothing, such as a mean imag
 MAX_MATRICES = 10_000  # arrays, cells and struct fields of a file; VGG-19 has about 3,000
 STACK = 256 << 20  # bytes; scipy calls itself once per level, and needs less than 4 kB for it
 
+MAX_SIZES = 32  # dimensions of an array, scipy's own limit
+HEADER = 32 + 4 * MAX_SIZES  # bytes of an array's header up to its sizes
+
 _HEADER = 128
+_WHOLE_NUMBERS = (5, 6)  # kinds of elements: int32, uint32
+_IN_PARTS = (1, 2, 3, 4)  # kinds of arrays: cells, structs, objects, text
 _MATRIX, _PACKED = 14, 15  # kinds of elements
 
 T = TypeVar("T")
@@ -59,8 +66,11 @@ def _check_size(src: Path, data: bytes) -> None:
         tag = struct.pack(order + "I", _MATRIX)
         try:
             for piece in _unpacked(file, order):
-                size, matrices = size + len(piece), matrices + piece.count(tag)
-                if size > most or matrices > MAX_MATRICES:
+                size += len(piece) - HEADER
+                heads = [at for at in _places(tag, piece) if at < len(piece) - HEADER]
+                matrices += len(heads)
+                largest = max((_elements(piece[at : at + HEADER], order, most) for at in heads), default=0)
+                if max(size, largest) > most or matrices > MAX_MATRICES:
                     raise WeightsError(f"{src}: unpacks to over {most} bytes or {MAX_MATRICES} arrays; it is not a VGG")
         except (zlib.error, struct.error, EOFError) as error:
             raise WeightsError(
@@ -68,13 +78,36 @@ def _check_size(src: Path, data: bytes) -> None:
             ) from None
 
 
+def _places(tag: bytes, piece: bytes) -> Iterator[int]:
+    return (found.start() for found in re.finditer(re.escape(tag), piece))
+
+
+def _elements(head: bytes, order: str, most: int) -> int:
+    """How many elements an array says it has: scipy makes so many cells, structs or letters. Over `most` if too many.
+
+    After the tag are its length, the tag and the length of the flags, the flags with the kind of array, and the sizes.
+    """
+    kind, sizes_kind, length = struct.unpack_from(order + "I4xII", head, 16)
+    if sizes_kind >> 16:  # up to 4 bytes may be in the tag itself
+        sizes_kind, length, start = sizes_kind & 0xFFFF, 4, 28
+    else:
+        start = 32
+    if sizes_kind not in _WHOLE_NUMBERS:  # by chance, or refused by scipy
+        return 0
+    count = min(length // 4, MAX_SIZES)
+    elements = math.prod(map(abs, struct.unpack_from(f"{order}{count}i", head, start)))
+    return most + 1 if kind & 0xFF in _IN_PARTS and elements > MAX_MATRICES else elements
+
+
 def _unpacked(file: BinaryIO, order: str) -> Iterator[bytes]:
-    """The content of a file in pieces that overlap by 3 bytes, so that each tag of 4 bytes is whole in one of them."""
+    """The content of a file in pieces; each begins with the last `HEADER` bytes of the one before, and zeros follow."""
     last = b""
     for piece in _pieces(file, order):
-        piece = last + piece
-        yield piece
-        last = piece[-3:]
+        last += piece
+        if len(last) > HEADER:
+            yield last
+            last = last[-HEADER:]
+    yield last + bytes(HEADER)
 
 
 def _pieces(file: BinaryIO, order: str) -> Iterator[bytes]:

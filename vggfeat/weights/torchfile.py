@@ -16,7 +16,7 @@ from torch import Tensor
 from vggfeat.weights.foreign import ForeignTensor
 
 MAX_PICKLE = 1 << 26  # bytes; a checkpoint with the state of its optimiser has some 100 thousand
-MAX_STEPS = 2_000_000
+MAX_STEPS = 500_000  # some 10 thousand of such a checkpoint
 MAX_DIMENSIONS = 32
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # of the files before PyTorch 1.6
 _MODULES = ("torch", "torch._utils", "torch._tensor", "torch.nn.parameter", "torch.serialization", "torch.storage")
