@@ -11,6 +11,7 @@ import time
 import zipfile
 import zlib
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import h5py
@@ -79,7 +80,7 @@ def old_format(folder: Path) -> list[Path]:
 
 def deep_keys(folder: Path) -> list[Path]:
     """A key of a dictionary whose hash needs a stack of any size, and one that takes for ever."""
-    deep = b"\x80\x02}(" + b")" + b"\x85" * 200_000 + b"K\x01u."
+    deep = b"\x80\x02}(" + b")" + b"\x85" * 100_000 + b"K\x01u."
     wide = b"\x80\x02}(" + b")" + b"q\x00h\x00\x86" * 60 + b"K\x01u."
     return [zipped(folder / f"{name}.pth", content) for name, content in (("deep", deep), ("wide", wide))]
 
@@ -92,6 +93,7 @@ def changed_keras(file: Path, change: Callable[[h5py.File], None]) -> Path:
     return file
 
 
+@cache
 def zeros(size: int) -> bytes:
     pack, block = zlib.compressobj(1), bytes(1 << 20)
     return b"".join(pack.compress(block) for _ in range(size >> 20)) + pack.flush()
