@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from vggfeat import images
-from vggfeat._util.files import signature
+from vggfeat._util.files import signature, size_and_change
 from vggfeat._util.options import takes
 from vggfeat.aggregate import aggregate, fuse
 from vggfeat.engine import Engine, View, Whole
@@ -252,7 +252,10 @@ def _kept(spec: NetSpec, weights: Any) -> Describer:  # noqa: ARG001  (part of t
 
 def _weights_now(spec: NetSpec) -> Any:
     """Changes if a file of weights is replaced, or another one is named by the environment."""
-    return os.environ.get("VGGFEAT_WEIGHTS"), *(signature(Path(name)) for name in spec.weights.split(","))
+    named = os.environ.get("VGGFEAT_WEIGHTS")
+    files = [Path(name).expanduser() for name in (*spec.weights.split(","), *([named] if named else []))]
+    inside = [file for folder in files if folder.is_dir() for file in sorted(folder.glob("*.safetensors"))]
+    return named, *((signature(file), size_and_change(file)) for file in files + inside)
 
 
 def clear_cache() -> None:

@@ -125,9 +125,10 @@ def replacing(file: Path, owner: str = "") -> Iterator[Path]:
             return
         target = _target(file)
         temporary = target.with_name(f".{_short(target.name)}{owner or f'.{os.getpid()}-{secrets.token_hex(4)}'}.tmp")
+        in_use: IO[bytes] | None = None
         try:
             temporary.unlink(missing_ok=True)
-            temporary.open("xb").close()
+            in_use = _new(temporary)
             mode = temporary.stat().st_mode
             yield temporary
             if temporary.stat().st_mode != mode:  # some libraries make files that only their owner can read
@@ -136,8 +137,24 @@ def replacing(file: Path, owner: str = "") -> Iterator[Path]:
             temporary.replace(target)
             _sync_name(target)
         finally:  # also after KeyboardInterrupt
+            if in_use:
+                in_use.close()
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
+
+
+def _new(temporary: Path) -> IO[bytes]:
+    """Make a file, which is locked until it is closed, so that `remove_leftovers` of another process leaves it."""
+    while True:
+        opened = temporary.open("xb")
+        if fcntl is None:  # Windows renames no file that is open
+            opened.close()
+            return opened
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(opened, fcntl.LOCK_EX)
+        if signature(temporary) == signature(opened):  # else it was removed before it was locked
+            return opened
+        opened.close()
 
 
 def write_text(file: Path, text: str) -> None:
@@ -174,12 +191,18 @@ def check_folder(folder: Path) -> None:
 
 
 def remove_leftovers(file: Path) -> None:
-    """Remove the temporary files that killed processes left beside `file`; no other process may be writing `file`."""
+    """Remove the temporary files that killed processes left beside `file`, but none that a process still writes.
+
+    Without locks the two cannot be told apart, and all are left.
+    """
     target = _target(file)
     prefix = f".{_short(target.name)}."
     for left in target.parent.glob(f"{glob.escape(prefix)}*.tmp"):
-        if "." not in left.name[len(prefix) : -len(".tmp")]:  # else it belongs to a file with a longer name
-            left.unlink(missing_ok=True)
+        if fcntl is None or "." in left.name[len(prefix) : -len(".tmp")]:  # of a file with a longer name
+            continue
+        with suppress(OSError), left.open("r+b") as opened:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            left.unlink()
 
 
 def _short(name: str) -> str:
@@ -255,6 +278,24 @@ def reserve(file: IO[bytes], size: int) -> None:
         file.write(zeros[: size - start])
     file.flush()
     os.fsync(file.fileno())  # some network disks say only now that they are full
+
+
+@contextmanager
+def folder_lock(folder: Path) -> Iterator[None]:
+    """Hold the lock on a folder, for the moment in which several of its files are replaced together.
+
+    Waits for other processes. Where folders cannot be locked, the block runs unlocked.
+    """
+    if fcntl is None:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

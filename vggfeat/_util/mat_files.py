@@ -1,5 +1,6 @@
 """MATLAB's v7 files, read with scipy after checks that scipy does not make."""
 
+import io
 import struct
 import threading
 import zlib
@@ -31,14 +32,14 @@ T = TypeVar("T")
 
 
 def read_mat(
-    src: Path,
+    src: Path | bytes,
     variables: Sequence[str],
     then: Callable[[dict[str, Any]], T],
     *,
     max_bytes: int = MAX_UNPACKED,
     max_arrays: int = MAX_ARRAYS,
 ) -> T:
-    """`then` of the variables that scipy reads from a file, on a stack that is large enough for deep nesting.
+    """`then` of the variables that scipy reads from a file or its bytes, on a stack that is large enough for nesting.
 
     max_bytes : of the file after unpacking. max_arrays : arrays, cells and struct fields; at most MAX_ARRAYS.
 
@@ -47,11 +48,16 @@ def read_mat(
     """
     from scipy.io import loadmat
 
-    _check(src, variables, max_bytes, min(max_arrays, MAX_ARRAYS))
+    if isinstance(src, Path):
+        with open_regular(src) as opened:
+            data = opened.read(max_bytes + 1)
+    else:
+        data = src
+    _check(data, variables, max_bytes, min(max_arrays, MAX_ARRAYS))
 
     def load() -> tuple[T | None, str]:
         try:
-            found = loadmat(src, variable_names=variables, struct_as_record=True)
+            found = loadmat(io.BytesIO(data), variable_names=variables, struct_as_record=True)
             return then({name: found[name] for name in variables if name in found}), ""
         except Exception as error:  # a damaged file makes scipy raise anything
             # Only the text: the exception would keep the nested values, which would be freed on the small stack.
@@ -68,14 +74,14 @@ def read_mat(
     return result
 
 
-def _check(src: Path, variables: Sequence[str], max_bytes: int, max_arrays: int) -> None:
+def _check(data: bytes, variables: Sequence[str], max_bytes: int, max_arrays: int) -> None:
     """Raise ValueError if scipy would need more memory, or a deeper stack, than for a file of this kind.
 
     scipy makes room for as many values as a head says, and uses the kinds of elements as places in a table: a false one
     ends the process.
     """
-    most = min(max_bytes, 2 * src.stat().st_size + SLACK)  # bytes; weights hardly compress
-    with open_regular(src) as file:
+    most = min(max_bytes, 2 * len(data) + SLACK)  # bytes; weights hardly compress
+    with io.BytesIO(data) as file:
         order = "<" if file.read(_HEADER)[126:] == b"IM" else ">"
         budget = _Budget(most, max_arrays)
         try:

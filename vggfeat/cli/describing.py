@@ -43,7 +43,7 @@ def extract(
     check_folder(out)
     share = share_of_environment()
     before = _rows(out) if share[1] == 1 else 0  # no process knows how many rows the others have added
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster's request to end is handled like Ctrl-C
+    _end_like_ctrl_c()
     try:
         with redirect_stdout(sys.stderr):  # Ray reports lost nodes on stdout, in many lines
             spec = replace(spec, device=local_device(spec.device, share))
@@ -51,6 +51,11 @@ def extract(
     except KeyboardInterrupt:
         _end_now(f"interrupted; finished descriptors are in {out}, run the same command again to continue")
     _say_what_is_done(store, share, before)
+
+
+def _end_like_ctrl_c() -> None:
+    """Handle a cluster's request to end like Ctrl-C: temporary files are removed."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def _rows(store: Path) -> int:
@@ -100,6 +105,7 @@ def describe(
     files = _refuse_sources(images)
     if out is not None:
         check_out(out)
+        _end_like_ctrl_c()
     matrix = Describer(spec=spec).describe(files, max_pixels)
     if out is not None:
         write(InMemory(matrix, [utf8(image) for image in images]), out)
@@ -154,6 +160,7 @@ def export(
     """Write a store to a file for other tools."""
     from vggfeat.store.exporting import export, names_file
 
+    _end_like_ctrl_c()
     export(store, out, agg=agg, normalize=normalize, scales=scales)
     if out.suffix == ".npy":
         where = f"the names are in {names_file(out)}, and the labels in neither"

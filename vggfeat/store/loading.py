@@ -1,10 +1,11 @@
 """Stores as a matrix: aggregated over the scales, fused over the nets, in memory or in a file."""
 
+import io
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -111,15 +112,26 @@ class Rows(Protocol):
 
 
 def write_npy(rows: Rows, file: Path) -> None:
-    """Write the matrix as .npy, through a map. Raises OSError if the disk has no room for it."""
-    with file.open("wb") as out:
-        header = {"descr": "<f4", "fortran_order": False, "shape": rows.shape}
-        np.lib.format.write_array_header_1_0(out, header)
-        reserve(out, 4 * rows.shape[0] * rows.shape[1])
-    if rows.shape[0]:  # an empty file cannot be mapped
-        X = np.load(file, mmap_mode="r+")
-        rows.fill(X)
-        X.flush()
+    """Write the matrix as .npy. Raises OSError."""
+    head = io.BytesIO()
+    np.lib.format.write_array_header_1_0(head, {"descr": "<f4", "fortran_order": False, "shape": rows.shape})
+    with file.open("w+b") as out:
+        write_matrix(rows, out, head.getvalue())
+
+
+def write_matrix(rows: Rows, out: IO[bytes], head: bytes = b"") -> np.ndarray:
+    """Write `head` and then the matrix to a file that is empty, open to read and write, and return a map of the matrix.
+
+    Raises OSError if the disk has no room; it is reserved first, since a write to the map would then end the process.
+    """
+    out.write(head)
+    reserve(out, 4 * rows.shape[0] * rows.shape[1])
+    if not rows.shape[0]:  # nothing cannot be mapped
+        return np.empty(rows.shape, np.float32)
+    X = np.memmap(out, "<f4", "r+", len(head), rows.shape)
+    rows.fill(X)
+    X.flush()
+    return X
 
 
 class Selection:
