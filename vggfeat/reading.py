@@ -132,6 +132,8 @@ def _decoding(name: str, max_pixels: int) -> Iterator[None]:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(f"{name}: more than {min(max_pixels, MAX_PIXELS):,} pixels; reduce it first") from error
+    except MemoryError as error:
+        raise ImageError(f"{name}: not enough memory to decode it; reduce it first, or decode fewer at once") from error
     except Exception as error:  # on damaged files, decoders raise OSError, SyntaxError, struct.error, ...
         raise ImageError(f"{name}: cannot be decoded ({error or type(error).__name__})") from error
 
