@@ -22,6 +22,7 @@ Lineage = Literal["oxford", "torchvision"]
 Precision = Literal["auto", "float32", "tf32", "bfloat16", "float16"]
 
 __all__ = [
+    "MAX_BYTES",
     "MAX_PIXELS",
     "SCALES",
     "Aggregation",
@@ -34,6 +35,7 @@ __all__ = [
     "Precision",
 ]
 
+MAX_BYTES = 2**30  # of an image file, which is read into memory; MAX_PIXELS of 16-bit RGBA take three quarters of it
 MAX_PIXELS = 89_478_485  # of an image file; Pillow suspects a decompression bomb if there are more
 SCALES = (256, 384, 512)  # Appendix B, Caltech; the five scales of VOC gain 0.3 %
 

@@ -422,11 +422,11 @@ def test_many_are_fetched_at_once_and_few_decoded(tmp_path, describer):
             return png()
 
     class Counting(Describer):
-        def prepare(self, *arguments):
+        def prepared(self, *arguments):
             decoding_now.append(1)
             most.append(len(decoding_now))
             try:
-                return super().prepare(*arguments)
+                return super().prepared(*arguments)
             finally:
                 decoding_now.pop()
 

@@ -136,7 +136,7 @@ class Todo:
             return None
         try:
             sha256 = identity.sha256 or checksum(item.image)
-        except ImageError:  # whoever reads the image will say why
+        except Exception:  # whoever reads the image will say why
             return CHANGED
         return CHANGED if row.content != content_mark(identity._replace(sha256=sha256)) else None
 
