@@ -67,6 +67,7 @@ class Decoder:
     def __init__(self, describer: Describer, settings: ExtractionSettings, memory: int | None = None) -> None:
         workers = settings.workers or max(1, cores() // processes_here())
         self._describer, self._settings, self._ahead = describer, settings, AHEAD * workers
+        self._options = {"exif": describer.spec.exif, "allow_truncated": describer.spec.allow_truncated}
         self._budget = Budget(share_of_memory(processes_here()) if memory is None else memory, workers)
         self._children = Children(settings.image_seconds)
         self._unanswered = 0
@@ -170,7 +171,7 @@ class Decoder:
         request: dict[str, Any] = {
             "max_pixels": self._settings.max_pixels,
             "max_bytes": self._settings.max_bytes,
-            "options": {"exif": self._describer.spec.exif},
+            "options": self._options,
         }
         if content is None:
             request["path"] = fspath(source)
@@ -183,7 +184,7 @@ class Decoder:
             return images.read(source, self._settings.max_pixels)
         with opened(source, self._settings.max_pixels) as image:
             self._budget.hold(number, image.memory)
-            return image.pixels(exif=self._describer.spec.exif)
+            return image.pixels(**self._options)
 
 
 def _failure(item: Item, error: ImageError) -> Failure:
