@@ -28,6 +28,7 @@ from vggfeat._util.left_out import LeftOut
 from vggfeat.errors import DataError
 from vggfeat.formats import is_tar
 from vggfeat.sources import folders, lists, patterns, remote, rows, shards
+from vggfeat.sources.addresses import is_address, without_file
 from vggfeat.sources.item import Item
 from vggfeat.sources.left_out import refusal
 
@@ -55,10 +56,10 @@ def items(source: str | Path, left_out: LeftOut | None = None) -> Iterator[Item]
         If the source does not exist, is a store, is of a kind that cannot be read, or is a damaged list.
     """
     left_out = LeftOut() if left_out is None else left_out
-    text = str(source).removeprefix("file://")
+    text = without_file(str(source))
     if not text:
         raise DataError("the name of the source is empty; write . for the current folder")
-    if remote.is_address(text):
+    if is_address(text):
         return remote.items(text, left_out)
     path = Path(text)
     if not path.exists() and patterns.is_pattern(text):
@@ -92,7 +93,7 @@ def count(source: str | Path) -> int | None:
         The number of images (of a list about); None for addresses, patterns and tar archives.
     """
     path = Path(source)
-    if remote.is_address(str(source)):
+    if is_address(str(source)):
         return None
     if path.is_dir():
         return folders.count(path)
@@ -120,7 +121,7 @@ def address_of(source: str | Path) -> str:
     's3://bucket/photos'
     """
     text = str(source)
-    return text.rstrip("/") if remote.is_address(text) else os.path.realpath(text.removeprefix("file://"))
+    return text.rstrip("/") if is_address(text) else os.path.realpath(without_file(text))
 
 
 def name_of(source: str | Path) -> str:
@@ -142,7 +143,7 @@ def name_of(source: str | Path) -> str:
     ('cat', 'shards')
     """
     text = str(source)
-    address = remote.is_address(text)
+    address = is_address(text)
     if address or (patterns.is_pattern(text) and not Path(source).exists()):
         text = text.split("://")[1].split("?")[0] if address else text
         return _stem(PurePosixPath(patterns.fixed_part(text)).name) or "images"

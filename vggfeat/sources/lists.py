@@ -9,6 +9,7 @@ from vggfeat._util.left_out import LeftOut
 from vggfeat.errors import DataError
 from vggfeat.formats import is_tar
 from vggfeat.sources import remote, rows, shards
+from vggfeat.sources.addresses import is_address, without_file
 from vggfeat.sources.item import Item
 
 
@@ -20,7 +21,7 @@ def items(file: Path, left_out: LeftOut) -> Iterator[Item]:
         with file.open("rb") as opened:
             for name, label in rows.rows(opened, str(file), left_out, partial(_is_file, folder)):
                 if not example or missing:
-                    missing = 0 if remote.is_address(name) or os.path.exists(folder / name) else missing + 1  # noqa: PTH110
+                    missing = 0 if is_address(name) or os.path.exists(folder / name) else missing + 1  # noqa: PTH110
                     example = example or name
                 yield from _entry(name, label, folder, left_out)
     except OSError as error:
@@ -36,8 +37,8 @@ def _is_file(folder: Path, name: str) -> bool:
 
 
 def _entry(name: str, label: str | None, folder: Path, left_out: LeftOut) -> Iterator[Item]:
-    name = name.removeprefix("file://")
-    if remote.is_address(name):
+    name = without_file(name)
+    if is_address(name):
         yield from remote.entry(name, label, left_out)
     elif is_tar(name):
         yield from shards.members(folder / name, PurePosixPath(name).as_posix(), left_out, label)
