@@ -3,14 +3,15 @@
 import os
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
+from vggfeat._util.files import open_regular
 from vggfeat._util.left_out import LeftOut
 from vggfeat.errors import DataError
 from vggfeat.formats import is_tar
 from vggfeat.sources import remote, rows, shards
 from vggfeat.sources.addresses import is_address, without_file
-from vggfeat.sources.item import Item
+from vggfeat.sources.item import Item, utf8
 
 
 def items(file: Path, left_out: LeftOut) -> Iterator[Item]:
@@ -18,7 +19,7 @@ def items(file: Path, left_out: LeftOut) -> Iterator[Item]:
     folder = file.parent
     missing, example = 0, ""  # entries before the first one that exists; after it nothing is looked for
     try:
-        with file.open("rb") as opened:
+        with open_regular(file) as opened:
             for name, label in rows.rows(opened, str(file), left_out, partial(_is_file, folder)):
                 if not example or missing:
                     missing = 0 if is_address(name) or os.path.exists(folder / name) else missing + 1  # noqa: PTH110
@@ -41,6 +42,16 @@ def _entry(name: str, label: str | None, folder: Path, left_out: LeftOut) -> Ite
     if is_address(name):
         yield from remote.entry(name, label, left_out)
     elif is_tar(name):
-        yield from shards.members(folder / name, PurePosixPath(name).as_posix(), left_out, label)
+        yield from shards.members(folder / name, _stored(name), left_out, label)
     else:
-        yield Item(Path(name).as_posix(), folder / name, label)
+        yield Item(_stored(name), folder / name, label)
+
+
+def _stored(name: str) -> str:
+    """The name of a file in the store; names that are UTF-8 stay as the list has them."""
+    posix = Path(name).as_posix()
+    try:
+        posix.encode()
+    except UnicodeEncodeError:
+        return utf8(posix)
+    return posix

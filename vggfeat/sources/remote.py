@@ -4,6 +4,7 @@ A path in an object store is a key, which may contain any character. A path on t
 the query. In both, * and braces are patterns.
 """
 
+import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from vggfeat.sources.addresses import asked, is_address, reach, reason
 from vggfeat.sources.entries import Entry, entry_of
 from vggfeat.sources.item import MAX_BYTES, Item, Unanswered
 from vggfeat.sources.left_out import file_items, refusal
-from vggfeat.sources.unpacking import PIECE, read_pieces
+from vggfeat.sources.unpacking import PIECE, Counted, read_pieces
 
 CIRCLE = "folders left out, because they hold the same names as the two folders above them"
 TOO_DEEP = "folders left out, because they are too deep"
@@ -199,8 +200,7 @@ def _front_to_back(system: Any, path: str) -> IO[bytes]:
         from vggfeat.sources import web
 
         return web.front_to_back(system, path)
-    found: IO[bytes] = system.open(path, "rb")
-    return found
+    return io.BufferedReader(Counted(system.open(path, "rb")))
 
 
 def _in_pieces(system: Any, path: str) -> IO[bytes]:
