@@ -18,7 +18,7 @@ from vggfeat._util.processes import cores
 from vggfeat.errors import DataError, ImageError
 from vggfeat.extraction.environment import processes_here
 from vggfeat.extraction.identity import file_of, read_identity
-from vggfeat.sources.item import Fetched, Item, Unanswered
+from vggfeat.sources.item import Fetched, Item
 from vggfeat.store.identity import UNKNOWN, Identity
 
 AHEAD = 4  # images for each worker
@@ -131,7 +131,7 @@ class Decoder:
         try:
             tensor, identity = future.result()
         except ImageError as error:
-            self._unanswered = self._unanswered + 1 if isinstance(error, Unanswered) else 0
+            self._unanswered = self._unanswered + 1 if item.is_unanswered(error) else 0
             if self._unanswered == LOST:
                 raise DataError(
                     f"{error}; the {LOST - 1} files before it could not be read either: is the source down? "

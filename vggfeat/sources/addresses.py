@@ -32,7 +32,7 @@ WEB = {"http", "https"}
 
 def is_address(text: str) -> bool:
     """Whether a text begins with the name of a file system, such as s3://."""
-    return re.match(r"[a-z][a-z0-9+.-]+://", text, re.IGNORECASE) is not None
+    return re.match(r"[a-z][a-z0-9+.-]{1,31}://", text, re.IGNORECASE) is not None
 
 
 def without_file(text: str) -> str:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vggfeat._util.left_out import LeftOut
-from vggfeat.errors import ImageError
+from vggfeat.errors import DataError, ImageError
 from vggfeat.formats import STORE, is_hidden, is_tar, subset_of
 from vggfeat.images import Source
 from vggfeat.sources import shards
@@ -17,7 +17,9 @@ from vggfeat.sources.item import Item, utf8
 from vggfeat.sources.left_out import file_items, is_left_out
 
 PACKED = 2**14  # names in an Arrow array
+MAX_LINKS = 5  # to folders on the way to one: ten folders with links to each other make millions of ways
 CIRCLE = "links left out, because they lead to a folder above them"
+WINDING = f"links left out, because they are in a folder that only {MAX_LINKS} links lead to"
 SUBSET = "labels that are the name of a subset (name that folder as the source to get classes as labels)"
 
 
@@ -27,13 +29,21 @@ def walk(root: Path, left_out: LeftOut, packed: int = PACKED) -> Iterator[Item]:
     Links are followed, except to a folder above them. packed : how many names are Python objects at the same time; the
     others are in Arrow arrays, which need less memory.
     """
+    before = _identity(root)
     for folder, files in _folders(root, left_out, packed):
         if isinstance(files, OSError):
+            _refuse_gone(root, before)
             yield Item(folder.name, ImageError(files.strerror or str(files)))
             continue
         prefix = f"{folder.name}/" if folder.name else ""
         for name in files:
             yield from items(folder.path / name, prefix + utf8(name), left_out)
+    _refuse_gone(root, before)
+
+
+def below(root: Path, left_out: LeftOut) -> Iterator[Path]:
+    """A folder and those below it, as `walk` finds them."""
+    return (folder.path for folder, _ in _folders(root, left_out, PACKED))
 
 
 def count(root: Path) -> int | None:
@@ -50,8 +60,8 @@ def count(root: Path) -> int | None:
     return found
 
 
-def items(file: Path, name: str, left_out: LeftOut) -> Iterator[Item]:
-    """The images of one file that was found on this machine."""
+def items(file: Path, name: str, left_out: LeftOut, listed: bool = True) -> Iterator[Item]:
+    """The images of one file on this machine. listed : it was found there, so that it should exist."""
     if is_tar(name):
         yield from shards.members(file, name, left_out)
         return
@@ -61,16 +71,38 @@ def items(file: Path, name: str, left_out: LeftOut) -> Iterator[Item]:
             file.stat()
         except OSError as error:
             image = ImageError(f"is a link that leads to no file ({error.strerror})")
-    yield from file_items(name, image, left_out)
+    yield from file_items(name, image, left_out, listed)
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """Device and inode; None if the folder is gone."""
+    try:
+        found = folder.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _refuse_gone(root: Path, before: tuple[int, int] | None) -> None:
+    """Raise DataError if a source is not what it was: it was removed, or its disk was unmounted."""
+    if _identity(root) != before:
+        raise DataError(
+            f"{root}: was removed or replaced while it was read; finished descriptors are kept, "
+            "bring it back and run the same command again to continue"
+        )
 
 
 class _Folder(NamedTuple):
-    """A folder below the root. name : relative to the root. real : its path without links. above : what it is in."""
+    """A folder below the root.
+
+    name : relative to the root. real : its path without links. above : what it is in. links : on the way to it.
+    """
 
     path: Path
     name: str
     real: str
     above: "_Folder | None"
+    links: int = 0
 
     def is_inside_itself(self) -> bool:
         folder = self.above
@@ -87,6 +119,9 @@ def _folders(root: Path, left_out: LeftOut, packed: int) -> Iterator[tuple[_Fold
         if folder.is_inside_itself():
             left_out.add(CIRCLE, folder.name)
             continue
+        if folder.links > MAX_LINKS:
+            left_out.add(WINDING, folder.name)
+            continue
         try:
             files, folders = _entries(folder.path, packed)
         except OSError as error:
@@ -101,7 +136,7 @@ def _folders(root: Path, left_out: LeftOut, packed: int) -> Iterator[tuple[_Fold
 def _below(folder: _Folder, name: str, is_link: bool) -> _Folder:
     path = folder.path / name
     real = os.path.realpath(path) if is_link else os.path.join(folder.real, name)  # noqa: PTH118  (a text)
-    return _Folder(path, f"{folder.name}/{utf8(name)}".lstrip("/"), real, folder)
+    return _Folder(path, f"{folder.name}/{utf8(name)}".lstrip("/"), real, folder, folder.links + is_link)
 
 
 def _entries(folder: Path, packed: int) -> tuple[Iterator[str], list[tuple[str, bool]]]:
