@@ -17,7 +17,7 @@ counted in a LeftOut. Links are followed, to files and to folders.
 item        what every source gives: Item, Fetched, Unanswered
 left_out    LeftOut: what a source holds and does not give as images
 labels      the labels of images, from lists, archives and folders
-folders, patterns, lists, remote    the four kinds of source; rows, parquet: the rows of a list; entries: lists addresses
+folders, patterns, lists, remote    the four kinds of source; rows, parquet: those of a list; entries: at addresses
 shards      the images of tar archives; tar: reads their members; unpacking: reads compressed files
 addresses   the gate of all addresses; web: folders and files of web servers
 """

@@ -21,7 +21,7 @@ from vggfeat.sources.addresses import asked, is_address, reach, reason
 from vggfeat.sources.entries import Entry, entry_of
 from vggfeat.sources.item import MAX_BYTES, Item, Unanswered
 from vggfeat.sources.left_out import file_items, refusal
-from vggfeat.sources.unpacking import PIECE, Counted, read_pieces
+from vggfeat.sources.unpacking import PIECE, Owned, read_pieces
 
 CIRCLE = "folders left out, because they hold the same names as the two folders above them"
 TOO_DEEP = "folders left out, because they are too deep"
@@ -200,7 +200,7 @@ def _front_to_back(system: Any, path: str) -> IO[bytes]:
         from vggfeat.sources import web
 
         return web.front_to_back(system, path)
-    return io.BufferedReader(Counted(system.open(path, "rb")))
+    return io.BufferedReader(Owned(system.open(path, "rb")))
 
 
 def _in_pieces(system: Any, path: str) -> IO[bytes]:

@@ -12,8 +12,9 @@ from typing import IO, NamedTuple
 
 from vggfeat._util.files import Signature, open_regular, signature
 from vggfeat.errors import ImageError
+from vggfeat.sources import unpacking
 from vggfeat.sources.item import MAX_BYTES, Unanswered
-from vggfeat.sources.unpacking import PIECE, Counted, read_pieces, unpacked
+from vggfeat.sources.unpacking import PIECE, Counted, read_pieces
 
 MAX_HEADERS = 2**15  # bytes of all headers of one member, with its map if it is sparse; a path has 4,096 at most
 MAX_DIGITS = 1024  # in a row in a header: the time that tarfile takes grows with their square
@@ -46,14 +47,15 @@ class Entry(NamedTuple):
     read: Callable[[], bytes]
 
 
-def entries(file: IO[bytes], *, stream: bool) -> Iterator[Entry]:
+def entries(file: IO[bytes], *, stream: bool, unpacked: int = MAX_UNPACKED) -> Iterator[Entry]:
     """The members in their order, to the end mark.
 
     stream : read from front to back, also if compressed; else the file must be seekable and not compressed.
+    unpacked : bytes to which an archive may unpack, however small it is.
 
     Raises tarfile.TarError if the archive is damaged, and on hostile bytes also OSError, EOFError, zlib.error, ...
     """
-    source = _Stream(file) if stream else _Source(file)
+    source = _Stream(file, unpacked) if stream else _Source(file)
     source.header_bytes = MAX_HEADERS
     header: type[_Header] = type("Header", (_Header,), {})  # one class per archive: `ended` is its state
     with tarfile.TarFile(fileobj=source, tarinfo=header) as tar:  # type: ignore[arg-type]
@@ -118,7 +120,10 @@ class _Source:
     def skip(self, place: int) -> None:
         """Go to the end of a member. Raises tarfile.ReadError if the archive ends before it."""
         if place != self.tell():
-            self.seek(place - 1)
+            try:
+                self.seek(place - 1)
+            except OSError as error:  # no file can be so long
+                raise tarfile.ReadError(CUT) from error
             if not self.read(1):
                 raise tarfile.ReadError(CUT)
 
@@ -126,10 +131,11 @@ class _Source:
 class _Stream(_Source):
     """The bytes of an archive that is read once, from front to back, and unpacked if it is compressed."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: IO[bytes], most: int) -> None:
         self._packed = Counted(file)
-        content = unpacked(self._packed)
-        self._is_packed, self._at = content is not None, 0
+        content = unpacking.unpacked(self._packed)
+        self._most = most if content else None
+        self._at = 0
         super().__init__(io.BufferedReader(content or self._packed, PIECE))
 
     def tell(self) -> int:
@@ -139,7 +145,7 @@ class _Stream(_Source):
         """Raises tarfile.ReadError also if the archive unpacks to far more than it has."""
         data = super().read(size)
         self._at += len(data)
-        if self._is_packed and self._at > max(MAX_UNPACKED, MAX_RATIO * self._packed.count):
+        if self._most is not None and self._at > max(self._most, MAX_RATIO * self._packed.count):
             raise tarfile.ReadError(
                 f"it unpacks to more than {MAX_RATIO} times its size; if you trust it, unpack it and name its folder"
             )

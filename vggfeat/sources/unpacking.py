@@ -44,6 +44,10 @@ class Counted(io.RawIOBase):
         self.count += len(data)
         return len(data)
 
+
+class Owned(Counted):
+    """A file that is closed with this object."""
+
     def close(self) -> None:
         self._file.close()
         super().close()

@@ -10,7 +10,7 @@ from aiohttp import ClientTimeout
 from fsspec.asyn import sync_wrapper
 from fsspec.implementations.http import HTTPFileSystem
 
-from vggfeat.sources.unpacking import Counted
+from vggfeat.sources.unpacking import Owned
 
 SILENT_SECONDS = 300  # to wait for a server in the middle of a file
 BUFFER = 2**20
@@ -70,4 +70,4 @@ def front_to_back(system: Web, path: str) -> IO[bytes]:
     patience = ClientTimeout(total=None, sock_read=SILENT_SECONDS)
     client = {"client_kwargs": {**system.client_kwargs, "timeout": patience}}  # added to the user's configuration
     patient = type(system)(**(system.storage_options | client))
-    return io.BufferedReader(Counted(patient.open(path, "rb", block_size=0)), BUFFER)
+    return io.BufferedReader(Owned(patient.open(path, "rb", block_size=0)), BUFFER)
