@@ -52,7 +52,9 @@ def rows(file: IO[bytes], name: str, left_out: LeftOut, is_file: Callable[[str],
             yield from _txt(_Lines(file, name, is_file), is_file)
     except MemoryError as error:
         raise DataError(f"{name}: there is not enough memory to read it; save it as .csv") from error
-    except (csv.Error, pa.ArrowException, ValueError, LookupError, OverflowError, RecursionError) as error:
+    except (csv.Error, pa.ArrowException, ValueError, LookupError, ArithmeticError, RecursionError, OSError) as error:
+        if getattr(error, "errno", None):  # of the disk; pyarrow says OSError of damaged bytes, too
+            raise
         raise DataError(f"{name}: is damaged ({(str(error).splitlines() or [''])[0]})") from error
 
 
