@@ -19,18 +19,20 @@ from vggfeat.sources.left_out import file_items, is_left_out
 PACKED = 2**14  # names in an Arrow array
 MAX_LINKS = 5  # to folders on the way to one: ten folders with links to each other make millions of ways
 CIRCLE = "links left out, because they lead to a folder above them"
-WINDING = f"links left out, because they are in a folder that only {MAX_LINKS} links lead to"
+WINDING = "links left out, because too many other links lead to them"
 SUBSET = "labels that are the name of a subset (name that folder as the source to get classes as labels)"
 
 
-def walk(root: Path, left_out: LeftOut, packed: int = PACKED) -> Iterator[Item]:
+def walk(root: Path, left_out: LeftOut, packed: int = PACKED, most_links: int = MAX_LINKS) -> Iterator[Item]:
     """Every file below root that may be an image, except hidden ones and stores; the label is the first folder.
 
     Links are followed, except to a folder above them. packed : how many names are Python objects at the same time; the
-    others are in Arrow arrays, which need less memory.
+    others are in Arrow arrays, which need less memory. most_links : on the way to a folder.
+
+    Raises DataError if root is removed or replaced.
     """
     before = _identity(root)
-    for folder, files in _folders(root, left_out, packed):
+    for folder, files in _folders(root, left_out, packed, most_links):
         if isinstance(files, OSError):
             _refuse_gone(root, before)
             yield Item(folder.name, ImageError(files.strerror or str(files)))
@@ -43,13 +45,13 @@ def walk(root: Path, left_out: LeftOut, packed: int = PACKED) -> Iterator[Item]:
 
 def below(root: Path, left_out: LeftOut) -> Iterator[Path]:
     """A folder and those below it, as `walk` finds them."""
-    return (folder.path for folder, _ in _folders(root, left_out, PACKED))
+    return (folder.path for folder, _ in _folders(root, left_out))
 
 
 def count(root: Path) -> int | None:
     """How many images `walk` gives; None if some are in archives."""
     found = 0
-    for _, files in _folders(root, LeftOut(), PACKED):
+    for _, files in _folders(root, LeftOut()):
         if isinstance(files, OSError):
             found += 1
             continue
@@ -111,7 +113,9 @@ class _Folder(NamedTuple):
         return folder is not None
 
 
-def _folders(root: Path, left_out: LeftOut, packed: int) -> Iterator[tuple[_Folder, Iterator[str] | OSError]]:
+def _folders(
+    root: Path, left_out: LeftOut, packed: int = PACKED, most_links: int = MAX_LINKS
+) -> Iterator[tuple[_Folder, Iterator[str] | OSError]]:
     """All folders from root down, each with the names of its files, or with the reason why it cannot be listed."""
     waiting = [_Folder(root, "", os.path.realpath(root), None)]
     while waiting:
@@ -119,7 +123,7 @@ def _folders(root: Path, left_out: LeftOut, packed: int) -> Iterator[tuple[_Fold
         if folder.is_inside_itself():
             left_out.add(CIRCLE, folder.name)
             continue
-        if folder.links > MAX_LINKS:
+        if folder.links > most_links:
             left_out.add(WINDING, folder.name)
             continue
         try:

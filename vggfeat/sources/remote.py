@@ -47,17 +47,17 @@ class Remote:
     def __str__(self) -> str:
         return str(self.system.unstrip_protocol(self.path))
 
-    def fetch(self) -> bytes:
-        """Raises ImageError."""
+    def fetch(self, most: int = MAX_BYTES) -> bytes:
+        """Raises ImageError, also for more bytes."""
         try:
             # of the web in one request: what a server sends as a part of a file may have no end
             with self.system.open(self.path, "rb", **({"block_size": 0} if is_address(self.path) else {})) as file:
-                data = read_pieces(file, MAX_BYTES + 1)
+                data = read_pieces(file, most + 1)
         except Exception as error:  # each file system raises errors of its own types
             kind = Unanswered if self.listed and not isinstance(error, FileNotFoundError) else ImageError
             raise kind(f"{self}: {reason(error)}") from error
-        if len(data) > MAX_BYTES:
-            raise ImageError(f"{self}: has more than {MAX_BYTES:,} bytes")
+        if len(data) > most:
+            raise ImageError(f"{self}: has more than {most:,} bytes")
         return data
 
     def stamp(self) -> tuple[int | None, int | None]:
@@ -120,7 +120,7 @@ def _walk(system: Any, root: str, entries: list[Entry], left_out: LeftOut) -> It
 
 
 def _folders(
-    system: Any, root: str, entries: list[Entry], left_out: LeftOut
+    system: Any, root: str, entries: list[Entry], left_out: LeftOut, empty: int = MAX_EMPTY
 ) -> Iterator[tuple[str, list[Entry] | Exception]]:
     """All folders from root down, each with its entries, or with the reason why it cannot be listed.
 
@@ -143,8 +143,8 @@ def _folders(
             left_out.add(CIRCLE, _relative(folder, root))
             continue
         without = 0 if files else without + 1
-        if without > MAX_EMPTY:
-            raise DataError(f"{folder}: the last of {MAX_EMPTY:,} folders in a row without a file; name one below")
+        if without > empty:
+            raise DataError(f"{folder}: the last of {empty:,} folders in a row without a file; name one below")
         yield folder, entries
         folders = [entry.path for entry in entries if entry.is_folder and not entry.path.endswith(STORE)]
         if len(above) >= MAX_DEPTH:

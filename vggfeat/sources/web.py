@@ -24,18 +24,20 @@ _LINK = re.compile(r"""<a\s[^<>]{0,999}?href=["']([^"'<>]{1,4096})|(https?://[-a
 class Web(HTTPFileSystem):
     """fsspec's file system with bounds: it would read a page of any length, in a time that grows with its square."""
 
-    async def _ls(self, url: str, detail: bool = True, **_: Any) -> list[Any]:
-        """The links of a folder's page that lead into it. Raises ValueError if there are too many."""
-        found = await self._links(url)
+    async def _ls(
+        self, url: str, detail: bool = True, page: int = MAX_PAGE, links: int = MAX_LINKS, **_: Any
+    ) -> list[Any]:
+        """The links of a folder's page that lead into it. Raises ValueError for more bytes or links."""
+        found = await self._links(url, page, links)
         if not found and url.endswith("/"):
-            found = await self._links(url.rstrip("/"))
+            found = await self._links(url.rstrip("/"), page, links)
         if not detail:
             return sorted(found)
         return [{"name": u, "size": None, "type": "directory" if u.endswith("/") else "file"} for u in found]
 
     ls = sync_wrapper(_ls)
 
-    async def _links(self, url: str) -> set[str]:
+    async def _links(self, url: str, most_bytes: int, most_links: int) -> set[str]:
         session, page = await self.set_session(), bytearray()
         async with session.get(self.encode_url(url), **self.kwargs) as answer:
             self._raise_not_found_for_status(answer, url)
@@ -43,15 +45,15 @@ class Web(HTTPFileSystem):
                 return set()
             async for piece in answer.content.iter_chunked(BUFFER):
                 page += piece
-                if len(page) > MAX_PAGE:
-                    raise ValueError(f"the page of this folder has more than {MAX_PAGE:,} bytes; name a list instead")
+                if len(page) > most_bytes:
+                    raise ValueError(f"the page of this folder has more than {most_bytes:,} bytes; name a list instead")
             text = page.decode(answer.charset or "utf-8", errors="ignore")
         folder, found = url.rstrip("/") + "/", set[str]()
         for link in _LINK.finditer(text):
             if target := _inside(html.unescape(link[1] or link[2]), folder):
                 found.add(target)
-            if len(found) > MAX_LINKS:
-                raise ValueError(f"this folder has more than {MAX_LINKS:,} links; name a list instead")
+            if len(found) > most_links:
+                raise ValueError(f"this folder has more than {most_links:,} links; name a list instead")
         return found
 
 
