@@ -25,6 +25,7 @@ from vggfeat.extraction.identity import file_of, read_identity, size_of, stamp
 from vggfeat.extraction.settings import ExtractionSettings
 from vggfeat.reading import opened
 from vggfeat.sources.item import Fetched, Item, Unanswered
+from vggfeat.sources.remote import Remote
 from vggfeat.store.identity import UNKNOWN, Identity
 
 AHEAD = 4  # images for each worker
@@ -152,11 +153,12 @@ class Decoder:
         return tensor, identity
 
     def _fetched(self, number: int, image: Fetched) -> bytes:
-        size = size_of(image)
-        if size is None:  # most are small, and what they take is known soon
-            size = min(self._settings.max_bytes, self._budget.total // (2 * FETCHES))
-        self._budget.hold(number, self._checked(size))
-        data = image.fetch()
+        declared = self._checked(size_of(image) or 0)
+        self._budget.hold(number, declared)
+        if isinstance(image, Remote):  # its size may be unknown, or not true
+            data = image.fetch(self._settings.max_bytes, lambda size: self._budget.hold(number, max(size, declared)))
+        else:
+            data = image.fetch()
         self._budget.note(number, self._checked(len(data)))
         return data
 
@@ -190,7 +192,7 @@ class Decoder:
 def _failure(item: Item, error: ImageError) -> Failure:
     """The failure without the error's traceback."""
     name = str(item.image) if isinstance(file_of(item.image), Path | Fetched) else ""
-    text, kind = str(error), Unanswered if isinstance(error, Unanswered) else ImageError
+    text, kind = str(error), Unanswered if item.is_unanswered(error) else ImageError
     reason = re.sub(r"^image of \d+ bytes: ", "", text.removeprefix(f"{name}: "))
     return Failure(reason, kind(text if name and text != reason else f"{item.path}: {reason}"))
 

@@ -21,7 +21,7 @@ from vggfeat.data.listing import Folder, add_file, contents, subfolders
 from vggfeat.errors import DataError, ImageError
 from vggfeat.formats import SUBSETS, SUFFIXES, subset_of
 from vggfeat.sources import tar
-from vggfeat.sources.item import MAX_BYTES
+from vggfeat.spec import MAX_BYTES
 
 MAX_LABEL = 32  # bytes of a .cls
 MAX_CLASSES = 100_000
