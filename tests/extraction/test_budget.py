@@ -34,7 +34,7 @@ def test_an_image_waits_for_room_and_the_wanted_one_never(threads):
 
 def test_an_image_for_which_there_is_never_room_is_refused():
     budget = Budget(total=2**20, workers=1)
-    with pytest.raises(ImageError, match="needs 3 MB of memory, and 1 MB are for images; reduce it first"):
+    with pytest.raises(ImageError, match="needs 3 MB of memory, and 2 MB are free for an image; reduce it first"):
         budget.hold(0, 3 * 2**20)
     assert budget.used == 0
 

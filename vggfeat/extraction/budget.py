@@ -9,7 +9,8 @@ from threading import Condition
 from vggfeat._util.memory import free_memory
 from vggfeat.errors import ImageError
 
-SHARE = 4  # of the free memory one part is the budget: up to twice the budget can be in use, and the nets need some
+SHARE = 4  # of the free memory one part is the budget; the nets need some too
+ALONE = 2  # times the budget, which one image may need: of the free memory, three parts of four can then be in use
 
 
 def share_of_memory(processes: int) -> int:
@@ -20,8 +21,8 @@ def share_of_memory(processes: int) -> int:
 class Budget:
     """Bytes that images hold, and turns to be decoded. Images have numbers, and are wanted in their order.
 
-    The image that is wanted next never waits, because what it would wait for may be waiting for it. An image that needs
-    more than the total is refused, so that at most twice the total is held.
+    The image that is wanted next never waits, because what it would wait for may be waiting for it. It may need more
+    than the total, up to ALONE times that.
 
     total : bytes. workers : images that are decoded at the same time.
     """
@@ -44,8 +45,8 @@ class Budget:
 
         Raises ImageError if there never will be.
         """
-        if size > self.total:
-            needs = f"needs {size / 2**20:,.0f} MB of memory, and {self.total / 2**20:,.0f} MB are for images"
+        if size > (most := ALONE * self.total):
+            needs = f"needs {size / 2**20:,.0f} MB of memory, and {most / 2**20:,.0f} MB are free for an image"
             raise ImageError(f"{needs}; reduce it first, or free some memory")
         with self._changed:
             self._waiting.add(number)
