@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import vggfeat
+from tests.kit.pixel_files import cut, encoded, picture
 from vggfeat import weights
 from vggfeat.descriptors import Describer
 from vggfeat.engine import Box, Engine, Region
@@ -479,6 +480,7 @@ def test_the_fingerprint_tells_apart_what_decides_the_numbers(tiny_weights: Weig
         {"ceil": True},
         {"precision": "bfloat16"},
         {"exif": False},
+        {"allow_truncated": True},
     ]
     found = [fingerprint(), *(fingerprint(**options) for options in others)]
     assert all(found[i] != found[j] for i in range(len(found)) for j in range(i))
@@ -492,6 +494,9 @@ def test_the_fingerprint_of_upright_photos_has_nothing_new(tiny_weights: Weights
     (upright,), (stored,) = (Describer(**options, exif=exif).fingerprint() for exif in (True, False))
     assert "exif" not in upright
     assert stored == {**upright, "exif": False}
+    (cut,) = Describer(**options, allow_truncated=True).fingerprint()
+    assert "allow_truncated" not in upright
+    assert cut == {**upright, "allow_truncated": True}
 
 
 # What describe takes
@@ -507,6 +512,14 @@ def test_photos_are_turned_as_exif_says_or_taken_as_stored(make: Make, tmp_path:
     box = Region(tmp_path / "a.png", (60, 0, 96, 64))  # reaches beyond the width of the upright photo, 64
     found = Describer(spec=stored.spec, engine=stored.engine, view=Box()).describe([box])[0]
     assert_close(found, upright.describe(photo(64, 96)[:, 60:]))
+
+
+def test_a_cut_photo_is_refused_or_taken(make: Make, tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(cut(encoded(picture(96, 128), "JPEG"), 0.5))
+    with pytest.raises(ImageError, match=r"a\.jpg: rows \d+ to 96 of 96 are missing; .*--allow-truncated"):
+        make(layer="pool5", scales=(64,)).describe(tmp_path / "a.jpg")
+    describer = make(layer="pool5", scales=(64,), allow_truncated=True)
+    assert_close(describer.describe(tmp_path / "a.jpg"), describer.describe(Image.open(tmp_path / "a.jpg")))
 
 
 def test_a_list_an_array_a_generator_and_nothing(make: Make, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ STOREYS = [
     {"_util"},
     {"nets"},
     {"spec"},
-    {"pixels"},
+    {"pixels", "truncation", "netpbm"},
     {"reading"},
     {"images", "metrics", "aggregate"},
     {"inputs"},

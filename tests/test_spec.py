@@ -15,6 +15,7 @@ NET = {
     "precision": "auto",
     "ceil": False,
     "exif": True,
+    "allow_truncated": False,
 }
 
 

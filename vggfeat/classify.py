@@ -43,7 +43,7 @@ class Classifier:
 
     Parameters
     ----------
-    net, scales, weights, lineage, mirror, device, precision, ceil, exif
+    net, scales, weights, lineage, mirror, device, precision, ceil, exif, allow_truncated
         See `NetSpec`.
     spec : PosteriorSpec
         All of these as one object, instead of them.
@@ -141,7 +141,7 @@ def classify(image: Source | Iterable[Source], *, top: int = TOP, spec: Posterio
     image : as for `describe`
     top : int
         How many classes of each image.
-    net, scales, weights, lineage, mirror, device, precision, ceil, exif
+    net, scales, weights, lineage, mirror, device, precision, ceil, exif, allow_truncated
         See `NetSpec`.
     spec : PosteriorSpec
         All of these as one object, instead of them.

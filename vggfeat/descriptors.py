@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from vggfeat import images
-from vggfeat._util.files import signature
+from vggfeat._util.files import signature, size_and_change
 from vggfeat._util.options import takes
 from vggfeat.aggregate import aggregate, fuse
 from vggfeat.engine import Engine, View, Whole
@@ -31,7 +31,7 @@ class Describer:
 
     Parameters
     ----------
-    net, scales, agg, layer, weights, lineage, mirror, normalize, device, precision, ceil, exif
+    net, scales, agg, layer, weights, lineage, mirror, normalize, device, precision, ceil, exif, allow_truncated
         See `DescriptorSpec` and `NetSpec`.
     spec : DescriptorSpec or PosteriorSpec
         All of these as one object, instead of them.
@@ -117,6 +117,7 @@ class Describer:
                 "precision": self.engine.precision,
                 "rescaling": images.RESCALING,
                 **({} if self.spec.exif else {"exif": False}),  # stores of earlier versions are upright, without it
+                **({"allow_truncated": True} if self.spec.allow_truncated else {}),
                 **({"lineage": "assumed"} if net.weights.assumed else {}),
                 **self.facts,
                 **self.view.facts(),
@@ -136,7 +137,10 @@ class Describer:
         ImageError
             If the image cannot be read or is too large; the message names the file.
         """
-        return self.prepared(images.read(self.view.source(image), max_pixels, exif=self.spec.exif), image)
+        spec, source = self.spec, self.view.source(image)
+        return self.prepared(
+            images.read(source, max_pixels, exif=spec.exif, allow_truncated=spec.allow_truncated), image
+        )
 
     def prepared(self, pixels: np.ndarray, image: Source) -> Tensor:
         """Cut the pixels that were read for an image, and check that they can be rescaled to each scale.
@@ -248,7 +252,10 @@ def _kept(spec: NetSpec, weights: Any) -> Describer:  # noqa: ARG001  (part of t
 
 def _weights_now(spec: NetSpec) -> Any:
     """Changes if a file of weights is replaced, or another one is named by the environment."""
-    return os.environ.get("VGGFEAT_WEIGHTS"), *(signature(Path(name)) for name in spec.weights.split(","))
+    named = os.environ.get("VGGFEAT_WEIGHTS")
+    files = [Path(name).expanduser() for name in (*spec.weights.split(","), *([named] if named else []))]
+    inside = [file for folder in files if folder.is_dir() for file in sorted(folder.glob("*.safetensors"))]
+    return named, *((signature(file), size_and_change(file)) for file in files + inside)
 
 
 def clear_cache() -> None:
@@ -267,7 +274,7 @@ def describe(image: Source | Iterable[Source], *, spec: DescriptorSpec) -> np.nd
     image : path, bytes, file object, PIL image, array or tensor, or an iterable of these
         Arrays are uint8 (H, W, 3) RGB or (H, W), or uint8 (N, H, W, 3) for N images; tensors uint8 (3, H, W). A Series,
         an array of paths, and a table with one column count as several.
-    net, scales, agg, layer, weights, lineage, mirror, normalize, device, precision, ceil, exif
+    net, scales, agg, layer, weights, lineage, mirror, normalize, device, precision, ceil, exif, allow_truncated
         See `DescriptorSpec` and `NetSpec`.
     spec : DescriptorSpec
         All of these as one object, instead of them.

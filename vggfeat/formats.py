@@ -18,6 +18,7 @@ __all__ = [
     "refusal",
     "subset_of",
     "suffix_of",
+    "webp_size",
 ]
 
 # Pillow's names. Only formats that need no other program; EPS would start one.
@@ -178,6 +179,17 @@ def kind(head: bytes) -> str | None:
     if text.startswith((b"<!doctype html", b"<html")):
         return PAGE
     return SVG if text.startswith((b"<svg", b"<?xml", b"<!--")) and b"<svg" in text else None
+
+
+def webp_size(head: bytes) -> tuple[int, int] | None:
+    """Width and height of a WebP image by its first HEAD bytes; None of another file."""
+    part = head[12:16] if kind(head) == "WEBP" else b""
+    if part == b"VP8X":
+        return int.from_bytes(head[24:27], "little") + 1, int.from_bytes(head[27:30], "little") + 1
+    if part == b"VP8 ":
+        return int.from_bytes(head[26:28], "little") & 0x3FFF, int.from_bytes(head[28:30], "little") & 0x3FFF
+    bits = int.from_bytes(head[21:25], "little")
+    return ((bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1) if part == b"VP8L" else None
 
 
 def refusal(found: str | None) -> str:

@@ -29,7 +29,9 @@ MAX_RESCALED_PIXELS = 2**23  # of an image after rescaling; with the mirrored im
 RESCALING = "bilinear, antialiased, longer side rounded half up"  # changes the descriptors, so every store records it
 
 
-def read(source: Source, max_pixels: int = MAX_PIXELS, *, exif: bool = True) -> np.ndarray:
+def read(
+    source: Source, max_pixels: int = MAX_PIXELS, *, exif: bool = True, allow_truncated: bool = False
+) -> np.ndarray:
     """Read any image as an RGB array, upright.
 
     Transparent pixels are laid over white. Of an animation the first frame is taken. Grey of more than 8 bits is scaled
@@ -45,6 +47,9 @@ def read(source: Source, max_pixels: int = MAX_PIXELS, *, exif: bool = True) -> 
     exif : bool
         Turn the image upright as its EXIF orientation says, or take the pixels as they are stored. HEIC, and a TIFF
         that Pillow has loaded already, are always upright.
+    allow_truncated : bool
+        Take an image of which rows or details are missing in the file. What is missing becomes grey or black. Of a PIL
+        image it is not known whether rows are missing.
 
     Returns
     -------
@@ -54,11 +59,11 @@ def read(source: Source, max_pixels: int = MAX_PIXELS, *, exif: bool = True) -> 
     Raises
     ------
     ImageError
-        If the image is unreadable, not a regular file or too large. The message names the file.
+        If the image is unreadable, not whole, not a regular file or too large. The message names the file.
     """
     if isinstance(source, np.ndarray | Tensor):
         return _array(source, max_pixels)
-    return read_file(source, max_pixels, exif=exif)
+    return read_file(source, max_pixels, exif=exif, allow_truncated=allow_truncated)
 
 
 def _array(array: np.ndarray | Tensor, max_pixels: int) -> np.ndarray:

@@ -1,8 +1,9 @@
 """From an image that Pillow has opened to its pixels: tones, transparency, orientation."""
 
 import io
+import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, BinaryIO
 
@@ -14,6 +15,8 @@ from vggfeat.formats import CAMERA_RAW, refusal
 
 __all__ = ["black_is_zero", "rgb"]
 
+_STRIP = 2**18  # pixels that are converted at once, which bounds the memory
+_LARGEST = 2**30  # bytes of a file that is copied
 _Tag = ExifTags.Base
 _SUBFILE, _SUB_IMAGES, _DNG = 254, 330, 50706  # tags of a TIFF
 _REDUCED = 1  # of NewSubfileType: a small version of another image in the file
@@ -30,18 +33,29 @@ _TURNS = {  # EXIF orientation -> the turn that makes the image upright
 _BACK = {**_TURNS, 6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}  # the others undo themselves
 
 
-def rgb(image: Image.Image, name: str, exif: bool) -> np.ndarray:
+def rgb(image: Image.Image, name: str, exif: bool, load: Callable[[Image.Image], Image.Image]) -> np.ndarray:
     """uint8 (H, W, 3) RGB of an image; transparent pixels are white. Raises ImageError that begins with `name`.
 
     exif : turn it as its EXIF orientation says, or take the pixels as they are stored.
+    load : gives the image with its pixels.
     """
     tags: Mapping[int, Any] = getattr(image, "tag_v2", {})  # of a TIFF; a turned image has none
     if _DNG in tags or (tags.get(_SUBFILE, 0) & _REDUCED and _SUB_IMAGES in tags):  # Pillow would read the preview
         raise ImageError(f"{name}: {refusal(CAMERA_RAW)}")
     transparent = _transparent_tone(image)
-    image = _turned(image, exif)
+    image = _turned(image, exif, load)
     if image.mode == "F":
         raise ImageError(f"{name}: floating-point pixels; convert it to 8 or 16 bits")
+    pixels = np.empty((image.height, image.width, 3), np.uint8)
+    rows = max(1, _STRIP // image.width)
+    for y in range(0, image.height, rows):
+        strip = image.crop((0, y, image.width, min(y + rows, image.height)))
+        pixels[y : y + rows] = _strip(strip, tags, transparent, name)
+    return pixels
+
+
+def _strip(image: Image.Image, tags: Mapping[int, Any], transparent: Any, name: str) -> np.ndarray:
+    """uint8 (rows, W, 3) RGB of some rows. transparent : the tone or colour that is."""
     if image.mode.startswith("I") or _signed(tags):
         pixels = np.repeat(_to_8_bits(image, tags, name)[:, :, None], 3, axis=2)
     else:
@@ -97,10 +111,10 @@ def _transparent_tone(image: Image.Image) -> int | tuple[int, ...] | None:
     return tone * {"L;2": 85, "L;4": 17}.get(stored, 1)
 
 
-def _turned(image: Image.Image, exif: bool) -> Image.Image:
+def _turned(image: Image.Image, exif: bool, load: Callable[[Image.Image], Image.Image]) -> Image.Image:
     """Upright as EXIF says, or as stored. ImageOps.exif_transpose also rewrites the EXIF data, and may fail then."""
     by_pillow = _orientation(image) if image.format == "TIFF" else 1  # it turns a TIFF while it loads it
-    image.load()  # the EXIF data may be at the end of a PNG
+    image = load(image)  # before its EXIF data are read, which may be at the end of a PNG
     turn = _TURNS.get(_orientation(image)) if exif else _BACK.get(by_pillow)
     return image if turn is None else image.transpose(turn)
 
@@ -118,15 +132,25 @@ def black_is_zero(file: BinaryIO) -> Image.Image | None:
     The tags of the image still say that white is zero, so that `rgb` inverts it.
     """
     file.seek(0)
-    data = bytearray(file.read())
-    order = ">" if data.startswith(b"MM") else "<"
+    order = ">" if file.read(8).startswith(b"MM") else "<"
     with suppress(struct.error, UnidentifiedImageError):  # damaged, or of another kind
-        (start,) = struct.unpack_from(f"{order}4xI", data)
-        (count,) = struct.unpack_from(f"{order}H", data, start)
+        file.seek(4)
+        (start,) = struct.unpack(f"{order}I", file.read(4))
+        file.seek(start)
+        (count,) = struct.unpack(f"{order}H", file.read(2))
         for entry in range(start + 2, start + 2 + 12 * count, 12):
-            if struct.unpack_from(f"{order}H6xH", data, entry) == (_Tag.PhotometricInterpretation, 0):
-                struct.pack_into(f"{order}H", data, entry + 8, 1)
-                image = Image.open(io.BytesIO(data), formats=["TIFF"])
-                image.tag_v2[_Tag.PhotometricInterpretation] = 0  # type: ignore[attr-defined]
-                return image
+            if struct.unpack(f"{order}H6xH2x", file.read(12)) == (_Tag.PhotometricInterpretation, 0):
+                return _with_black_as_zero(file, f"{order}H", entry + 8)
     return None
+
+
+def _with_black_as_zero(file: BinaryIO, kind: str, place: int) -> Image.Image | None:
+    """place : of the value in the file."""
+    if file.seek(0, os.SEEK_END) > _LARGEST:
+        return None
+    file.seek(0)
+    data = bytearray(file.read())
+    struct.pack_into(kind, data, place, 1)
+    image = Image.open(io.BytesIO(data), formats=["TIFF"])
+    image.tag_v2[_Tag.PhotometricInterpretation] = 0  # type: ignore[attr-defined]
+    return image

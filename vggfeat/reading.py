@@ -2,9 +2,11 @@
 
 import io
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -12,44 +14,80 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from vggfeat import formats
+from vggfeat import formats, netpbm
 from vggfeat._util import files
 from vggfeat.errors import ImageError
 from vggfeat.formats import FORMATS
 from vggfeat.pixels import black_is_zero, rgb
 from vggfeat.spec import MAX_PIXELS
+from vggfeat.truncation import lacking, loaded
 
 __all__ = ["Opened", "check_size", "open_regular", "opened", "read_file"]
 
-BYTES_PER_PIXEL = 40  # of memory while an image is decoded
+_IS_CUT = re.compile("truncated|missing")  # in Pillow's words and ours
+_REMEDY = "; copy it again, or give --allow-truncated to take what is there"
+
+# Bytes of memory for each pixel. Of Pillow's modes; the others take 4. Of the decoders beside the pixels, as measured.
+_MODES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
+_DECODERS = {"PNG": 1, "BMP": 3, "GIF": 3, "PPM": 2, "JPEG": 6, "MPO": 6, "TIFF": 9, "WEBP": 14, "JPEG2000": 18}
+_DECODER = 20  # of the others
+_RGB = 3
+_SLACK = 2**24  # bytes for the rows that are converted at once, tags, tables
 
 
 @dataclass(frozen=True)
 class Opened:
-    """An image whose header was read, but not its pixels. name : begins each message."""
+    """An image whose header was read, but not its pixels. name : begins each message.
+
+    file : of `size` bytes; None of a PIL image.
+    """
 
     image: Image.Image
     name: str
     max_pixels: int
+    file: BinaryIO | None = None
+    size: int = 0
 
     @property
     def memory(self) -> int:
         """An upper estimate of the bytes of memory that `pixels` takes, the result included."""
-        return BYTES_PER_PIXEL * self.image.width * self.image.height
+        image = self.image
+        stored, beside = _MODES.get(image.mode, 4), _DECODERS.get(image.format or "", _DECODER)
+        each = 2 * stored + _RGB + beside  # twice: as stored and turned, or as decoded a second time to compare
+        return each * image.width * image.height + 2 * self.size + _SLACK
 
-    def pixels(self, *, exif: bool = True) -> np.ndarray:
-        """uint8 (H, W, 3) RGB. Raises ImageError."""
+    def pixels(self, *, exif: bool = True, allow_truncated: bool = False) -> np.ndarray:
+        """uint8 (H, W, 3) RGB. Raises ImageError, also if rows or details are missing and that is not allowed."""
         with _decoding(self.name, self.max_pixels):
-            return rgb(self.image, self.name, exif)
+            return rgb(self.image, self.name, exif, partial(self._load, allow_truncated=allow_truncated))
+
+    def _load(self, image: Image.Image, allow_truncated: bool) -> Image.Image:
+        """The image with its pixels. Raises OSError, and ImageError if some are missing."""
+        if self.file is None:
+            image.load()
+            return image
+        try:
+            if image.format == "PPM" and (made := netpbm.decoded(image, self.file, rest=allow_truncated)):
+                return made
+            image = loaded(image, self.file, rest=allow_truncated)
+        except OSError as error:
+            if allow_truncated or not _IS_CUT.search(str(error)):
+                raise
+            raise ImageError(f"{self.name}: cannot be decoded ({_one_line(error)}){_REMEDY}") from error
+        if not allow_truncated and (lack := lacking(image, self.file)):
+            raise ImageError(f"{self.name}: {lack}{_REMEDY}")
+        return image
 
 
-def read_file(source: Any, max_pixels: int = MAX_PIXELS, *, exif: bool = True) -> np.ndarray:
+def read_file(
+    source: Any, max_pixels: int = MAX_PIXELS, *, exif: bool = True, allow_truncated: bool = False
+) -> np.ndarray:
     """uint8 (H, W, 3) RGB of a path, bytes, a binary file or a PIL image, as `vggfeat.images.read` describes it.
 
     Raises ImageError that names the file.
     """
     with opened(source, max_pixels) as image:
-        return image.pixels(exif=exif)
+        return image.pixels(exif=exif, allow_truncated=allow_truncated)
 
 
 @contextmanager
@@ -57,15 +95,19 @@ def opened(source: Any, max_pixels: int = MAX_PIXELS) -> Iterator[Opened]:
     """Read the header of an image. Raises ImageError, also for too many pixels."""
     with ExitStack() as stack:
         if isinstance(source, Image.Image):
-            image, name = source, str(getattr(source, "filename", "") or "image")
+            name = str(getattr(source, "filename", "") or "image")
+            found = Opened(source, name, max_pixels)
         else:
             file, name = _binary(source)
             if isinstance(source, str | os.PathLike):
                 stack.enter_context(file)
             with _decoding(name, max_pixels):
-                image = stack.enter_context(_open(_seekable(file), name))
-        check_size(*image.size, max_pixels, name)
-        yield Opened(image, name, max_pixels)
+                file = _seekable(file)
+                size = file.seek(0, os.SEEK_END)
+                image = stack.enter_context(_open(file, name, max_pixels))
+            found = Opened(image, name, max_pixels, file, size)
+        check_size(*found.image.size, max_pixels, name)
+        yield found
 
 
 def _binary(source: Any) -> tuple[BinaryIO, str]:
@@ -96,12 +138,15 @@ def _seekable(file: BinaryIO) -> BinaryIO:
     return file
 
 
-def _open(file: BinaryIO, name: str) -> Image.Image:
+def _open(file: BinaryIO, name: str, max_pixels: int) -> Image.Image:
     """Open an image. Raises ImageError for other files, also for camera raw: Pillow would read its preview."""
+    file.seek(0)
     head = file.read(formats.HEAD)
     kind = formats.kind(head)
     if not head:
         raise ImageError(f"{name}: is empty")
+    if canvas := formats.webp_size(head):  # Pillow makes the memory for two of them as it opens the file
+        check_size(*canvas, max_pixels, name)
     try:
         if kind != formats.CAMERA_RAW:
             return Image.open(file, formats=_readable(FORMATS))
@@ -132,8 +177,14 @@ def _decoding(name: str, max_pixels: int) -> Iterator[None]:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(f"{name}: more than {min(max_pixels, MAX_PIXELS):,} pixels; reduce it first") from error
+    except MemoryError as error:
+        raise ImageError(f"{name}: not enough memory to decode it; reduce it first, or decode fewer at once") from error
     except Exception as error:  # on damaged files, decoders raise OSError, SyntaxError, struct.error, ...
-        raise ImageError(f"{name}: cannot be decoded ({error or type(error).__name__})") from error
+        raise ImageError(f"{name}: cannot be decoded ({_one_line(error)})") from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def check_size(width: int, height: int, max_pixels: int, name: str) -> None:

@@ -29,6 +29,7 @@ Lineage = Literal["oxford", "torchvision"]
 Precision = Literal["auto", "float32", "tf32", "bfloat16", "float16"]
 
 __all__ = [
+    "MAX_BYTES",
     "MAX_PIXELS",
     "SCALES",
     "Aggregation",
@@ -41,6 +42,7 @@ __all__ = [
     "Precision",
 ]
 
+MAX_BYTES = 2**30  # of an image file, which is read into memory; MAX_PIXELS of 16-bit RGBA take three quarters of it
 MAX_PIXELS = 89_478_485  # of an image file; Pillow suspects a decompression bomb if there are more
 SCALES = (256, 384, 512)  # Appendix B, Caltech; the five scales of VOC gain 0.3 %
 
@@ -72,6 +74,8 @@ class NetSpec(ABC):
         Round pooled sizes up, as Caffe does.
     exif : bool
         Turn photos upright as their EXIF orientation says.
+    allow_truncated : bool
+        Take images of which rows or details are missing in the file. What is missing becomes grey or black.
 
     Raises
     ------
@@ -88,6 +92,7 @@ class NetSpec(ABC):
     precision: Precision = "auto"
     ceil: bool = field(default=False, metadata={"flags": "--ceil/--floor"})
     exif: bool = True
+    allow_truncated: bool = False
 
     @property
     @abstractmethod

@@ -26,7 +26,7 @@ class VGGDescriptor(TransformerMixin, BaseEstimator):
 
     Parameters
     ----------
-    net, scales, agg, layer, weights, lineage, mirror, normalize, device, precision, ceil, exif
+    net, scales, agg, layer, weights, lineage, mirror, normalize, device, precision, ceil, exif, allow_truncated
         See `DescriptorSpec` and `NetSpec`.
 
     Examples

@@ -5,6 +5,7 @@ import fcntl
 import os
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -500,3 +501,41 @@ def test_a_relative_folder_below_the_current_one(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(UsageError, match=r"^\.: cannot be written; name another folder"):
         check_folder(Path("a/b"))
+
+
+@pytest.mark.parametrize("name", ["a" * 255, "é" * 127, os.fsdecode(b"\xff" * 255), "a" * 230 + ".parquet"])
+def test_a_name_as_long_as_the_disk_allows_is_written_and_its_leftovers_are_found(tmp_path, name):
+    file = tmp_path / name
+    for text in ("first", "second"):
+        write_text(file, text)
+    assert file.read_text() == "second"
+    with pytest.raises(RuntimeError, match="stop"), replacing(file) as temporary:
+        shutil.copy(temporary, f"{temporary}.kept")
+        raise RuntimeError("stop")
+    left = next(tmp_path.glob("*.kept"))
+    left.rename(left.with_suffix(""))
+    remove_leftovers(file)
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_long_names_that_begin_alike_have_leftovers_of_their_own(tmp_path):
+    one, two = tmp_path / ("a" * 254 + "1"), tmp_path / ("a" * 254 + "2")
+    with replacing(one) as temporary:
+        remove_leftovers(two)
+        temporary.write_text("one")
+    assert one.read_text() == "one"
+
+
+def test_a_folder_that_cannot_be_made_is_refused_before_the_work(tmp_path):
+    (tmp_path / "link").symlink_to("nowhere")
+    (tmp_path / "file").touch()
+    for folder, said in (
+        (tmp_path / "link", "link: is a link that leads to no folder; name another folder"),
+        (tmp_path / "link" / "a" / "b", "link: is a link that leads to no folder"),
+        (tmp_path / "file" / "a", "file: is a file, not a folder"),
+        (tmp_path / "new" / ("a" * 256), "has a name of more than 255 bytes"),
+        (tmp_path / ("é" * 128), "has a name of more than 255 bytes"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            check_folder(folder)
+    check_folder(tmp_path / "new" / ("é" * 127))

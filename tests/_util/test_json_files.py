@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from vggfeat._util.json_files import parse_json, read_json
+from vggfeat._util.json_files import checked, parse_json, read_json
 
 
 @dataclass(frozen=True)
@@ -61,3 +61,18 @@ def test_a_pipe_and_a_missing_file(tmp_path):
         read_json(tmp_path / "facts.json", Facts)
     with pytest.raises(FileNotFoundError, match=r"none\.json"):
         read_json(tmp_path / "none.json", Facts)
+
+
+def test_json_that_is_nested_deeply_is_refused():
+    """Python could read it, but neither write it with an indent nor show it."""
+    for depth in (33, 900, 100_000):
+        with pytest.raises(ValueError, match="nested too deeply"):
+            parse_json("[" * depth + "]" * depth, list)
+    assert parse_json("[" * 32 + "]" * 32, list)
+
+
+def test_a_value_is_checked_and_keeps_its_further_keys():
+    value = parse_json('{"a": 1, "b": 2}', dict[str, int])
+    assert checked(value, dict[str, int]) == value
+    with pytest.raises(ValueError, match=r"Expected 'str', got 'int' - at 'the file\[\.\.\.\]'"):
+        checked(value, dict[str, str])

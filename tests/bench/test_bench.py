@@ -118,6 +118,7 @@ def test_the_papers_data_sets_are_read_as_stored_and_a_folder_upright(tmp_path, 
     for name, benchmark in BENCHMARKS.items():
         assert descriptor_spec(benchmark, BenchmarkSettings()).exif == (name in ("folder", "digits")), name
         assert descriptor_spec(benchmark, BenchmarkSettings(exif=True)).exif
+        assert descriptor_spec(benchmark, BenchmarkSettings(allow_truncated=True)).allow_truncated
     photos = colour_photos(tmp_path / "photos", 4)
     upright = run(BENCHMARKS["folder"], root=photos, seeds=1, **options)
     stored = run(BENCHMARKS["folder"], root=photos, seeds=1, exif=False, **options)

@@ -231,3 +231,28 @@ def test_facts_of_the_official_archives(name):
         record = archive.url.removesuffix("/files/" + archive.url.rpartition("/")[2])
         assert record in ORIGINS[name].get or archive.url.rpartition("/")[2] in ORIGINS[name].get
         assert len(archive.md5) == 32
+
+
+def pax(records, size=0):
+    """A header of a tar that says something of the next member."""
+    content = b"".join(b"%d %s\n" % (len(record) + 4, record) for record in records)
+    info = tarfile.TarInfo("pax")
+    info.type, info.size = tarfile.XHDTYPE, size or len(content)
+    return info.tobuf(tarfile.USTAR_FORMAT) + content.ljust(-len(content) % 512 + len(content), b"\0")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (pax([b"size=-5"]) + caltech256(), "cannot be unpacked"),
+        (pax([b"size=99999999999999"]) + caltech256(), "unpacks to more than"),
+        (pax([b"path=a"]) * 3000 + caltech256(), "cannot be unpacked"),
+        (pax([], size=8 * 10**9) + caltech256(), "cannot be unpacked"),
+    ],
+    ids=["a negative size", "a huge size", "headers of headers", "a huge header"],
+)
+def test_a_header_that_lies_is_one_line(content, reason, tmp_path):
+    (tmp_path / "a.tar").write_bytes(content)
+    with pytest.raises(DataError, match=reason) as caught:
+        unpack(tmp_path / "a.tar", tmp_path / "data")
+    assert "\n" not in str(caught.value)

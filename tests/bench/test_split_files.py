@@ -82,7 +82,7 @@ def one(**changes):
     ("text", "message"),
     [
         ("", "cannot be read as splits"),
-        ("[]", "no JSON object"),
+        ("[]", r"cannot be read as splits \(Expected 'object', got 'array'\)"),
         ("[" * 100_000, "cannot be read as splits"),
         ('{"benchmark": "caltech101", "splits": []}', "has the splits of 'caltech101', not of folder"),
         ([], "has no splits"),

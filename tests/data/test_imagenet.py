@@ -232,7 +232,7 @@ def test_damaged_and_hostile_kits(tmp_path: Path) -> None:
         read(tmp_path)
     savemat(data / "meta.mat", {"synsets": np.zeros(3 << 20)}, do_compression=True)  # 25 MB in 25 kB
     assert (data / "meta.mat").stat().st_size < 100_000
-    with pytest.raises(DataError, match=r"meta.mat: larger than 16,777,216 bytes"):
+    with pytest.raises(DataError, match=r"meta.mat: .*unpacks to over 16,777,216 bytes"):
         read(tmp_path)
     write_meta(data / "meta.mat", KIT)
     (data / "ILSVRC2012_validation_ground_truth.txt").write_text("one\n")

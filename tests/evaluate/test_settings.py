@@ -39,6 +39,11 @@ def test_pixels_are_taken_as_stored_unless_asked() -> None:
     assert EvaluationSettings(exif=True).spec.exif is True
 
 
+def test_cut_images_are_refused_unless_asked() -> None:
+    assert EvaluationSettings().spec.allow_truncated is False
+    assert EvaluationSettings(allow_truncated=True).spec.allow_truncated is True
+
+
 def test_values_are_normalised() -> None:
     settings = EvaluationSettings(scales=[256, 384], train_scale=[256, 512])  # type: ignore[arg-type]
     assert (settings.scales, settings.train_scale) == ((256, 384), (256, 512))

@@ -13,9 +13,11 @@ import vggfeat
 from tests.kit.image_sources import photo, tar
 from vggfeat import sources
 from vggfeat.descriptors import Describer
+from vggfeat.engine import Whole
 from vggfeat.errors import DataError, ImageError, StoreError, UsageError
-from vggfeat.extraction import Item, default_out, extract
-from vggfeat.extraction.decoding import Decoder
+from vggfeat.extraction import ExtractionSettings, Item, default_out, extract
+from vggfeat.extraction.decoding import Decoder, Failure
+from vggfeat.reading import opened
 from vggfeat.store import Store, load
 
 SCALES = (64, 96)
@@ -121,24 +123,33 @@ def test_what_a_list_names_itself_is_no_archive_that_was_repaired(tmp_path, desc
 
 
 def test_decoded_images_wait_within_bounds(photos, describer):
-    """Eight workers, a slow reader, and room for two images: no more than two and those under way are decoded."""
+    """Eight workers, a slow reader, and room for one that is decoded and two that wait: no more are decoded."""
     size, decoded, most = 3 * 80 * 60, [], []
 
-    def slow(*arguments):
-        image = describer.prepare(*arguments)
-        time.sleep(0.02)
-        decoded.append(image.nbytes)
-        return image
+    class Slow(Describer):
+        def prepared(self, *arguments):
+            image = super().prepared(*arguments)
+            time.sleep(0.02)
+            decoded.append(image.nbytes)
+            return image
 
-    with Decoder(slow, 10**6, workers=8, bytes_ahead=2 * size) as decoder:
+    slow = Slow(spec=describer.spec, engine=describer.engine)
+    room = max(memory_of(file) for file in photos.rglob("*.png")) + 2 * size
+    with Decoder(slow, ExtractionSettings(workers=8), memory=room) as decoder:
         taken = 0
         for one in decoder.decode(enumerate(sources.items(photos))):
-            assert not isinstance(one.image, ImageError)
+            assert not isinstance(one.image, Failure)
             taken += one.image.nbytes
             time.sleep(0.05)
             most.append(sum(decoded) - taken)
     assert len(most) == 23
-    assert max(most) <= (3 + 8) * size
+    assert max(most) <= 4 * size
+
+
+def memory_of(file: Path) -> int:
+    """What decoding a file takes, by its header."""
+    with opened(file) as image:
+        return image.memory + file.stat().st_size
 
 
 def test_part_size_cuts_parts_and_changes_no_value(photos, tmp_path, describer):
@@ -153,12 +164,12 @@ def test_a_second_run_reads_only_what_is_new(photos, tmp_path, describer):
     photo(photos / "birds" / "new.png", seed=99)
     read = []
 
-    class Listing(Describer):
-        def prepare(self, image, max_pixels):
+    class Listing(Whole):
+        def source(self, image):
             read.append(image)
-            return super().prepare(image, max_pixels)
+            return image
 
-    listing = Listing(spec=describer.spec, engine=describer.engine)
+    listing = Describer(spec=describer.spec, engine=describer.engine, view=Listing())
     store = extract(photos, tmp_path / "s", describer=listing)
     assert [file.name for file in read] == ["new.png"]
     assert len(store) == 24
@@ -281,7 +292,7 @@ def test_names_that_are_not_utf8_are_escaped(tmp_path, describer):
 
 def test_a_full_disk_is_one_line_and_keeps_what_is_written(photos, tmp_path, describer, monkeypatch):
     def full(table, file, **_):
-        Path(file).write_bytes(b"half")
+        file.write(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(pq, "write_table", full)

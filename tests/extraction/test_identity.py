@@ -14,29 +14,30 @@ from PIL import Image
 
 from tests.kit.image_sources import photo, png, put, tar
 from vggfeat.descriptors import Describer
-from vggfeat.engine import Box, Region
+from vggfeat.engine import Box, Region, Whole
 from vggfeat.errors import ImageError, StoreError
 from vggfeat.extraction import Item, extract
 from vggfeat.extraction.identity import checksum, stamp
+from vggfeat.sources.item import Fetched
 from vggfeat.store import Store, load
 from vggfeat.store.identity import UNKNOWN
 
 
-class Counting(Describer):
-    """Notes what it reads."""
-
-    def __init__(self, weights):
-        super().__init__(weights=weights, layer="pool5", scales=(64,))
-        self.read = []
-
-    def prepare(self, image, max_pixels=10**8):
-        self.read.append(Path(image).name if isinstance(image, Path) else image)
-        return super().prepare(image, max_pixels)
-
-
 @pytest.fixture
 def describer(tiny_weights):
-    return Counting(tiny_weights("A", width=1 / 16, top="pool5"))
+    """Its `read` lists what it reads: the names of files, the bytes of members, and other images as they are."""
+    read = []
+
+    class Noting(Whole):
+        def source(self, image):
+            name = image.name if isinstance(image, Path) else image
+            read.append(image.fetch() if isinstance(image, Fetched) else name)
+            return image
+
+    weights = tiny_weights("A", width=1 / 16, top="pool5")
+    noting = Describer(weights=weights, layer="pool5", scales=(64,), view=Noting())
+    noting.read = read
+    return noting
 
 
 @pytest.fixture

@@ -260,9 +260,9 @@ def test_a_file_that_vanishes_or_changes_meanwhile_is_a_failure_until_the_next_r
     gone, changed = tmp_path / "photos" / "15.png", tmp_path / "photos" / "07.png"
 
     class Meanwhile(Describer):
-        def prepare(self, image, *options):
+        def prepared(self, pixels, image):
             gone.unlink(missing_ok=True)
-            pixels = super().prepare(image, *options)
+            pixels = super().prepared(pixels, image)
             if image == changed:
                 photo(changed, (90, 70), seed=99)
             return pixels
@@ -368,7 +368,8 @@ def test_links_pipes_and_locked_files_of_a_folder_are_listed(tmp_path, describer
     photo(tmp_path / "outside" / "secret.png")
     folder = tmp_path / "photos"
     photo(folder / "good.png")
-    photo(folder / "locked.png")
+    photo(folder / "locked.png").chmod(0)
+    (folder / "unreadable.png").symlink_to("/proc/self/mem")  # a regular file, also to root
     photo(folder / "a folder.jpg" / "inside.png")
     (folder / "link out.png").symlink_to(tmp_path / "outside" / "secret.png")
     (folder / "link up").symlink_to(tmp_path)
@@ -379,22 +380,16 @@ def test_links_pipes_and_locked_files_of_a_folder_are_listed(tmp_path, describer
     with socket.socket(socket.AF_UNIX) as sock:
         monkeypatch.chdir(folder)
         sock.bind("socket.png")
-        opened = Path.open
-
-        def no_permission(self, *mode, **options):  # the tests may run as root, who may read everything
-            if self.name == "locked.png":
-                raise PermissionError(13, "Permission denied")
-            return opened(self, *mode, **options)
-
-        monkeypatch.setattr(Path, "open", no_permission)
         store = extract(folder, tmp_path / "s", describer=describer)
+    root = os.geteuid() == 0  # who may read everything
     assert store.paths == [
-        "good.png", "link out.png", "link within.png", "a folder.jpg/inside.png", "link to folder/inside.png",
-        "link up/outside/secret.png",
+        "good.png", "link out.png", "link within.png", *["locked.png"] * root, "a folder.jpg/inside.png",
+        "link to folder/inside.png", "link up/outside/secret.png",
     ]  # fmt: skip
     reasons = {name: reason.split(",")[0] for name, reason in store.failures.items()}
     assert reasons == {
-        "locked.png": "Permission denied",
+        **({} if root else {"locked.png": "Permission denied"}),
+        "unreadable.png": "Input/output error",
         "loop.png": "is a link that leads to no file (Too many levels of symbolic links)",
         "fifo.png": "not a regular file",
         "socket.png": "not a regular file",
@@ -450,6 +445,40 @@ def test_names_no_disk_could_hold_are_shortened(tmp_path, describer):
     store = extract(items, tmp_path / "s", describer=describer)
     assert store.paths == ["good", r"nul\0.png", r"lone \ud800"]
     assert list(store.failures.values()) == ["its name has 100,000 characters"]
+
+
+def test_labels_that_are_not_unicode_are_stored_and_no_news(tmp_path, describer, capsys):
+    items = [
+        Item("a", np.zeros((70, 70, 3), np.uint8), "lone \ud800"),
+        Item("b", np.zeros((70, 70, 3), np.uint8), "x" * 10**6),
+    ]
+    for _ in range(2):
+        store = extract(items, tmp_path / "s", describer=describer)
+    assert load(store.path).labels == [r"lone \ud800"]
+    assert store.failures == {"b": "its label has 1,000,000 characters, more than 16,384"}
+    assert "new label" not in capsys.readouterr().err
+
+
+def test_a_store_that_is_replaced_between_two_parts(photos, tmp_path, describer, unbroken):
+    """The run ends with one line; both folders are as they were, but for the parts before."""
+
+    class Meanwhile(Describer):
+        moved = False
+
+        def stream(self, prepared):
+            yield from super().stream(prepared)
+            if parts(tmp_path / "s") and not self.moved:
+                Meanwhile.moved = True
+                (tmp_path / "s").rename(tmp_path / "before")
+                copytree(unbroken, tmp_path / "s")
+
+    meanwhile = Meanwhile(spec=describer.spec, engine=describer.engine)
+    with pytest.raises(StoreError, match=r"s: the folder or its \.lock was replaced or removed during this run"):
+        extract(photos, tmp_path / "s", describer=meanwhile, part_size=16)
+    assert same(tmp_path / "s", unbroken)
+    assert 0 < len(Store(tmp_path / "before")) < N
+    extract(photos, tmp_path / "before", describer=describer)
+    assert set(Store(tmp_path / "before").paths) == set(Store(unbroken).paths)
 
 
 def originals() -> list[bytes]:

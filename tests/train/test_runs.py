@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import count
 
 import numpy as np
@@ -30,6 +31,7 @@ from vggfeat.train.learner import Learner
 from vggfeat.train.pixel_statistics import ILSVRC
 from vggfeat.train.sets import read_sets
 from vggfeat.train.start import pixel_statistics
+from vggfeat.weights.publish import publish
 
 
 @pytest.fixture(autouse=True)
@@ -127,7 +129,7 @@ def test_config_says_everything(finished, data):
     assert config["data"]["folders"] == ["blue", "green", "red"] and config["data"]["train"] == 21
     assert config["start"]["lr"] == 0.001 and config["began_on"]["precision"] == "float32"
     tensors, progress, about = checkpoint.load(out / "checkpoint.safetensors")
-    assert about["recipe"] == config["recipe"] and about["data"] == config["data"]["sha256"]
+    assert about.recipe == config["recipe"] and about.data == config["data"]["sha256"]
     assert (progress.epoch, progress.step, progress.finished) == (2, 0, "2 epochs are done")
     assert {name.split("/")[0] for name in tensors} == {"net", "momentum"}
 
@@ -158,7 +160,7 @@ def test_a_lost_log_costs_no_result(finished, data, tmp_path):
         finished[1].top1, finished[1].top5, finished[1].best_epoch
     )  # fmt: skip
     (out / "log.csv").write_text("epoch,lr\n0,nonsense\n")
-    with pytest.raises(VggfeatError, match=r"log\.csv: its columns are not epoch,lr,.*; remove it"):
+    with pytest.raises(VggfeatError, match=r"log\.csv: cannot be read \(its columns are not epoch,lr,.*\); remove it"):
         train(data, out, **TINY)
 
 
@@ -258,6 +260,32 @@ def test_the_checkpoint_of_another_net_is_refused(finished, data, tmp_path):
     shutil.copy(finished[0] / "best.safetensors", out / "checkpoint.safetensors")
     with pytest.raises(WeightsError, match="is not a checkpoint in the format"):
         train(data, out, **settings)
+
+
+def test_the_checkpoint_of_a_run_from_other_weights_is_refused(finished, data, tmp_path):
+    out = shutil.copytree(finished[0], tmp_path / "run")
+    tensors, state, about = checkpoint.load(out / "checkpoint.safetensors")
+    other = replace(about, start=replace(about.start, sha256="ab"))
+    checkpoint.save(out / "checkpoint.safetensors", tensors, state, other)
+    with pytest.raises(WeightsError, match=r"checkpoint\.safetensors: is of a run that began with other weights"):
+        train(data, out, **TINY)
+    checkpoint.save(out / "checkpoint.safetensors", tensors, replace(state, step=9, sums=(1, 1, 1, 1)), about)
+    with pytest.raises(WeightsError, match=r"is of step 9 of an epoch of 3 steps; remove it"):
+        train(data, out, **TINY)
+
+
+def test_the_best_weights_are_those_that_were_written(finished, data, tmp_path):
+    """Neither the end of a run nor publishing takes a file that has changed since."""
+    out = shutil.copytree(finished[0], tmp_path / "run")
+    publish(out, tmp_path / "good.safetensors", licence="MIT")
+    changed = bytearray((out / "best.safetensors").read_bytes())
+    changed[-1] ^= 1  # the sign or a digit of the last number
+    (out / "best.safetensors").write_bytes(changed)
+    with pytest.raises(WeightsError, match=r"best\.safetensors: is not the file that this run wrote after epoch \d"):
+        train(data, out, **TINY)
+    with pytest.raises(WeightsError, match=r"best\.safetensors: is not the file that the run wrote, as its sha256"):
+        publish(out, tmp_path / "bad.safetensors", licence="MIT")
+    assert not (tmp_path / "bad.safetensors").exists()
 
 
 def test_a_folder_in_use_or_with_other_things_is_refused(data, tmp_path):
@@ -384,12 +412,12 @@ def test_asked_during_validation_it_saves_and_stops(data, tmp_path, monkeypatch,
         (
             "config.json",
             "[]",
-            r"config\.json: cannot be read \(it is not an object\); remove .*run and begin the run again",
+            r"config\.json: cannot be read \(Expected .object., got .array.\); remove .*run and begin the run again",
         ),
-        ("config.json", '{"recipe": []}', r"config\.json: is damaged; remove .*run and begin"),
-        ("failures.csv", "file\nx\n", r"failures\.csv: its columns are not path,reason; remove it"),
+        ("config.json", '{"recipe": []}', r"config\.json: cannot be read .*; remove .*run and begin"),
+        ("failures.csv", "file\nx\n", r"failures\.csv: cannot be read \(its columns are not path,reason\); remove it"),
         ("steps.csv", "\udcff", r"steps\.csv: cannot be read .*; remove it"),
-        ("result.json", "[1]", r"result\.json: cannot be read \(it is not an object\); remove it"),
+        ("result.json", "[1]", r"result\.json: cannot be read \(Expected .object., got .array.\); remove it"),
     ],
 )
 def test_a_damaged_file_of_a_run_is_named(finished, data, tmp_path, name, text, said):
@@ -405,7 +433,7 @@ def test_damaged_statistics_are_named(data, tmp_path, text):
     interrupted(data, tmp_path / "run", step=1, **settings)
     (tmp_path / "run" / "checkpoint.safetensors").unlink()
     (tmp_path / "run" / "statistics.json").write_text(text)
-    with pytest.raises(VggfeatError, match=r"statistics\.json: is invalid .*; remove it"):
+    with pytest.raises(VggfeatError, match=r"statistics\.json: cannot be read .*; remove it"):
         train(data, tmp_path / "run", **settings)
 
 

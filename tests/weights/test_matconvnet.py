@@ -168,7 +168,8 @@ for src in sys.argv[1:]:
 
 
 def test_what_unpacks_to_far_more_than_the_file(tmp_path: Path) -> None:
-    packed = zlib.compress(element(14, bytes(40_000_000)))
+    head = element(6, struct.pack("<II", 6, 0)) + element(5, struct.pack("<ii", 1, 5_000_000)) + element(1, b"layers")
+    packed = zlib.compress(element(14, head + element(9, bytes(40_000_000))))
     (tmp_path / "x.mat").write_bytes(matlab(struct.pack("<II", 15, len(packed)) + packed))
     refused(tmp_path / "x.mat", "unpacks to over")
 

@@ -18,8 +18,9 @@ from vggfeat import weights
 from vggfeat.errors import WeightsError
 from vggfeat.nets import MAX_WIDTH, TOPS, VGG, tensor_shapes
 from vggfeat.weights import OXFORD, TORCHVISION, Preprocessing, load, read, save
-from vggfeat.weights.header import TensorInfo, parse_header
+from vggfeat.weights.header import parse_header
 from vggfeat.weights.native import clear_digests, read_header
+from vggfeat.weights.tensorfile import TensorInfo
 
 WIDTH = 1 / 16
 CLASSES = 7
@@ -170,7 +171,7 @@ def test_a_file_that_changes_in_place_is_noticed(path: Path) -> None:
         load(found)
 
 
-def test_a_file_that_changes_while_it_is_loaded_is_noticed(path: Path) -> None:
+def test_a_file_that_is_replaced_while_it_is_loaded_gives_the_values_that_were_checked(path: Path) -> None:
     found = saved(path)
     state = load(found).state_dict()
 
@@ -183,21 +184,53 @@ def test_a_file_that_changes_while_it_is_loaded_is_noticed(path: Path) -> None:
                 os.link(other, path)
             return function(*args, **(kwargs or {}))
 
-    other = saved(path.with_name("other"), source="another").path
-    with Replacing(), pytest.raises(WeightsError, match="changed since"):
-        load(found)
-    assert len(state) == 22
+    zeros = {name: torch.zeros_like(tensor) for name, tensor in tensors_of().items()}
+    other = saved(path.with_name("other"), tensors=zeros).path
+    with Replacing():
+        loaded = load(found).state_dict()
+    assert not load(read(path)).get_parameter("fc8.bias").any()  # it was replaced
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in state.items())
 
 
-def test_a_checksum_is_computed_once_for_a_file_that_stays(path: Path) -> None:
-    """Measured by a change that no signature shows: the same size, inode and time."""
+def test_a_file_that_changes_in_place_while_it_is_loaded_is_noticed(path: Path) -> None:
+    """The same size, the same file, the same time."""
     found, when = saved(path), path.stat().st_mtime_ns
-    with path.open("r+b") as file:
-        file.seek(-1, os.SEEK_END)
-        file.write(b"!")
-    os.utime(path, ns=(when, when))
-    assert read(path) == found
+
+    class Writing(torch.overrides.TorchFunctionMode):
+        def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if function is Tensor.to:
+                with path.open("r+b") as file:
+                    file.seek(-1, os.SEEK_END)
+                    file.write(b"!")
+                os.utime(path, ns=(when, when))
+            return function(*args, **(kwargs or {}))
+
+    with Writing(), pytest.raises(WeightsError, match="changed since"):
+        load(found)
+
+
+def test_a_checksum_is_computed_once_for_a_file_that_stays(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved(path)
+    digest, computed = hashlib.file_digest, []
+    monkeypatch.setattr(hashlib, "file_digest", lambda *given: computed.append(given) or digest(*given))
+    assert read(path) == read(path)
+    assert not computed  # saving has read it
     clear_digests()
+    assert read(path) == read(path)
+    assert len(computed) == 1
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_equal_size_and_time_hide_no_change(replaced: bool, path: Path) -> None:
+    """Of the file itself, and of another file in its place."""
+    found, when = saved(path), path.stat().st_mtime_ns
+    file = path.with_name("other") if replaced else path
+    file.write_bytes(path.read_bytes()[:-1] + b"!")
+    os.utime(file, ns=(when, when))
+    file.replace(path)
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (len(path.read_bytes()), when)
+    with pytest.raises(WeightsError, match="changed since"):
+        load(found)
     assert read(path).sha256 == hashlib.sha256(path.read_bytes()).hexdigest() != found.sha256
 
 
@@ -301,6 +334,12 @@ def test_metadata_must_be_complete(key: str, path: Path) -> None:
         ("mean", "1,2,x", "to float: 'x'"),
         ("mean", "1,2,nan", "mean"),
         ("std", "1,0,1", "std"),
+        ("mean", "1e308,1,1", "mean '1e308,1,1' is not within 0..255, the range of the pixels"),
+        ("mean", "-1,1,1", "mean '-1,1,1' is not within 0..255, the range of the pixels"),
+        ("mean", "255.01,1,1", "mean '255.01,1,1' is not within 0..255, the range of the pixels"),
+        ("std", "1e-320,1,1", "std '1e-320,1,1' is not within 0.255..255000"),
+        ("std", "1,0.254,1", "std '1,0.254,1' is not within 0.255..255000"),
+        ("std", "1,1,1e308", "std '1,1,1e308' is not within 0.255..255000"),
         ("std", "1,1,inf", "std"),
         ("classes", "cat", "metadata are invalid: Expecting value"),
         ("classes", '{"0": "cat"}', "classes is not a list"),

@@ -2,6 +2,8 @@
 
 files           whole-file writes, locks, file signatures
 fetch           downloads with resume and checksum; the cache folder
+web             one request to a web server, with bounds
+printable       names and lines for people: no control characters, no secrets of addresses
 left_out        LeftOut: counts what is left out, and why
 progress        one progress bar for everything long
 torch_settings  devices by name; torch's global settings in one context manager

@@ -3,29 +3,35 @@
 import hashlib
 import os
 import re
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path, PurePosixPath
-from urllib.error import HTTPError, URLError
+from typing import NamedTuple
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
-from urllib.request import Request, urlopen
 
-from vggfeat._util.files import lock
+from vggfeat._util.files import lock, no_link
+from vggfeat._util.printable import hidden
 from vggfeat._util.progress import progress as progress_bar
+from vggfeat._util.web import Failed, Interrupted, Watch, reason_of, request, words
 from vggfeat.errors import FetchError
 
 ATTEMPTS = 4  # for each address, as long as each attempt receives some bytes
 CHUNK = 1 << 16  # bytes
+MAX_BYTES = 4 * 2**30  # of a file, at most
+SLOWEST = 1 << 14  # bytes in `patience` seconds, at least
 
 
-class _Failed(Exception):
-    """Why an address did not give the file."""
+class _Bounds(NamedTuple):
+    """How much may come, how slowly, and whether a bar is shown."""
 
-
-class _Interrupted(_Failed):
-    """Another attempt at the same address may succeed."""
+    max_bytes: int
+    timeout: float
+    patience: float
+    shown: bool
 
 
 def cache_dir() -> Path:
@@ -47,15 +53,21 @@ def download(
     sha256_prefix: str | None = None,
     progress: bool = True,
     timeout: float = 30.0,
+    patience: float = 60.0,
+    max_bytes: int = MAX_BYTES,
 ) -> Path:
     """Download a file to `path`, unless it exists; return `path`.
 
-    urls : addresses of the same file, tried in order; the mirrors in $VGGFEAT_MIRROR are tried first.
+    urls : addresses of the same file, http or https, tried in order; the mirrors in $VGGFEAT_MIRROR are tried first.
+        They may hold user and password, which no message shows.
     sha256, md5, sha256_prefix : checksums, hexadecimal. A file with another checksum is kept as `path` + ".bad".
     timeout : seconds without a byte after which an attempt ends.
+    patience : seconds after which an attempt ends if fewer than SLOWEST bytes came in them.
+    max_bytes : an address that sends more is given up, whatever it said before.
 
     The bytes are kept in `path` + ".part" until the file is whole. If a checksum is given, a later call resumes from
     there; without one it could not tell whether the two pieces belong together. A second process waits for the first.
+    A link or device in the place of `path` + ".part" is removed, not followed.
 
     Raises FetchError if no address gives the file (it lists each with its reason) or `path` cannot be written.
     """
@@ -64,7 +76,8 @@ def download(
         with locked(path):
             if not path.exists():  # another process may have been faster
                 addresses = [urls] if isinstance(urls, str) else list(urls)
-                _from_any([*_mirrors(addresses), *addresses], path, sums, progress, timeout)
+                bounds = _Bounds(max_bytes, timeout, patience, progress)
+                _from_any([*_mirrors(addresses), *addresses], path, sums, bounds)
     return path
 
 
@@ -106,95 +119,136 @@ def _mismatch(path: Path, sums: list[tuple[str, str]]) -> str | None:
     return None
 
 
+def file_name(url: str) -> str:
+    """The name of the file at an address. Raises FetchError if it is not one plain name."""
+    try:
+        name = PurePosixPath(urlsplit(url).path).name
+    except ValueError:
+        name = ""
+    if name in ("", "..") or "\\" in name or "%2f" in name.lower() or not name.isprintable():
+        raise FetchError(f"{hidden(url)}: has no usable file name at its end; give the address of a file")
+    return name
+
+
 def _mirrors(addresses: list[str]) -> list[str]:
-    name = PurePosixPath(urlsplit(addresses[0]).path).name
-    bases = os.environ.get("VGGFEAT_MIRROR", "").split(",")
-    return [f"{base.strip().rstrip('/')}/{name}" for base in bases if base.strip()]
+    bases = [base.strip() for base in os.environ.get("VGGFEAT_MIRROR", "").split(",") if base.strip()]
+    if not bases:
+        return []
+    name = file_name(addresses[0])
+    return [re.sub(r"/*(?=[?#]|$)", f"/{name}", base, count=1) for base in bases]
 
 
-def _from_any(addresses: list[str], path: Path, sums: list[tuple[str, str]], shown: bool, timeout: float) -> None:
+def _from_any(addresses: list[str], path: Path, sums: list[tuple[str, str]], bounds: _Bounds) -> None:
     part, reasons = _beside(path, ".part"), []
     for url in addresses:
-        if not sums:
-            part.unlink(missing_ok=True)
         try:
-            _persist(url, part, shown, timeout)
-            if complaint := _mismatch(part, sums):
-                bad = part.replace(_beside(path, ".bad"))
-                raise _Failed(f"{complaint} (kept as {bad})")
+            _from_one(url, part, sums, bounds)
             part.replace(path)
             return
-        except _Failed as failure:
-            reasons.append(f"{url}: {failure}")
+        except Failed as failure:
+            reasons.append(f"{hidden(url)}: {failure}")
     raise FetchError(f"{path.name}: cannot be fetched ({'; '.join(reasons)}); download it by hand and put it at {path}")
 
 
-def _persist(url: str, part: Path, shown: bool, timeout: float) -> None:
+def _from_one(url: str, part: Path, sums: list[tuple[str, str]], bounds: _Bounds) -> None:
+    if not sums:
+        part.unlink(missing_ok=True)
+    continued = _size(part) > 0
+    _persist(url, part, bounds)
+    complaint = _mismatch(part, sums)
+    if complaint and continued:  # the bytes that were there may be the wrong ones
+        part.unlink()
+        _persist(url, part, bounds)
+        complaint = _mismatch(part, sums)
+    if complaint:
+        raise Failed(f"{complaint} (kept as {part.replace(part.with_suffix('.bad'))})")
+
+
+def _persist(url: str, part: Path, bounds: _Bounds) -> None:
     for _ in range(ATTEMPTS - 1):
-        with suppress(_Interrupted):
-            return _receive(url, part, shown, timeout)
-    return _receive(url, part, shown, timeout)
+        with suppress(Interrupted):
+            return _receive(url, part, bounds)
+    return _receive(url, part, bounds)
 
 
-def _receive(url: str, part: Path, shown: bool, timeout: float) -> None:
+def _receive(url: str, part: Path, bounds: _Bounds) -> None:
     """Bring `part` to its full length; resume it if the server can."""
-    have = part.stat().st_size if part.exists() else 0
-    response = _request(url, have, timeout)
-    if response is None:
-        return
-    with response:
-        start, total = _extent(response)
-        if start not in (0, have):
-            part.unlink()
-            raise _Interrupted(f"the server sent bytes from {start}, not from {have}")
-        bar = progress_bar(total, part.stem, "B", initial=start, unit_scale=True, disable=not shown)
-        with bar, part.open("ab" if start else "wb") as file:
-            while chunk := _read(response, start < file.tell()):
-                file.write(chunk)
-                bar.update(len(chunk))
-            file.flush()
-            os.fsync(file.fileno())
-            if total is not None and file.tell() != total:
-                raise _Interrupted(f"the connection ended after {file.tell()} of {total} bytes")
+    watch, have = Watch(bounds.patience, SLOWEST), _size(part)
+    with watch.watching():
+        response = _request(url, have if have <= bounds.max_bytes else 0, bounds.timeout, watch)
+        if response is None:
+            return
+        with response:
+            start, total = _extent(response)
+            if start not in (0, have):
+                part.unlink(missing_ok=True)
+                raise Interrupted(f"the server sent bytes from {start}, not from {have}")
+            if total is not None and total > bounds.max_bytes:
+                raise Failed(f"it has {total:,} bytes, more than {bounds.max_bytes:,}")
+            bar = progress_bar(total, part.stem, "B", initial=start, unit_scale=True, disable=not bounds.shown)
+            with bar, open(part, "ab" if start else "wb", opener=no_link) as file:
+                while chunk := _read(response, watch):
+                    if file.tell() + len(chunk) > bounds.max_bytes:
+                        file.truncate(0)
+                        raise Failed(f"it has more than {bounds.max_bytes:,} bytes")
+                    file.write(chunk)
+                    bar.update(len(chunk))
+                file.flush()
+                os.fsync(file.fileno())
+                _check_end(file.tell(), total, watch)
 
 
-def _request(url: str, have: int, timeout: float) -> HTTPResponse | None:
+def _check_end(found: int, total: int | None, watch: Watch) -> None:
+    """Raise Interrupted if the file has not all its bytes."""
+    if watch.too_slow:
+        raise Interrupted(f"the server is too slow; {found} bytes came")
+    if total is not None and found != total:
+        raise Interrupted(f"the connection ended after {found} of {total} bytes")
+
+
+def _size(part: Path) -> int:
+    """The bytes that are there. A link, a pipe, and a file that has a second name are removed."""
+    with suppress(FileNotFoundError):
+        found = part.lstat()
+        if stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
+            return found.st_size
+        part.unlink()
+    return 0
+
+
+def _request(url: str, have: int, timeout: float, watch: Watch) -> HTTPResponse | None:
     """The server's answer; None if it says that the file has no more than the `have` bytes."""
     headers = {"User-Agent": "vggfeat"} | ({"Range": f"bytes={have}-"} if have else {})
     try:
-        if urlsplit(url).scheme not in ("http", "https"):
-            raise _Failed("not an http address")
-        response: HTTPResponse = urlopen(Request(url, headers=headers), timeout=timeout)
-        return response
+        return request(url, headers, timeout, watch)
     except HTTPError as error:
-        with error:
-            if error.code != 416 or not have:
-                raise _Failed(f"the server answers {error.code} {error.reason}") from None
-            if error.headers.get("Content-Range") == f"bytes */{have}":
-                return None
-        return _request(url, 0, timeout)
-    except URLError as error:
-        raise _Failed(str(error.reason)) from None
-    except (OSError, HTTPException, ValueError) as error:
-        raise _Failed(str(error) or type(error).__name__) from None
+        error.close()
+        if not have:
+            raise Failed(f"the server answers 416 {words(error.reason)}") from None
+        if error.headers.get("Content-Range") == f"bytes */{have}":
+            return None
+    return _request(url, 0, timeout, watch)
 
 
 def _extent(response: HTTPResponse) -> tuple[int, int | None]:
     """The place in the file of the answer's first byte (-1: unknown), and the file's length if the server gives it."""
     if response.status == 206:
-        found = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
-        return (int(found[1]), int(found[2])) if found else (-1, None)
+        content = response.headers.get("Content-Range", "")
+        found = re.fullmatch(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)", content)
+        return (int(found[1]), None if found[2] == "*" else int(found[2])) if found else (-1, None)
     if response.status != 200:
-        raise _Failed(f"the server answers {response.status}")
+        raise Failed(f"the server answers {response.status}")
     return 0, response.length
 
 
-def _read(response: HTTPResponse, begun: bool) -> bytes:
+def _read(response: HTTPResponse, watch: Watch) -> bytes:
     try:
-        return response.read(CHUNK)
-    except (OSError, HTTPException) as error:
+        chunk = response.read1(CHUNK)
+    except (OSError, HTTPException, ValueError) as error:
         # Not an OSError, which `locked` takes for an error of the disk.
-        raise (_Interrupted if begun else _Failed)(str(error) or type(error).__name__) from None
+        raise (Interrupted if watch.received else Failed)(reason_of(watch, error)) from None
+    watch.received += len(chunk)
+    return chunk
 
 
 def _beside(path: Path, ending: str) -> Path:

@@ -2,16 +2,17 @@
 
 import errno
 import glob
+import hashlib
 import io
 import os
 import secrets
 import stat
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from vggfeat._util.printable import say
 from vggfeat.errors import UsageError
 
 try:
@@ -23,6 +24,8 @@ except ImportError:  # Windows
 NOT_SUPPORTED = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 NO_LOCKS = NOT_SUPPORTED | {errno.ENOLCK}
 DISK_ERRORS = {errno.EIO, errno.ENOSPC, errno.EDQUOT}
+
+MAX_STEM = 180  # bytes of a name in the name of a temporary file
 
 
 class Locked(Exception):
@@ -62,9 +65,30 @@ def open_regular(file: Path) -> io.BufferedReader:
     raise OSError(errno.EINVAL, "not a regular file", str(file))
 
 
+def read_text(file: Path, max_bytes: int) -> str:
+    """The text of a regular file in UTF-8.
+
+    Raises OSError that names the file; ValueError, with one line that says what is wrong, for more than `max_bytes`, or
+    another encoding.
+    """
+    with open_regular(file) as opened:
+        data = opened.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise ValueError(f"more than {max_bytes:,} bytes")
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise ValueError("not UTF-8 text") from None
+
+
 def _at_once(name: str, flags: int) -> int:
     """Open without waiting: a pipe may have taken the name of the file. Of a regular file this changes nothing."""
     return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def no_link(name: str, flags: int) -> int:
+    """Open a file of this name, not one that a link of this name leads to."""
+    return os.open(name, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0), 0o666)
 
 
 def size_and_change(file: Path) -> tuple[int | None, int | None]:
@@ -100,10 +124,11 @@ def replacing(file: Path, owner: str = "") -> Iterator[Path]:
             yield file
             return
         target = _target(file)
-        temporary = target.with_name(f".{target.name}{owner or f'.{os.getpid()}-{secrets.token_hex(4)}'}.tmp")
+        temporary = target.with_name(f".{_short(target.name)}{owner or f'.{os.getpid()}-{secrets.token_hex(4)}'}.tmp")
+        in_use: IO[bytes] | None = None
         try:
             temporary.unlink(missing_ok=True)
-            temporary.open("xb").close()
+            in_use = _new(temporary)
             mode = temporary.stat().st_mode
             yield temporary
             if temporary.stat().st_mode != mode:  # some libraries make files that only their owner can read
@@ -112,8 +137,24 @@ def replacing(file: Path, owner: str = "") -> Iterator[Path]:
             temporary.replace(target)
             _sync_name(target)
         finally:  # also after KeyboardInterrupt
+            if in_use:
+                in_use.close()
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
+
+
+def _new(temporary: Path) -> IO[bytes]:
+    """Make a file, which is locked until it is closed, so that `remove_leftovers` of another process leaves it."""
+    while True:
+        opened = temporary.open("xb")
+        if fcntl is None:  # Windows renames no file that is open
+            opened.close()
+            return opened
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(opened, fcntl.LOCK_EX)
+        if signature(temporary) == signature(opened):  # else it was removed before it was locked
+            return opened
+        opened.close()
 
 
 def write_text(file: Path, text: str) -> None:
@@ -135,20 +176,39 @@ def check_writable(file: Path) -> None:
 
 def check_folder(folder: Path) -> None:
     """Raise UsageError, before long work begins, if `folder` cannot be made, parents included, or not be written to."""
-    found = next(place for place in (folder, *folder.parents) if place.exists())
+    found = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
     if not found.is_dir():
-        raise UsageError(f"{found}: is a file, not a folder; name another folder")
+        what = "a link that leads to no folder" if found.is_symlink() else "a file, not a folder"
+        raise UsageError(f"{found}: is {what}; name another folder")
     if not os.access(found, os.W_OK | os.X_OK):
         raise UsageError(f"{found}: cannot be written; name another folder")
+    try:
+        longest = os.pathconf(found, "PC_NAME_MAX")
+    except (AttributeError, OSError, ValueError):  # Windows; a file system that does not say it
+        return
+    if any(len(os.fsencode(name)) > longest for name in folder.parts[len(found.parts) :]):
+        raise UsageError(f"{folder}: has a name of more than {longest} bytes; name another folder")
 
 
 def remove_leftovers(file: Path) -> None:
-    """Remove the temporary files that killed processes left beside `file`; no other process may be writing `file`."""
+    """Remove the temporary files that killed processes left beside `file`, but none that a process still writes.
+
+    Without locks the two cannot be told apart, and all are left.
+    """
     target = _target(file)
-    prefix = f".{target.name}."
+    prefix = f".{_short(target.name)}."
     for left in target.parent.glob(f"{glob.escape(prefix)}*.tmp"):
-        if "." not in left.name[len(prefix) : -len(".tmp")]:  # else it belongs to a file with a longer name
-            left.unlink(missing_ok=True)
+        if fcntl is None or "." in left.name[len(prefix) : -len(".tmp")]:  # of a file with a longer name
+            continue
+        with suppress(OSError), left.open("r+b") as opened:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            left.unlink()
+
+
+def _short(name: str) -> str:
+    """A name that can be made longer: most file systems allow 255 bytes."""
+    data = os.fsencode(name)
+    return name if len(data) <= MAX_STEM else hashlib.sha256(data).hexdigest()
 
 
 def _target(file: Path) -> Path:
@@ -195,7 +255,7 @@ def _sync_name(file: Path) -> None:
     except OSError as error:
         if error.errno in DISK_ERRORS:
             reason = os.strerror(error.errno)
-            print(f"{file}: is written, but its folder cannot be synced ({reason}); check the disk", file=sys.stderr)
+            say(f"{file}: is written, but its folder cannot be synced ({reason}); check the disk")
 
 
 def reserve(file: IO[bytes], size: int) -> None:
@@ -221,6 +281,24 @@ def reserve(file: IO[bytes], size: int) -> None:
 
 
 @contextmanager
+def folder_lock(folder: Path) -> Iterator[None]:
+    """Hold the lock on a folder, for the moment in which several of its files are replaced together.
+
+    Waits for other processes. Where folders cannot be locked, the block runs unlocked.
+    """
+    if fcntl is None:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
 def lock(file: Path, *, shared: bool = False, wait: str = "", per_process: bool = False) -> Iterator[IO[bytes]]:
     """Hold the lock on `file`, which is created if needed and never removed.
 
@@ -230,9 +308,9 @@ def lock(file: Path, *, shared: bool = False, wait: str = "", per_process: bool 
         other processes only, not other threads, and is lost when this process closes the file a second time.
 
     On a file system without locks, and on Windows, the block runs unlocked. Files are written whole, so that two runs
-    at once cost work, but never a row. Raises Locked, or OSError if `file` cannot be created.
+    at once cost work, but never a row. Raises Locked, or OSError if `file` cannot be created, or is a link.
     """
-    with file.open("a+b") as opened:  # lockf and NFS share only files that are open for reading
+    with open(file, "a+b", opener=no_link) as opened:  # lockf and NFS share only files that are open for reading
         if fcntl is None:
             yield opened
             return
@@ -252,7 +330,7 @@ def _take(acquire: Callable[[Any, int], None], opened: IO[bytes], kind: int, wai
         except (BlockingIOError, PermissionError):  # the system decides which of the two
             if not wait:
                 raise Locked(opened.name) from None
-            print(wait, file=sys.stderr, flush=True)
+            say(wait)
             acquire(opened, kind)
     except OSError as error:
         if error.errno not in NO_LOCKS:

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -10,7 +10,12 @@ from vggfeat._util.files import open_regular
 
 T = TypeVar("T")
 
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+Setting = str | int | float | bool | None
+PerCent = Annotated[float, msgspec.Meta(ge=0, le=100)]  # no NaN
+
 MAX_BYTES = 2**26  # of a file; the largest of ours, the record of a benchmark, has a few MB
+MAX_DEPTH = 32  # lists and objects in each other; ours have less than ten
 
 
 def read_json(file: Path, kind: type[T] | Any, max_bytes: int = MAX_BYTES) -> T:
@@ -31,10 +36,29 @@ def read_json(file: Path, kind: type[T] | Any, max_bytes: int = MAX_BYTES) -> T:
 def parse_json(text: bytes | str, kind: type[T] | Any) -> T:
     """The value of a JSON text, as `read_json`. Raises ValueError."""
     try:
-        return msgspec.convert(json.loads(text), kind)
+        value = json.loads(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     except UnicodeDecodeError:
         raise ValueError("not UTF-8 text") from None
+    _check_depth(value)
+    return checked(value, kind)
+
+
+def checked(value: Any, kind: type[T] | Any) -> T:
+    """A value of JSON as one of a type, as `read_json`. Raises ValueError."""
+    try:
+        return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
         raise ValueError(str(error).replace("`", "'").replace("$", "the file")) from None
+
+
+def _check_depth(value: Any) -> None:
+    """What is nested deeply can be read, but not be written again or shown."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        inside = [one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list)]
+        level = [one for values in inside for one in values]
+        if not level:
+            return
+    raise ValueError("nested too deeply")

@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Collection
 
+from vggfeat._util.printable import printable
 from vggfeat.formats import suffix_of
 
 SHOWN = 4  # suffixes in a line, at most
@@ -81,7 +82,7 @@ class LeftOut:
         str
             In printable characters.
         """
-        return _printable(self._examples[reason])
+        return printable(self._examples[reason])
 
     def lines(self, only: Collection[str] | None = None) -> list[str]:
         """Say what is left out.
@@ -114,8 +115,4 @@ class LeftOut:
         counts = self._suffixes.get(reason, Counter())
         most = sorted(counts, key=lambda suffix: (-counts[suffix], suffix))
         more = [f"{len(most) - SHOWN} more"] if len(most) > SHOWN else []
-        return f" ({', '.join([*map(_printable, most[:SHOWN]), *more])})" if most else ""
-
-
-def _printable(name: str) -> str:
-    return name if name.isprintable() else ascii(name)
+        return f" ({', '.join([*map(printable, most[:SHOWN]), *more])})" if most else ""

@@ -5,6 +5,10 @@ from typing import Any
 
 from tqdm import tqdm
 
+from vggfeat._util.printable import hidden, printable
+
+WIDTH = 60  # characters of what a bar counts, at most
+
 
 class _Lines(tqdm):
     """A bar for logs: whole lines, the first of them not before there is something to tell."""
@@ -20,7 +24,7 @@ class _Lines(tqdm):
 
 def progress(total: int | None, what: str, unit: str = "image", **options: Any) -> "tqdm[Any]":
     """A tqdm bar on stderr with rate and time left; call its `update(n)` and `close()`, or use it in `with`."""
-    options |= {"total": total, "desc": what, "unit": f" {unit}"}
+    options |= {"total": total, "desc": printable(hidden(what), WIDTH), "unit": f" {unit}"}
     if sys.stderr.isatty():
         return tqdm(dynamic_ncols=True, **options)
     return _Lines(mininterval=60, maxinterval=60, leave=False, **options)

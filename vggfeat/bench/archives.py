@@ -17,6 +17,10 @@ MEMBERS = 200_000  # of an archive, at most
 # Photos hardly shrink in an archive: one that grows more than this is a decompression bomb.
 GROWTH = 4
 SLACK = 2**20  # bytes, for archives of a few files
+# what the readers raise of damaged archives; a chain of headers that lead to headers ends in a RecursionError
+DAMAGE = (
+    tarfile.TarError, zipfile.BadZipFile, KeyError, EOFError, ZlibError, ValueError, OverflowError, RecursionError
+)  # fmt: skip
 
 
 def download(name: str, root: str | Path | None = None, *, origins: Mapping[str, Origin] = ORIGINS) -> Path:
@@ -59,7 +63,7 @@ def download(name: str, root: str | Path | None = None, *, origins: Mapping[str,
 
 
 def _get(archive: Archive, origin: Origin, top: Path) -> None:
-    file = top / PurePosixPath(archive.url).name
+    file = top / fetch.file_name(archive.url)
     unfinished = top / f".{file.name}.unpacking"
     if not unfinished.exists() and any((top / place / archive.sign).exists() for place in (".", *origin.places)):
         return
@@ -84,7 +88,7 @@ def unpack(file: Path, folder: Path, inner: str | None = None, *, members: int =
     unpacked = 0
     with _tar(file, inner) as archive, progress(None, f"unpacking {file.name}", "B", unit_scale=True) as bar:
         for number, member in enumerate(archive, start=1):
-            unpacked += member.size
+            unpacked += max(member.size, 0)
             if number > members or unpacked > limit:
                 raise DataError(f"{file}: unpacks to more than {members:,} files or {limit:,} bytes; download it again")
             path = PurePosixPath(member.name)
@@ -107,5 +111,14 @@ def _tar(file: Path, inner: str | None) -> Iterator[tarfile.TarFile]:
                 yield tar
     except tarfile.FilterError as error:
         raise DataError(f"{file}: a member leads out of the folder ({error}); download it again") from error
-    except (tarfile.TarError, zipfile.BadZipFile, KeyError, EOFError, ZlibError, ValueError) as error:
+    except (
+        tarfile.TarError,
+        zipfile.BadZipFile,
+        KeyError,
+        EOFError,
+        ZlibError,
+        ValueError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         raise DataError(f"{file}: cannot be unpacked ({error}); delete it and download it again") from error

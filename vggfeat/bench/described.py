@@ -57,7 +57,12 @@ def in_stores(benchmark: Benchmark, settings: BenchmarkSettings, stores: Sequenc
         made = store.fingerprint
         if made.get("layer") not in get_args(DescriptorLayer):
             raise StoreError(f"{store.path}: holds {made.get('layer')}, not descriptors; name a store of `extract`")
-        for key in ("layer", "mirror", "pooling", "precision", "exif"):
+        said = made | store.meta
+        if missing := [
+            key for key in ("net", "weights_sha256", "mirror", "pooling", "precision", "weights") if key not in said
+        ]:
+            raise StoreError(f"{store.path / 'meta.json'}: does not say {missing[0]}; extract the store again")
+        for key in ("layer", "mirror", "pooling", "precision", "exif", "allow_truncated"):
             if made.get(key) != first.get(key):
                 raise StoreError(f"{store.path}: has {key} {made.get(key)}, not {first.get(key)} as {stores[0].path}")
     spec = DescriptorSpec(
@@ -68,6 +73,7 @@ def in_stores(benchmark: Benchmark, settings: BenchmarkSettings, stores: Sequenc
         normalize=settings.normalize,
         ceil=first["pooling"] == "ceil",
         exif=first.get("exif", True),
+        allow_truncated=first.get("allow_truncated", False),
     )
     _refuse_other(settings, spec, stores[0])
     nets = tuple(
@@ -80,7 +86,7 @@ def in_stores(benchmark: Benchmark, settings: BenchmarkSettings, stores: Sequenc
 def _refuse_other(settings: BenchmarkSettings, spec: DescriptorSpec, store: Store) -> None:
     """Raise UsageError for a setting that was given and is not the store's."""
     defaults = {field.name: field.default for field in fields(BenchmarkSettings)}
-    for name in ("layer", "mirror", "ceil", "exif"):
+    for name in ("layer", "mirror", "ceil", "exif", "allow_truncated"):
         given = getattr(settings, name)
         if given not in (defaults[name], getattr(spec, name)):
             raise UsageError(f"{store.path}: was made with {name} {getattr(spec, name)}, not {given}; leave out {name}")

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from vggfeat._util.printable import hidden
 from vggfeat.bench.comparison import LABELS, words
 from vggfeat.bench.evidence import best_first, evidence_sections, ranks
 from vggfeat.bench.result import BenchmarkResult, in_short
@@ -153,7 +154,7 @@ def _provenance(result: BenchmarkResult, command: Sequence[str] | None) -> list[
         ("Machine", _machine(str(result.config.get("device", "cpu")))),
         ("Software", f"Python {platform.python_version()}, torch {torch.__version__}, numpy {np.__version__}"),
         ("Time", timing),
-        *([("Command", shlex.join([Path(command[0]).name, *command[1:]]))] if command else []),
+        *([("Command", hidden(shlex.join([Path(command[0]).name, *command[1:]])))] if command else []),
     ]
 
 

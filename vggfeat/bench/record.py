@@ -7,18 +7,42 @@ rows of `ablation` that both have.
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
+from vggfeat._util.json_files import PerCent, Setting, checked, read_json
 from vggfeat.bench.comparison import words
 from vggfeat.bench.result import BenchmarkResult
 from vggfeat.errors import DataError
 
 # These may differ between two runs that measure the same; the checksum of the weights already tells `demonstration`.
 INCIDENTAL = {"device", "precision", "solver", "validation", "store", "demonstration"}
-RESULT = {"benchmark", "value", "config", "weights"}  # what a result must have, and its config
-SETTINGS = {"net", "layer", "scales", "agg"}
 # Different processors round differently, and an image near the border of two classes may change sides.
 TOLERANCE = 0.2  # points
+SETTINGS = {"net", "layer", "scales", "agg"}  # what the config of a result must have
+
+
+class RecordedSplit(TypedDict):
+    """A split: the C that was chosen."""
+
+    C: float
+
+
+class RecordedRow(TypedDict):
+    """A row of an ablation."""
+
+    row: str
+    value: PerCent
+
+
+class Recorded(TypedDict):
+    """What a recorded result has, beside other keys."""
+
+    benchmark: str
+    value: PerCent
+    config: dict[str, Setting | list[Setting]]
+    weights: list[dict[str, Setting]]
+    splits: NotRequired[list[RecordedSplit]]
+    ablation: NotRequired[list[RecordedRow] | None]
 
 
 def record_of(benchmark: str) -> Path:
@@ -57,7 +81,7 @@ def check(result: BenchmarkResult, file: str | Path | None = None) -> str:
     """
     file = record_of(result.benchmark) if file is None else Path(file)
     recorded = recorded_result(file, result.benchmark, result.config, result.weights)
-    value = float(recorded["value"])
+    value = recorded["value"]
     compared = f"{result.benchmark}: {result.value:.2f}, recorded {value:.2f} ({file})"
     if abs(result.value - value) > TOLERANCE:
         chosen, before = ([split["C"] for split in splits] for splits in (result.splits, recorded.get("splits", [])))
@@ -118,28 +142,24 @@ def read_record(file: Path) -> list[dict[str, Any]]:
         If the file cannot be read, or is no record.
     """
     try:
-        recorded = json.loads(file.read_text(encoding="utf-8"))
+        recorded: list[dict[str, Any]] = read_json(file, list[dict[str, Any]])
+        checked(recorded, list[Recorded])
     except FileNotFoundError as error:
         raise DataError(f"{file}: no such record; run it in the source folder, or name a file by --record") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{file}: cannot be read as a record ({error}); name a file by --record") from error
-    if not isinstance(recorded, list) or not all(_has(one, *RESULT) for one in recorded):
-        raise DataError(f"{file}: is no record, which is a list of results as --json writes them")
-    if not all(_has(one["config"], *SETTINGS) for one in recorded):
+    except OSError as error:
+        raise DataError(f"{file}: cannot be read ({error.strerror or error}); name a file by --record") from error
+    except ValueError as error:
+        raise DataError(
+            f"{file}: is no record, which is a list of results as --json writes them ({error}); name a file by --record"
+        ) from error
+    if not all(one["config"].keys() >= SETTINGS for one in recorded):
         raise DataError(f"{file}: is no record, a result lacks net, layer, scales or agg in its config")
-    ablations = [one.get("ablation") or [] for one in recorded]
-    if not all(isinstance(rows, list) and all(_has(row, "row", "value") for row in rows) for rows in ablations):
-        raise DataError(f"{file}: is no record, a row of an ablation lacks its row or value")
     return recorded
-
-
-def _has(one: Any, *names: str) -> bool:
-    return isinstance(one, dict) and one.keys() >= set(names)
 
 
 def _compare_rows(ours: Sequence[Mapping[str, Any]], recorded: Sequence[Mapping[str, Any]]) -> tuple[int, list[str]]:
     """How many rows both have, and those that differ."""
-    values = {one["row"]: float(one["value"]) for one in recorded}
+    values = {one["row"]: one["value"] for one in recorded}
     common = [(one["row"], one["value"], values[one["row"]]) for one in ours if one["row"] in values]
     return len(common), [
         f"{row}: {now:.2f}, recorded {then:.2f}" for row, now, then in common if abs(now - then) > TOLERANCE

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from vggfeat._util.printable import printable
 from vggfeat.bench.benchmark import Benchmark
 from vggfeat.bench.comparison import differences
 from vggfeat.bench.probe import ProbeResult
@@ -105,7 +106,7 @@ class BenchmarkResult:
         lines += [f"  {note}" for note in self.notes]
         if unlike := self.differences():
             lines.append(f"  not directly comparable: {'; '.join(unlike)}")
-        return "\n".join(lines)
+        return "\n".join(map(printable, lines))
 
     def differences(self) -> list[str]:
         """List how the settings differ from the paper's.

@@ -45,7 +45,7 @@ def run(benchmark: Benchmark, *, settings: BenchmarkSettings, record: str | Path
         One of `BENCHMARKS`, or another.
     root, recipe, net, scales, agg, layer, weights, lineage, mirror, normalize, device, precision, ceil, exif
         See `BenchmarkSettings`.
-    seeds, train_per_class, test_per_class, background, box, splits, save_splits, submission, comp
+    allow_truncated, seeds, train_per_class, test_per_class, background, box, splits, save_splits, submission, comp
         See `BenchmarkSettings`.
     store, stores, jobs, solver, ablate
         See `BenchmarkSettings`.

@@ -87,6 +87,8 @@ class BenchmarkSettings:
     exif : bool or None
         Turn photos upright as their EXIF orientation says. Default: yes for a folder; no for the data sets of the
         paper, whose pixels its tools took as stored.
+    allow_truncated : bool
+        Take images of which rows or details are missing in the file. What is missing becomes grey or black.
     seeds : int or None
         Number of random splits, made with seeds 0, 1, ... Default: the benchmark's own, 3.
     train_per_class : int or None
@@ -137,6 +139,7 @@ class BenchmarkSettings:
     precision: Precision = DescriptorSpec.precision
     ceil: bool = field(default=DescriptorSpec.ceil, metadata={"flags": "--ceil/--floor"})
     exif: bool | None = None
+    allow_truncated: bool = DescriptorSpec.allow_truncated
     seeds: int | None = None
     train_per_class: int | None = None
     test_per_class: int | None = None

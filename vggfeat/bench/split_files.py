@@ -17,11 +17,13 @@ from typing import Any
 import numpy as np
 
 from vggfeat._util.files import write_text
+from vggfeat._util.json_files import read_json
 from vggfeat.bench.protocol import Fold, Splits, hold_out, shared_image
 from vggfeat.data import ImageSet
 from vggfeat.errors import DataError
 
 FILE_BYTES = 2**28
+MAX_SEED = 2**63 - 1
 
 Choose = Callable[..., np.ndarray | None]
 
@@ -54,7 +56,7 @@ def read_splits(file: Path, images: ImageSet, benchmark: str, choose: Choose = h
     by_seed: dict[int, Fold] = {}
     for number, one in enumerate(listed):
         seed = one.get("seed", number) if isinstance(one, dict) else None
-        if not isinstance(seed, int) or seed < 0 or seed in by_seed:
+        if not isinstance(seed, int) or not 0 <= seed <= MAX_SEED or seed in by_seed:
             raise DataError(f"{file}: split {number} has no seed of its own; give each split a different whole number")
         by_seed[seed] = _fold(f"{file}: split {seed}", one, images, place, partial(choose, seed=seed))
     return Splits(by_seed, {"splits": f"given, sha256 {_digest(by_seed, images)}"})
@@ -62,15 +64,10 @@ def read_splits(file: Path, images: ImageSet, benchmark: str, choose: Choose = h
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        if file.stat().st_size > FILE_BYTES:
-            raise DataError(f"{file}: larger than {FILE_BYTES:,} bytes, so it is no file of splits; name another file")
-        given = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        return read_json(file, dict[str, Any], FILE_BYTES)
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{file}: cannot be read as splits ({reason}); name another file") from error
-    if not isinstance(given, dict):
-        raise DataError(f"{file}: cannot be read as splits (it is no JSON object); name another file")
-    return given
 
 
 def _fold(where: str, one: dict[str, Any], images: ImageSet, place: dict[str, int], choose: Choose) -> Fold:

@@ -7,12 +7,13 @@ import io
 import os
 import sys
 import warnings
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from vggfeat import __version__
 from vggfeat._util.memory import keep_freed_memory
+from vggfeat._util.printable import say
 from vggfeat.cli import bench, describing, evaluate, train, weights
 from vggfeat.cli.derive import derived
 from vggfeat.cli.usage import Group
@@ -79,13 +80,18 @@ def main() -> None:
 
 
 def _set_output() -> None:
-    """Any name of a file can be printed; what Pillow thinks of odd files stays out of the bar: reading them says it."""
+    """Any name can be printed; a warning is one line, and Pillow's are left out: reading the file says more."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     warnings.filterwarnings("ignore", module=r"PIL\.")
+    warnings.showwarning = _show_warning
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    say(f"vggfeat: warning: {message}")
 
 
 def _fail(message: str, status: int) -> None:
-    print(f"vggfeat: {message}", file=sys.stderr)
+    say(f"vggfeat: {message}")
     sys.exit(status)

@@ -8,6 +8,7 @@ import typer
 
 from vggfeat._util.files import check_folder, check_writable, write_text
 from vggfeat.bench.settings import BenchmarkSettings
+from vggfeat.cli.output import show
 from vggfeat.errors import UsageError
 
 BENCHMARKS = "voc2007, voc2012, voc2012-actions, caltech101, caltech256, folder, digits"
@@ -40,13 +41,13 @@ def bench(
     if download:
         bench.download(name, settings.root)
     result = bench.run(bench.BENCHMARKS[name], settings=settings, record=record)
-    typer.echo(result.table())
+    show(*result.table().split("\n"))
     if json is not None:
         write_text(json, result.json())
     if report is not None:
         bench.write_report(result, report, command=sys.argv)
     if record is not None:
-        typer.echo(bench.check(result, record))
+        show(bench.check(result, record))
 
 
 def _check_places(json: Path | None, report: Path | None, settings: BenchmarkSettings) -> None:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from vggfeat._util.files import check_folder
+from vggfeat._util.printable import printable, say
 from vggfeat.cli.derive import Without, whole_numbers
+from vggfeat.cli.output import show
 from vggfeat.errors import UsageError
 from vggfeat.extraction.settings import ExtractionSettings
 from vggfeat.spec import MAX_PIXELS, Aggregation, DescriptorSpec, Normalisation, PosteriorSpec
@@ -41,7 +43,7 @@ def extract(
     check_folder(out)
     share = share_of_environment()
     before = _rows(out) if share[1] == 1 else 0  # no process knows how many rows the others have added
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster's request to end is handled like Ctrl-C
+    _end_like_ctrl_c()
     try:
         with redirect_stdout(sys.stderr):  # Ray reports lost nodes on stdout, in many lines
             spec = replace(spec, device=local_device(spec.device, share))
@@ -49,6 +51,11 @@ def extract(
     except KeyboardInterrupt:
         _end_now(f"interrupted; finished descriptors are in {out}, run the same command again to continue")
     _say_what_is_done(store, share, before)
+
+
+def _end_like_ctrl_c() -> None:
+    """Handle a cluster's request to end like Ctrl-C: temporary files are removed."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def _rows(store: Path) -> int:
@@ -64,18 +71,18 @@ def _rows(store: Path) -> int:
 
 def _say_what_is_done(store: "Store", share: tuple[int, int], before: int) -> None:
     if share[1] > 1:
-        typer.echo(f"{store.path}: process {share[0]} of {share[1]} has ended")
+        show(f"{store.path}: process {share[0]} of {share[1]} has ended")
         if not store.settled:  # the last process reports for all
             return
     failed = len(store.failures)
     done = f"{store.path}: {len(store)} images described"
     done += f", {failed} failed (failures.csv)" if failed else ""
-    typer.echo(done + (f"; the store had {before} rows before this run" if before else ""))
+    show(done + (f"; the store had {before} rows before this run" if before else ""))
 
 
 def _end_now(message: str) -> NoReturn:
     """End without waiting for threads: a pass of the net takes seconds."""
-    typer.echo(f"vggfeat: {message}", err=True)
+    say(f"vggfeat: {message}")
     sys.stdout.flush()
     os._exit(130)
 
@@ -98,12 +105,13 @@ def describe(
     files = _refuse_sources(images)
     if out is not None:
         check_out(out)
+        _end_like_ctrl_c()
     matrix = Describer(spec=spec).describe(files, max_pixels)
     if out is not None:
         write(InMemory(matrix, [utf8(image) for image in images]), out)
         return
     for image, row in zip(images, matrix, strict=True):
-        typer.echo("\t".join([image, *(f"{value:.6g}" for value in row)]))
+        show("\t".join([printable(image), *(f"{value:.6g}" for value in row)]))
 
 
 def _refuse_sources(images: list[str]) -> list[Path]:
@@ -128,16 +136,16 @@ def classify(
     files = _refuse_sources(images)
     classifier = Classifier(spec=spec)
     for image, predictions in zip(images, classifier.predict(files, top), strict=True):
-        typer.echo(image)
+        show(printable(image))
         for found in predictions:
-            typer.echo(f"{100 * found.probability:8.2f} %  {shown(found.name)}")
+            show(f"{100 * found.probability:8.2f} %  {shown(found.name)}")
 
 
 def nets(q: Annotated[int, typer.Option(help="Cost for a photo of Q x 4/3 Q pixels, applied densely.")] = 256) -> None:
     """Print Tables 1 and 2: the layers of each net, its parameters, and its cost."""
     from vggfeat.nets.text import tables_1_and_2
 
-    typer.echo(tables_1_and_2(q))
+    show(*tables_1_and_2(q).split("\n"))
 
 
 def export(
@@ -152,7 +160,8 @@ def export(
     """Write a store to a file for other tools."""
     from vggfeat.store.exporting import export, names_file
 
+    _end_like_ctrl_c()
     export(store, out, agg=agg, normalize=normalize, scales=scales)
     if out.suffix == ".npy":
         where = f"the names are in {names_file(out)}, and the labels in neither"
-        typer.echo(f"{out}: holds the matrix; {where}: .npz, .h5, .csv and .mat hold all three", err=True)
+        say(f"{out}: holds the matrix; {where}: .npz, .h5, .csv and .mat hold all three")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vggfeat._util.files import check_folder, check_writable, write_text
+from vggfeat.cli.output import show
 from vggfeat.errors import UsageError
 from vggfeat.evaluate.settings import EvaluationSettings
 
@@ -53,7 +54,7 @@ def evaluate(
 
     if table is not None:
         made = library.table(table, library.open_runs(runs or []))
-        typer.echo(made.text())
+        show(*made.text().split("\n"))
         _write(json, made.json())
         return
     kit_folder = kit_of(data, settings.kit) if submission else None
@@ -62,12 +63,12 @@ def evaluate(
     else:
         images = _images(data, settings)
         result = library.evaluate(images, out, settings=settings)
-    typer.echo(result.table())
+    show(*result.table().split("\n"))
     _write(json, result.json())
     if report is not None:
         library.write_report(result, report, images=images, command=sys.argv)
     if submission and kit_folder:
-        typer.echo(library.write_submission(library.open_runs(result.stores), submission, kit_folder))
+        show(library.write_submission(library.open_runs(result.stores), submission, kit_folder))
 
 
 def _of_runs(

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from vggfeat._util.files import check_folder
+from vggfeat.cli.output import show
 from vggfeat.train.recipe import Recipe
 
 
@@ -34,4 +35,4 @@ def train(
     results = train_paper(data, out, recipe) if schedule else [train(data, out, recipe)]
     if os.environ.get("RANK", "0") == "0":  # torchrun starts several processes
         for result in results:
-            typer.echo(result)
+            show(*str(result).split("\n"))

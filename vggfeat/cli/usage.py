@@ -1,10 +1,14 @@
 """Errors of usage in plain words: what typer says of an argument, with a remedy if typer gives none."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
+
+from vggfeat._util.printable import LINE, hidden, printable
 
 WRONG_USAGE: Any = typer.BadParameter.__base__  # click's UsageError, of which newer versions of typer have their own
 CHOICE = "Value error, "  # which newer versions put before "'x' is not one of 'a', 'b'"
@@ -13,13 +17,25 @@ CHOICE = "Value error, "  # which newer versions put before "'x' is not one of '
 class Group(TyperGroup):
     """Commands whose errors of usage are in plain words."""
 
+    def make_context(self, *arguments: Any, **extra: Any) -> Any:
+        """Read the options before the name of the command."""
+        with _in_plain_words():
+            return super().make_context(*arguments, **extra)
+
     def invoke(self, ctx: Any) -> Any:
         """Run the command that the arguments name."""
-        try:
+        with _in_plain_words():
             return super().invoke(ctx)
-        except WRONG_USAGE as error:
-            error.message = _unquoted_pattern(error) or error.message.removeprefix(CHOICE)
-            raise
+
+
+@contextmanager
+def _in_plain_words() -> Iterator[None]:
+    try:
+        yield
+    except WRONG_USAGE as error:
+        message = _unquoted_pattern(error) or error.message.removeprefix(CHOICE)
+        error.message = printable(hidden(message), LINE)
+        raise
 
 
 def _unquoted_pattern(error: Any) -> str:

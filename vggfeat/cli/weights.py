@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from vggfeat.cli.derive import help_of
+from vggfeat.cli.output import show
 from vggfeat.errors import UsageError
 from vggfeat.spec import Lineage, NetSpec
 
@@ -26,8 +27,8 @@ def list_weights() -> None:
         rows.append((*facts, cached, str(row.path or row.file)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for line in rows:
-        typer.echo("  ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)).rstrip())
-    typer.echo("TOP-1 and TOP-5: published accuracy in per cent on the validation set of ILSVRC-2012, one centre crop.")
+        show("  ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)).rstrip())
+    show("TOP-1 and TOP-5: published accuracy in per cent on the validation set of ILSVRC-2012, one centre crop.")
 
 
 @app.command("fetch")
@@ -44,7 +45,7 @@ def fetch_weights(
     if name not in REGISTRY.names:
         raise UsageError(f"no weights {name!r} to fetch; take one of {', '.join(REGISTRY.names)}")
     for one in net.split(",") if net else [None]:
-        typer.echo(resolve(name, one, "fc8").path)
+        show(str(resolve(name, one, "fc8").path))
 
 
 @app.command("convert")
@@ -66,9 +67,7 @@ def convert_weights(
     weights = convert(file, out, net=net, lineage=lineage, top=layer)
     prep = weights.preprocessing
     assumed = f", assumed for {weights.lineage}; give --lineage if you know who trained it" if weights.assumed else ""
-    typer.echo(
-        f"{weights.path}: net {weights.net} up to {weights.top}, for {prep.colour} in 0..{prep.range:g}{assumed}"
-    )
+    show(f"{weights.path}: net {weights.net} up to {weights.top}, for {prep.colour} in 0..{prep.range:g}{assumed}")
 
 
 @app.command("verify")
@@ -82,17 +81,17 @@ def verify_weights(
     """Read a whole file and print what it is and what it can be used for."""
     from vggfeat.weights import verify
 
-    typer.echo(verify(file))
+    show(*str(verify(file)).split("\n"))
     if golden:
         from vggfeat.golden import measure, require_proof
 
         measured = measure(file, device)
         for one in measured:
-            typer.echo(f"{one.layer:<10} {' '.join(f'{value:.5f}' for value in one.values)}")
+            show(f"{one.layer:<10} {' '.join(f'{value:.5f}' for value in one.values)}")
         proof = require_proof(file, measured)
-        typer.echo(f"golden     {proof.layer} is {proof.distance:.1g} from the recorded descriptor: the same numbers")
+        show(f"golden     {proof.layer} is {proof.distance:.1g} from the recorded descriptor: the same numbers")
         if measured[-1] is not proof:
-            typer.echo(f"           {measured[-1].layer} has no record: compare its numbers with another machine's")
+            show(f"           {measured[-1].layer} has no record: compare its numbers with another machine's")
 
 
 @app.command("publish")
@@ -107,4 +106,4 @@ def publish_weights(
     from vggfeat.weights.publish import publish
 
     published = publish(run, out, licence=licence, dtype=dtype, name=name)
-    typer.echo(f"{published.weights.path}: sha256 {published.weights.sha256}; its card is {published.card}")
+    show(f"{published.weights.path}: sha256 {published.weights.sha256}; its card is {published.card}")

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from vggfeat._util import files
 from vggfeat.errors import DataError, UsageError
 
 
@@ -179,16 +180,13 @@ def locate(
 
 def read_text(file: Path, inside: Path, limit: int) -> str:
     """The text of a file in `inside`. Raises DataError if it is missing, has more than `limit` bytes or is no UTF-8."""
+    if not _file_inside(file, inside):
+        raise DataError(f"{file}: missing, or a link out of {inside}; unpack the data set again")
     try:
-        if not _file_inside(file, inside):
-            raise DataError(f"{file}: missing, or a link out of {inside}; unpack the data set again")
-        with file.open("rb") as opened:
-            data = opened.read(limit + 1)
-        if len(data) > limit:
-            raise DataError(f"{file}: larger than {limit:,} bytes, so not the expected file; unpack the data set again")
-        return data.decode()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{file}: cannot be read ({error}); unpack the data set again") from error
+        return files.read_text(file, limit)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{file}: cannot be read ({reason}); unpack the data set again") from error
 
 
 def shortfall(what: str, found: int, expected: int) -> list[str]:

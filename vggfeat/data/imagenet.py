@@ -10,7 +10,7 @@ Four layouts are read, in the root or in one of PLACES; `data.subsets` has other
 The kit numbers its classes 1..1000 in an order of its own; labels are numbers of the sorted synsets.
 """
 
-import csv
+import io
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,6 +22,7 @@ from typing import Literal, overload
 
 import numpy as np
 
+from vggfeat._util.csv_files import parse_csv
 from vggfeat._util.left_out import LeftOut
 from vggfeat._util.options import check_choice
 from vggfeat.data import subsets
@@ -273,7 +274,11 @@ def _ground_truth(
 
 
 def _kaggle(table: Path, top: Path, images: Iterable[str]) -> dict[str, str]:
-    rows = list(csv.reader(read_text(table, table.parent.resolve(), MAX_TABLE).splitlines()))
+    text = read_text(table, table.parent.resolve(), MAX_TABLE)
+    try:
+        rows = list(parse_csv(io.StringIO(text, newline="")))
+    except ValueError as error:
+        raise DataError(f"{table}: is no table ({error}); get it again") from None
     if rows[:1] != [["ImageId", "PredictionString"]]:
         raise DataError(f"{table}: its first line is not ImageId,PredictionString; get it again")
     known = {row[0]: row[1].split()[0] for row in rows[1:] if len(row) == 2 and row[1].strip()}

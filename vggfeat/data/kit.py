@@ -6,15 +6,11 @@ labels almost everywhere, without any error.
 """
 
 import os
-import struct
-import zlib
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from vggfeat._util.mat_files import read_mat
 from vggfeat.data.base import read_text
 from vggfeat.errors import DataError
 
@@ -29,7 +25,7 @@ METAS = ("meta.mat", "meta_clsloc.mat")
 BLACKLISTS = ("ILSVRC2014_clsloc_validation_blacklist.txt", "ILSVRC2015_clsloc_validation_blacklist.txt")
 MAX_TEXT = 4 << 20  # bytes
 MAX_META = 16 << 20
-MATLAB_HEADER, MATLAB_PACKED = 128, 15  # bytes before the first element; the type of a zlib-packed element
+MAX_ARRAYS = 40_000  # of meta.mat; that of 2012 has 1,860 structs with 8 fields
 
 
 def find_kit(top: Path, root: Path, given: str | os.PathLike[str] | None = None) -> list[Path]:
@@ -81,7 +77,7 @@ def synset_ids(kit: Path) -> dict[str, int]:
     """
     if (file := _first(kit, MAPS)) is not None:
         lines = [line.split() for line in read_text(file, kit.resolve(), MAX_TEXT).splitlines() if line.strip()]
-        if any(len(line) < 2 or not line[1].isdecimal() for line in lines):
+        if any(len(line) < 2 or not _is_number(line[1]) for line in lines):
             raise DataError(f"{file}: its lines are not `synset number name`; unpack the development kit again")
         pairs = [(line[0], int(line[1])) for line in lines]
     elif (file := _first(kit, METAS)) is not None:
@@ -113,40 +109,24 @@ def _first(kit: Path, names: Sequence[str]) -> Path | None:
 
 def _integers(file: Path, text: str) -> list[int]:
     words = text.split()
-    if not all(word.isdecimal() and word.isascii() and len(word) < 10 for word in words):
+    if not all(map(_is_number, words)):
         raise DataError(f"{file}: has words that are not whole numbers; unpack the development kit again")
     return [int(word) for word in words]
 
 
+def _is_number(word: str) -> bool:
+    return word.isdecimal() and word.isascii() and len(word) < 10
+
+
 def _of_meta(file: Path) -> list[tuple[str, int]]:
     """(WNID, ILSVRC2012_ID) of the leaves in meta.mat: an array of structs, `num_children` is 0 for a leaf."""
-    if _unpacked(file) > MAX_META:
-        raise DataError(f"{file}: larger than {MAX_META:,} bytes, so it is not the kit's; unpack the kit again")
     try:
-        import scipy.io
-
-        synsets = scipy.io.loadmat(file, squeeze_me=True, variable_names=["synsets"])["synsets"]
-        return [(str(one["WNID"]), int(one["ILSVRC2012_ID"])) for one in _leaves(synsets)]
-    except Exception as error:  # for a damaged file scipy raises many kinds
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return read_mat(file, ["synsets"], _leaves, max_bytes=MAX_META, max_arrays=MAX_ARRAYS)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise DataError(f"{file}: is not the kit's table of synsets ({reason}); unpack the kit again") from error
 
 
-def _unpacked(file: Path) -> int:
-    """The size in bytes of a MATLAB file after unpacking; more than MAX_META is not counted."""
-    if file.stat().st_size > MAX_META:
-        return MAX_META + 1
-    data, total, at = file.read_bytes(), 0, MATLAB_HEADER
-    while at + 8 <= len(data) and total <= MAX_META:
-        kind, size = struct.unpack_from("<II", data, at)
-        element = data[at + 8 : at + 8 + size]
-        at += 8 + len(element)
-        if kind == MATLAB_PACKED:
-            with suppress(zlib.error):  # scipy reports it
-                element = zlib.decompressobj().decompress(element, MAX_META + 1)
-        total += len(element)
-    return total
-
-
-def _leaves(synsets: np.ndarray) -> list[Any]:
-    return [one for one in np.atleast_1d(synsets) if int(one["num_children"]) == 0]
+def _leaves(found: Mapping[str, Any]) -> list[tuple[str, int]]:
+    leaves = [one for one in found["synsets"].flat if int(one["num_children"].item()) == 0]
+    return [(str(one["WNID"].item()), int(one["ILSVRC2012_ID"].item())) for one in leaves]

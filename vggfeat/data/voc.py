@@ -53,7 +53,7 @@ ORIGIN2012 = Origin(
     ),
 )
 
-LIST_BYTES = 16 * 2**20
+LIST_BYTES = 4 * 2**20  # the longest list has 0.2 million
 ID = re.compile(r"[0-9A-Za-z_-]{1,64}")  # an id becomes a file name and must not be a path to another folder
 
 

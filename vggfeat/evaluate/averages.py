@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vggfeat.errors import UsageError
+from vggfeat.errors import StoreError, UsageError
 from vggfeat.evaluate.classes import match_outputs
 from vggfeat.evaluate.runs import PosteriorRun, RunFacts, StoredNet
-from vggfeat.store import Store
 
 
 @dataclass(frozen=True)
@@ -62,10 +61,10 @@ def average(choices: Sequence[Choice]) -> Posteriors:
     for choice in choices:
         share = np.float32(1 / (len(choices) * len(choice.methods) * len(choice.scales)))
         for run, q in choice.runs():
-            for names, values in _batches(run.store, q):
+            for names, values in _batches(run, q):
                 rows = np.array([place.get(name, -1) for name in names])
                 matrix[rows[rows >= 0]] += share * values[rows >= 0][:, order[run.store.path]]
-    truth = np.array([facts.places[label] for label in labels.values()], np.int64) if facts.labelled else None
+    truth = np.array(_truth(first, labels), np.int64) if facts.labelled else None
     return Posteriors(list(labels), truth, matrix, facts)
 
 
@@ -80,8 +79,29 @@ def _common_images(runs: Sequence[PosteriorRun]) -> dict[str, str]:
     return {path: labels[path] for path in sorted(common)}
 
 
-def _batches(store: Store, q: int) -> Iterator[tuple[list[str], np.ndarray]]:
-    """(n paths, float32 (n, K)), some rows at a time. Raises StoreError for a damaged part."""
-    for batch in store.batches(["path", f"q{q}"]):
+def _truth(run: PosteriorRun, labels: dict[str, str]) -> list[int]:
+    """The output of each image's class. Raises StoreError for a label that is none of the run's classes."""
+    places = run.facts.places
+    for path, label in labels.items():
+        if label not in places:
+            raise StoreError(
+                f"{run.store.path}: {path} has the label {label!r}, none of the {len(places)} classes of its run.json; "
+                "remove the run and evaluate again"
+            )
+    return [places[label] for label in labels.values()]
+
+
+def _batches(run: PosteriorRun, q: int) -> Iterator[tuple[list[str], np.ndarray]]:
+    """(n paths, float32 (n, K)), some rows at a time.
+
+    Raises StoreError for a damaged part, and for rows that are not posteriors of the run's outputs: a NaN would count
+    as the likeliest class.
+    """
+    for batch in run.store.batches(["path", f"q{q}"]):
         values = batch.column(f"q{q}").flatten().to_numpy(zero_copy_only=False)
+        if values.size != len(batch) * len(run.facts.outputs) or not np.isfinite(values).all():
+            raise StoreError(
+                f"{run.store.path}: its rows are not posteriors of the {len(run.facts.outputs)} outputs of its "
+                "run.json; remove the run and evaluate again"
+            )
         yield batch.column("path").to_pylist(), values.reshape(len(batch), -1)

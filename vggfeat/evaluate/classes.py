@@ -1,11 +1,11 @@
 """Which output of a net each class of a data set is, and which output of another net: by name, never by position."""
 
-import csv
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from vggfeat._util.csv_files import read_csv
 from vggfeat.data.imagenet import synset_names
 from vggfeat.errors import DataError, UsageError
 
@@ -108,12 +108,8 @@ def _places(outputs: Sequence[str]) -> dict[str, int]:
 def read_classes(file: Path) -> dict[str, str]:
     """A CSV file with lines `class,output` and without a header. Raises DataError."""
     try:
-        if file.stat().st_size > MAX_FILE:
-            raise DataError(
-                f"{file}: is larger than {MAX_FILE:,} bytes, so it is no list of classes; name another file"
-            )
-        rows = [row for row in csv.reader(file.read_text(encoding="utf-8").splitlines()) if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        rows = list(read_csv(file, MAX_FILE))
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{file}: cannot be read ({reason}); it must have lines `class,output`") from error
     if not rows or any(len(row) != 2 for row in rows):

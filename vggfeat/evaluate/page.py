@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vggfeat._util.printable import hidden
 from vggfeat.data.imagenet import Classified, synset_names
 from vggfeat.errors import ImageError
 from vggfeat.evaluate.result import EvaluationResult, JudgedPosteriors, commas
@@ -190,5 +191,5 @@ def _provenance(result: EvaluationResult, command: Sequence[str] | None) -> list
         ("Stores", ", ".join(result.stores)),
         ("Date (UTC)", datetime.now(UTC).strftime("%Y-%m-%d %H:%M")),
         ("Machine", f"{platform.machine()}, {os.cpu_count()} processors, {platform.system()}"),
-        *([("Command", shlex.join([Path(command[0]).name, *command[1:]]))] if command else []),
+        *([("Command", hidden(shlex.join([Path(command[0]).name, *command[1:]])))] if command else []),
     ]

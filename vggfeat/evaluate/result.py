@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from vggfeat import __version__
+from vggfeat._util.printable import printable
 from vggfeat.data.imagenet import synset_names
 from vggfeat.evaluate.averages import Choice, Posteriors, average
 from vggfeat.evaluate.runs import StoredNet
@@ -103,7 +104,7 @@ class EvaluationResult:
             lines.append(f"  expected calibration error of the last row: {100 * self.ece:.1f} points")
         lines += [f"  {note}" for note in self.notes]
         lines.append(f"  posteriors: {', '.join(sorted({str(Path(store).parent) for store in self.stores}))}")
-        return "\n".join(lines)
+        return "\n".join(map(printable, lines))
 
 
 def summarise(nets: Sequence[StoredNet]) -> EvaluationResult:

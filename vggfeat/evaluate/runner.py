@@ -42,7 +42,7 @@ def evaluate(
         in the cache.
     net, scales, method, weights, lineage, subset, classes, partial, train_scale, grid
         See `EvaluationSettings`.
-    mirror, device, precision, ceil, exif, kit, blacklist, on_error, workers
+    mirror, device, precision, ceil, exif, allow_truncated, kit, blacklist, on_error, workers
         See `EvaluationSettings`.
     settings : EvaluationSettings
         All of these as one object, instead of them.

@@ -8,13 +8,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from vggfeat._util.files import write_text
+from vggfeat._util.json_files import Count, checked, read_json
 from vggfeat.data.imagenet import Classified
 from vggfeat.errors import StoreError, UsageError
 from vggfeat.evaluate.classes import Outputs
-from vggfeat.evaluate.settings import METHODS
+from vggfeat.evaluate.settings import METHODS, Method
 from vggfeat.store import Store
 from vggfeat.weights.demonstration import DEMONSTRATION, demonstration_sha256
 
@@ -29,11 +30,29 @@ class RunFacts:
 
     data: str
     labelled: bool
-    images: int
+    images: Count
     outputs: list[str]
-    places: dict[str, int]
-    train_scale: list[int] | None = None
+    places: dict[str, Count]
+    train_scale: list[Count] | None = None
     notes: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if not self.outputs or max(self.places.values(), default=0) >= len(self.outputs):
+            raise ValueError(f"a class is none of the {len(self.outputs)} outputs")
+        if len(set(self.places.values())) < len(self.places):
+            raise ValueError("two classes are the same output")
+        if self.train_scale is not None and len(self.train_scale) not in (1, 2):
+            raise ValueError("train_scale is neither one side nor two")
+
+
+class Made(TypedDict):
+    """What the fingerprint of a run has, beside other keys."""
+
+    net: str
+    width: float
+    weights_sha256: str
+    method: Method
+    scales: list[Count]
 
 
 @dataclass(frozen=True)
@@ -238,11 +257,17 @@ def open_run(path: Path) -> PosteriorRun:
         raise StoreError(f"{path}: holds descriptors, not posteriors; `vggfeat evaluate --data ROOT` makes those")
     again = "run the command that made it again"
     try:
-        facts = RunFacts(**json.loads((path / FACTS).read_text(encoding="utf-8")))
+        facts: RunFacts = read_json(path / FACTS, RunFacts)
     except FileNotFoundError:
         raise StoreError(f"{path}: is not finished; {again} to continue it") from None
-    except (OSError, ValueError, TypeError) as error:
-        raise StoreError(f"{path / FACTS}: cannot be read ({error}); {again}") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise StoreError(f"{path / FACTS}: cannot be read ({reason}); {again}") from error
+    try:
+        checked(store.fingerprint, Made)
+        checked(store.meta.get("weights"), str)
+    except ValueError as error:
+        raise StoreError(f"{path / 'meta.json'}: is not that of a run ({error}); remove {path} and {again}") from None
     held = len(store) + len(store.failures)
     if held < facts.images:
         raise StoreError(f"{path}: holds {held} of {facts.images} images; {again} to continue it")

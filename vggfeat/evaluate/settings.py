@@ -74,6 +74,8 @@ class EvaluationSettings:
         Round pooled sizes up, as Caffe does.
     exif : bool
         Turn photos upright as their EXIF orientation says; the paper's tools took the pixels as stored.
+    allow_truncated : bool
+        Take images of which rows or details are missing in the file. What is missing becomes grey or black.
     kit : path, optional
         Folder of ILSVRC's development kit. Default: looked for beside the images.
     blacklist : bool
@@ -109,6 +111,7 @@ class EvaluationSettings:
     precision: Precision = PosteriorSpec.precision
     ceil: bool = field(default=PosteriorSpec.ceil, metadata={"flags": "--ceil/--floor"})
     exif: bool = field(default=False, metadata={"flags": "--exif/--no-exif"})
+    allow_truncated: bool = PosteriorSpec.allow_truncated
     kit: str | Path | None = None
     blacklist: bool = False
     on_error: OnError = ExtractionSettings.on_error
@@ -137,6 +140,7 @@ class EvaluationSettings:
             precision=self.precision,
             ceil=self.ceil,
             exif=self.exif,
+            allow_truncated=self.allow_truncated,
         )
 
     @property

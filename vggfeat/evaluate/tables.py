@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 
+from vggfeat._util.printable import printable
 from vggfeat.data.imagenet import synset_names
 from vggfeat.errors import UsageError
 from vggfeat.evaluate import paper
@@ -64,7 +65,7 @@ class PaperTable:
         body = [(*line.words, _shown(line.paper), _shown(line.ours)) for line in self.lines]
         rows = [f"  {row}" for row in [*aligned([(*self.header, "paper", "ours"), *body]), *self.notes]]
         title = f"{self.title}; top-1 / top-5 error in per cent on {self.data}"
-        return "\n".join(row.rstrip() for row in (title, *rows))
+        return "\n".join(printable(row.rstrip()) for row in (title, *rows))
 
 
 def table(number: int, nets: Sequence[StoredNet]) -> PaperTable:

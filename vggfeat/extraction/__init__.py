@@ -4,7 +4,10 @@
     run           extract: opens source and store, shows progress
     places        how a source is divided into ranges and groups, and which of its images have no row or have changed
     identity      size, time and checksum of an image, which a row stores to recognise its image
-    decoding      reads and decodes images in threads, ahead of the net
+    decoding      images are fetched and decoded ahead of the net; whatever one of them raises is its failure
+    budget        the memory that they may take together
+    children      the processes that decode, started, limited in time and replaced
+    decoder_process   what runs in these processes
     filling       from decoded images to the parts of a store
     background    the net in a thread of its own; interrupts at the right moment
     cluster       extraction on a Ray cluster

@@ -12,7 +12,7 @@ from vggfeat._util.torch_settings import torch_settings
 from vggfeat.descriptors import Describer
 from vggfeat.errors import ImageError
 from vggfeat.extraction.background import Background, uninterrupted
-from vggfeat.extraction.decoding import Decoded, Decoder
+from vggfeat.extraction.decoding import Decoded, Decoder, Failure
 from vggfeat.extraction.places import Division
 from vggfeat.extraction.settings import ExtractionSettings
 from vggfeat.sources.item import Item
@@ -33,18 +33,19 @@ def fill(
     settings: ExtractionSettings,
     show: Callable[[int], None],
     part_seconds: float = PART_SECONDS,
+    memory: int | None = None,
 ) -> None:
     """Describe items at their places and write them in parts. Finished descriptors are written however this ends.
 
     show : called with the number of further items that are done. part_seconds : after which a part is closed early, at
-    the end of a group.
+    the end of a group. memory : see `Decoder`.
 
     Raises ImageError for an image that cannot be read, after it was listed, if the settings say so; StoreError.
     """
     division = Division(settings.part_size, GROUP[describer.engine.device.type])
     with (
         torch_settings(deterministic=settings.deterministic),
-        Decoder(describer.prepare, settings.max_pixels, settings.workers) as decoder,
+        Decoder(describer, settings, memory) as decoder,
     ):
         results = Background(_results(decoder.decode(todo), describer, division), AHEAD)
         waiting = _Waiting(writer, settings.on_error == "fail", show, part_seconds)
@@ -74,23 +75,23 @@ def _results(decoded: Iterable[Decoded], describer: Describer, division: Divisio
 
 
 def _described(group: Iterable[Decoded], describer: Describer) -> Iterator[Any]:
-    read: dict[int, tuple[Item, int, int, Identity]] = {}
+    read: dict[int, tuple[str, str | None, int, int, Identity]] = {}
     failed: list[Decoded] = []
 
     def readable() -> Iterator[tuple[int, Tensor]]:
         for one in group:
-            if isinstance(one.image, ImageError):
+            if isinstance(one.image, Failure):
                 failed.append(one)
             else:
-                read[one.place] = (one.item, one.image.shape[2], one.image.shape[1], one.identity)
+                read[one.place] = (one.path, one.label, one.image.shape[2], one.image.shape[1], one.identity)
                 yield one.place, one.image
 
     for place, (vectors,) in describer.stream(readable()):
         yield from failed
         failed.clear()
-        item, width, height, identity = read.pop(place)
+        path, label, width, height, identity = read.pop(place)
         scales = dict(zip(describer.spec.scales, vectors, strict=True))
-        yield place, Record(item.path, item.label, width, height, scales, identity)
+        yield place, Record(path, label, width, height, scales, identity)
     yield from failed
 
 
@@ -112,7 +113,8 @@ class _Waiting:
             return
         self._show(1)
         if isinstance(result, Decoded):
-            self._list(result.item.path, result.reason, result.error)
+            assert isinstance(result.image, Failure)
+            self._list(result.path, result.image.reason, result.image.error)
         elif reason := self._writer.why_not(result[1]):
             self._list(result[1].path, reason, ImageError(f"{result[1].path}: {reason}"))
         else:

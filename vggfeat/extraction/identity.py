@@ -47,15 +47,18 @@ def stamp(image: Any) -> Identity:
     return UNKNOWN
 
 
-def read_identity(image: Any, content: Any) -> Identity:
-    """The identity of an image that was read. content : its bytes if they were fetched, else the image itself.
+def size_of(image: Any) -> int | None:
+    """The bytes of an image file, as far as they are known before it is read; None for pixels in memory."""
+    image = file_of(image)
+    if isinstance(image, bytes | bytearray | memoryview):
+        return len(image)
+    return stamp(image).size if isinstance(image, Path | Stamped) else None
 
-    Raises ImageError.
-    """
-    known = stamp(image)
-    if isinstance(content, bytes):
-        return Identity(len(content), known.changed_ns, hashlib.sha256(content).hexdigest())
-    return known if known.sha256 else known._replace(sha256=checksum(content))
+
+def read_identity(image: Any, size: int, sha256: str) -> Identity:
+    """The identity of an image of whose file so many bytes, with this checksum, were read."""
+    sha256 = _of_box(sha256, image) if isinstance(image, Region) else sha256
+    return Identity(size, stamp(image).changed_ns, sha256)
 
 
 def checksum(image: Any) -> str | None:

@@ -136,7 +136,7 @@ class Todo:
             return None
         try:
             sha256 = identity.sha256 or checksum(item.image)
-        except ImageError:  # whoever reads the image will say why
+        except Exception:  # whoever reads the image will say why
             return CHANGED
         return CHANGED if row.content != content_mark(identity._replace(sha256=sha256)) else None
 
@@ -156,8 +156,13 @@ class Todo:
 
 
 def _storable(item: Item) -> Item:
-    """An item whose name Parquet accepts, and is not longer than a path can be."""
-    path = item.path.encode(errors="backslashreplace").decode().replace("\0", "\\0")
+    """An item whose name and label Parquet accepts, and whose name is not longer than a path can be."""
+    path = _unicode(item.path).replace("\0", "\\0")
     if len(path) > MAX_NAME:
         return Item(f"{path[:MAX_NAME]}...", ImageError(f"its name has {len(path):,} characters"))
-    return item if path == item.path else Item(path, item.image, item.label)
+    label = item.label if item.label is None else _unicode(item.label)
+    return item if (path, label) == (item.path, item.label) else Item(path, item.image, label)
+
+
+def _unicode(text: str) -> str:
+    return text.encode(errors="backslashreplace").decode()

@@ -1,6 +1,5 @@
 """extract: opens a source and a store, and shows progress."""
 
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -12,9 +11,11 @@ from typing import Any
 from vggfeat import sources
 from vggfeat._util.left_out import LeftOut
 from vggfeat._util.options import takes
+from vggfeat._util.printable import say
 from vggfeat._util.progress import progress, skip
 from vggfeat.descriptors import Describer
-from vggfeat.errors import DataError, StoreError, UsageError
+from vggfeat.errors import DataError, StoreError, UsageError, VggfeatError
+from vggfeat.extraction.decoding import DEFECT
 from vggfeat.extraction.environment import launch_of_environment
 from vggfeat.extraction.filling import fill
 from vggfeat.extraction.places import AGAIN, CHANGED, NOT_COMPARED, RELABELLED, UNIDENTIFIED, Findings, Todo
@@ -54,9 +55,9 @@ def extract(
         address such as s3://bucket/photos. See `vggfeat.sources`.
     out : str or path, optional
         The store. Default: the name of the source with the suffix .vggfeat, in the current folder.
-    net, scales, agg, layer, weights, lineage, mirror, normalize, device, precision, ceil, exif
+    net, scales, agg, layer, weights, lineage, mirror, normalize, device, precision, ceil, exif, allow_truncated
         See `DescriptorSpec` and `NetSpec`. A store holds one net: extract nets D and E separately and load both.
-    on_error, part_size, dtype, max_pixels, workers, deterministic, engine, moved
+    on_error, part_size, dtype, max_pixels, max_bytes, image_seconds, workers, deterministic, engine, moved
         See `ExtractionSettings`.
     spec : DescriptorSpec, optional
         The settings of the descriptors as one object, instead of single settings.
@@ -85,6 +86,8 @@ def extract(
         If an image cannot be read and `on_error` is "fail".
     UsageError
         If an argument is invalid.
+    VggfeatError
+        If images met a defect of vggfeat, after all others were described; if no process can be started.
 
     References
     ----------
@@ -98,6 +101,7 @@ def extract(
         describer = describer or Describer(spec=replace(spec, device="cpu") if on_cluster else spec)
         writer = _writer(Path(out) if out is not None else default_out(source), source, describer, settings, share)
         with writer, _bar(source, describer.task, share) as bar:
+            _print(writer.remarks.lines() if share[0] == 0 else [])
             if on_cluster:
                 from vggfeat.extraction.cluster import fill_on_cluster
 
@@ -112,6 +116,7 @@ def extract(
         _say(found, source, share)
     if on_cluster or share[1] > 1:
         _refuse_changes(found, writer.path)
+    _refuse_defects(writer, source)
     return _finished(writer, source)
 
 
@@ -147,8 +152,12 @@ def _say(found: Findings, source: str | Path | Sequence[Item], share: tuple[int,
     if first and isinstance(source, str | Path) and found.whole and (gone := found.known - found.listed):
         what = f"rows kept of images that {source} no longer has (extract into a new store to be without them)"
         lines.append(f"{what}: {gone:,}")
+    _print(lines)
+
+
+def _print(lines: Sequence[str]) -> None:
     for line in lines:
-        print(line, file=sys.stderr)
+        say(line)
 
 
 def _refuse_changes(found: Findings, store: Path) -> None:
@@ -159,6 +168,18 @@ def _refuse_changes(found: Findings, store: Path) -> None:
                 f"{store}: {reason}: {count:,}, such as {found.remarks.example(reason)}; all other images are done; "
                 "run the same command once in one process to bring their rows up to date"
             )
+
+
+def _refuse_defects(writer: Writer, source: str | Path | Sequence[Item]) -> None:
+    """Raise VggfeatError if images of the source met a defect."""
+    listed = None if isinstance(source, str | Path) else {item.path for item in source}
+    met = [path for path, reason in writer.failures.items() if reason.startswith(DEFECT)]
+    met = [path for path in met if listed is None or path in listed]  # a list may be another one than before
+    if met:
+        example = f"{met[0]}: {writer.failures[met[0]]}"
+        raise VggfeatError(
+            f"{writer.path}: images that met a defect: {len(met):,}, such as {example}; all others are done"
+        )
 
 
 def _writer(

@@ -5,11 +5,13 @@ from typing import Literal
 
 from vggfeat._util.options import check_choice
 from vggfeat.errors import UsageError
-from vggfeat.spec import MAX_PIXELS
+from vggfeat.spec import MAX_BYTES, MAX_PIXELS
 
 OnError = Literal["skip", "fail"]
 Dtype = Literal["float32", "float16"]
 EngineName = Literal["local", "ray"]
+
+MOST_SECONDS = 86_400
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,12 @@ class ExtractionSettings:
         Type of the stored vectors.
     max_pixels : int
         An image that has more pixels is not read.
+    max_bytes : int
+        An image file that has more bytes is not read.
+    image_seconds : float
+        Seconds for reading and decoding an image. One that takes longer is not described.
     workers : int or None
-        Threads that decode images while the net runs. Default: one for each processor, shared among the processes on
+        Processes that decode images while the net runs. Default: one for each processor, shared among the processes on
         this machine. With engine ray: the CPUs of a worker.
     deterministic : bool
         Produce the same bits in each run on the same machine with the same number of threads, also after an interrupt.
@@ -54,6 +60,8 @@ class ExtractionSettings:
     part_size: int = 1000
     dtype: Dtype = "float32"
     max_pixels: int = MAX_PIXELS
+    max_bytes: int = MAX_BYTES
+    image_seconds: float = 60.0
     workers: int | None = None
     deterministic: bool = False
     engine: EngineName = "local"
@@ -67,5 +75,9 @@ class ExtractionSettings:
             raise UsageError(f"part_size must be at least 1, not {self.part_size}")
         if not 1 <= self.max_pixels <= 2 * MAX_PIXELS:
             raise UsageError(f"max_pixels must be from 1 to {2 * MAX_PIXELS:,}, not {self.max_pixels:,}")
+        if not 1 <= self.max_bytes <= MAX_BYTES:
+            raise UsageError(f"max_bytes must be from 1 to {MAX_BYTES:,}, not {self.max_bytes:,}")
+        if not 0 < self.image_seconds <= MOST_SECONDS:
+            raise UsageError(f"image_seconds must be above 0 and at most {MOST_SECONDS:,}, not {self.image_seconds:g}")
         if self.workers is not None and self.workers < 1:
             raise UsageError(f"workers must be at least 1, not {self.workers}")

@@ -20,8 +20,10 @@ from ray.data.block import BlockMetadata
 
 from vggfeat import sources
 from vggfeat._util.memory import keep_freed_memory
+from vggfeat._util.processes import cores
 from vggfeat.descriptors import Describer
 from vggfeat.errors import VggfeatError, WeightsError
+from vggfeat.extraction.budget import share_of_memory
 from vggfeat.extraction.filling import fill
 from vggfeat.extraction.places import Findings, Todo
 from vggfeat.extraction.settings import ExtractionSettings
@@ -136,12 +138,13 @@ class Actor:
             done.images += images
 
         try:
-            writer = PartWriter(job.store, job.fingerprint["scales"], job.fingerprint["dtype"], self._owner)
+            writer = PartWriter(job.store, job.fingerprint, self._owner)
             note = self._begin(work)
             todo = self._without_rows(work)
             show(len(work) - len(todo))
             done.failures = writer.failures
-            fill(writer, todo, self._describer, job.settings, show, job.part_seconds)
+            here = max(1, cores() // (job.settings.workers or 1))  # actors on this node, at most
+            fill(writer, todo, self._describer, job.settings, show, job.part_seconds, share_of_memory(here))
             note.unlink(missing_ok=True)
         except VggfeatError as error:
             done.error = error
@@ -168,7 +171,7 @@ class Actor:
         """The items of a range that a lost actor has not written."""
         size = self._job.settings.part_size
         first = work[0][0] // size * size
-        names = names_within(self._job.store, range(first, first + size))
+        names = names_within(self._job.store, self._job.fingerprint, range(first, first + size))
         return [(place, item) for place, item in work if item.path not in names]
 
     @cached_property

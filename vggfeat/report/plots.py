@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from vggfeat._util.printable import printable
 from vggfeat.report.svg import ACCENT, INK, LINE, MUTED, draw
-from vggfeat.report.text import number, shortened
+from vggfeat.report.text import number
 
 # Okabe and Ito's blue and vermilion: distinct for all kinds of colour vision, visible on light and dark.
 _BLUE, _VERMILION = (0.0, 0.447, 0.698), (0.835, 0.369, 0.0)
@@ -90,7 +91,7 @@ def dots(
             axes.annotate(
                 number(value, 2), (value, place), (0, 8), ha="center", textcoords="offset points", fontsize=10
             )
-        axes.set_yticks(places, [shortened(name, 32) for name, *_ in rows])
+        axes.set_yticks(places, [printable(name, 32) for name, *_ in rows])
         axes.tick_params(axis="y", length=0, labelcolor=INK)
         axes.spines["left"].set_visible(False)
         axes.set(ylim=(-0.6, len(rows) - 0.4), xlabel=xlabel)
@@ -116,7 +117,7 @@ def confusion(counts: np.ndarray, names: Sequence[str], *, alt: str) -> str:
 
     def paint(axes: Any) -> None:
         axes.imshow(image, interpolation="none", aspect="equal")
-        labels = [shortened(names[k], 20) for k in labelled]
+        labels = [printable(names[k], 20) for k in labelled]
         axes.set_xticks(labelled, labels, rotation=90 if max(map(len, labels)) > 3 else 0)
         axes.set_yticks(labelled, labels)
         axes.tick_params(labelsize=10, length=2 if every > 1 else 0)

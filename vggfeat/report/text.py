@@ -1,29 +1,9 @@
 """Numbers and names for display."""
 
 import math
-import re
 from typing import TypeAlias
 
 Cell: TypeAlias = str | float | int | None
-
-# invisible characters: control characters, marks that change the direction of text, and code points without an encoding
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
-
-
-def printable(text: str) -> str:
-    """The text with U+FFFD for each invisible character; markup is returned unchanged."""
-    return text if hasattr(text, "__html__") else _UNPRINTABLE.sub("\ufffd", text)
-
-
-def shortened(text: str, most: int) -> str:
-    """Printable text of at most `most` characters, with … in the middle if it is shortened.
-
-    >>> shortened("wheelbarrow", 7)
-    'whe…row'
-    """
-    text = printable(text)
-    half = (most - 1) // 2
-    return text if len(text) <= most else f"{text[:half]}…{text[-half:]}"
 
 
 def known(value: object) -> bool:

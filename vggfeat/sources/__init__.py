@@ -10,25 +10,30 @@
 Sources are read as a stream: memory does not grow with the number of images. Only the names of one folder (in Arrow
 arrays) and those that a glob matches are held; at an address, about 1.5 KB for each entry of one folder; of a tar whose
 .cls are not beside their images, the labels of at most a million, about 200 bytes each. An image that cannot be read is
-also an Item, with the reason in place of the image. Files that are not images by their suffix are counted in a LeftOut.
-Links are followed, to files and to folders.
+also an Item, with the reason in place of the image. What a file or a server says about sizes is not trusted: headers,
+rows, pages and depths have bounds, named at the top of each module. Files that are not images by their suffix are
+counted in a LeftOut. Links are followed, to files and to folders.
 
 item        what every source gives: Item, Fetched, Unanswered
 left_out    LeftOut: what a source holds and does not give as images
 labels      the labels of images, from lists, archives and folders
-folders, patterns, lists, remote    the four kinds of source; rows: reads the rows of a list; entries: lists addresses
-shards      the images of tar archives; tar: reads their members
+folders, patterns, lists, remote    the four kinds of source; rows, parquet: those of a list; entries: at addresses
+shards      the images of tar archives; tar: reads their members; unpacking: reads compressed files
+addresses   the gate of all addresses; web: folders and files of web servers
 """
 
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from vggfeat._util.left_out import LeftOut
+from vggfeat._util.printable import recorded
 from vggfeat.errors import DataError
 from vggfeat.formats import is_tar
 from vggfeat.sources import folders, lists, patterns, remote, rows, shards
-from vggfeat.sources.item import Item
+from vggfeat.sources.addresses import is_address, without_file
+from vggfeat.sources.item import Item, utf8
 from vggfeat.sources.left_out import refusal
 
 __all__ = ["Item", "LeftOut", "address_of", "count", "items", "name_of"]
@@ -55,27 +60,14 @@ def items(source: str | Path, left_out: LeftOut | None = None) -> Iterator[Item]
         If the source does not exist, is a store, is of a kind that cannot be read, or is a damaged list.
     """
     left_out = LeftOut() if left_out is None else left_out
-    text = str(source).removeprefix("file://")
+    text = without_file(str(source))
     if not text:
         raise DataError("the name of the source is empty; write . for the current folder")
-    if remote.is_address(text):
+    if is_address(text):
         return remote.items(text, left_out)
-    path = Path(text)
-    if not path.exists() and patterns.is_pattern(text):
+    if patterns.is_pattern(text) and not os.path.lexists(text):
         return patterns.items(text, left_out)
-    if path.is_dir():
-        if folders.is_store(path):
-            raise DataError(f"{source}: is a store of descriptors, not a folder of images; name their folder")
-        return folders.walk(path, left_out)
-    if not path.exists():
-        raise DataError(f"{source}: no such folder, list or image")
-    if rows.is_list(text):
-        return lists.items(path, left_out)
-    if is_tar(text):
-        return shards.members(path, path.name, left_out)
-    if reason := refusal(path.name):
-        raise DataError(f"{source}: {reason}")
-    return iter([Item(path.name, path)])
+    return _of_path(Path(text), left_out)
 
 
 def count(source: str | Path) -> int | None:
@@ -92,7 +84,7 @@ def count(source: str | Path) -> int | None:
         The number of images (of a list about); None for addresses, patterns and tar archives.
     """
     path = Path(source)
-    if remote.is_address(str(source)):
+    if is_address(str(source)):
         return None
     if path.is_dir():
         return folders.count(path)
@@ -112,7 +104,7 @@ def address_of(source: str | Path) -> str:
     Returns
     -------
     str
-        An absolute path without links, or an address.
+        An absolute path without links, or an address, without its user, password and signature.
 
     Examples
     --------
@@ -120,7 +112,7 @@ def address_of(source: str | Path) -> str:
     's3://bucket/photos'
     """
     text = str(source)
-    return text.rstrip("/") if remote.is_address(text) else os.path.realpath(text.removeprefix("file://"))
+    return recorded(text.rstrip("/")) if is_address(text) else os.path.realpath(without_file(text))
 
 
 def name_of(source: str | Path) -> str:
@@ -142,8 +134,8 @@ def name_of(source: str | Path) -> str:
     ('cat', 'shards')
     """
     text = str(source)
-    address = remote.is_address(text)
-    if address or (patterns.is_pattern(text) and not Path(source).exists()):
+    address = is_address(text)
+    if address or (patterns.is_pattern(text) and not os.path.lexists(text)):
         text = text.split("://")[1].split("?")[0] if address else text
         return _stem(PurePosixPath(patterns.fixed_part(text)).name) or "images"
     path = Path(source).resolve()
@@ -153,3 +145,23 @@ def name_of(source: str | Path) -> str:
 def _stem(name: str) -> str:
     stem = PurePosixPath(name).stem
     return stem.removesuffix(".tar") or name
+
+
+def _of_path(path: Path, left_out: LeftOut) -> Iterator[Item]:
+    try:
+        is_folder = stat.S_ISDIR(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise DataError(f"{path}: no such folder, list or image") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise DataError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
+    if is_folder:
+        if folders.is_store(path):
+            raise DataError(f"{path}: is a store of descriptors, not a folder of images; name their folder")
+        return folders.walk(path, left_out)
+    if rows.is_list(path.name):
+        return lists.items(path, left_out)
+    if is_tar(path.name):
+        return shards.members(path, utf8(path.name), left_out)
+    if reason := refusal(path.name):
+        raise DataError(f"{path}: {reason}")
+    return iter([Item(utf8(path.name), path)])

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vggfeat._util.left_out import LeftOut
-from vggfeat.errors import ImageError
+from vggfeat.errors import DataError, ImageError
 from vggfeat.formats import STORE, is_hidden, is_tar, subset_of
 from vggfeat.images import Source
 from vggfeat.sources import shards
@@ -17,29 +17,41 @@ from vggfeat.sources.item import Item, utf8
 from vggfeat.sources.left_out import file_items, is_left_out
 
 PACKED = 2**14  # names in an Arrow array
+MAX_LINKS = 5  # to folders on the way to one: ten folders with links to each other make millions of ways
 CIRCLE = "links left out, because they lead to a folder above them"
+WINDING = "links left out, because too many other links lead to them"
 SUBSET = "labels that are the name of a subset (name that folder as the source to get classes as labels)"
 
 
-def walk(root: Path, left_out: LeftOut, packed: int = PACKED) -> Iterator[Item]:
+def walk(root: Path, left_out: LeftOut, packed: int = PACKED, most_links: int = MAX_LINKS) -> Iterator[Item]:
     """Every file below root that may be an image, except hidden ones and stores; the label is the first folder.
 
     Links are followed, except to a folder above them. packed : how many names are Python objects at the same time; the
-    others are in Arrow arrays, which need less memory.
+    others are in Arrow arrays, which need less memory. most_links : on the way to a folder.
+
+    Raises DataError if root is removed or replaced.
     """
-    for folder, files in _folders(root, left_out, packed):
+    before = _identity(root)
+    for folder, files in _folders(root, left_out, packed, most_links):
         if isinstance(files, OSError):
+            _refuse_gone(root, before)
             yield Item(folder.name, ImageError(files.strerror or str(files)))
             continue
         prefix = f"{folder.name}/" if folder.name else ""
         for name in files:
             yield from items(folder.path / name, prefix + utf8(name), left_out)
+    _refuse_gone(root, before)
+
+
+def below(root: Path, left_out: LeftOut) -> Iterator[Path]:
+    """A folder and those below it, as `walk` finds them."""
+    return (folder.path for folder, _ in _folders(root, left_out))
 
 
 def count(root: Path) -> int | None:
     """How many images `walk` gives; None if some are in archives."""
     found = 0
-    for _, files in _folders(root, LeftOut(), PACKED):
+    for _, files in _folders(root, LeftOut()):
         if isinstance(files, OSError):
             found += 1
             continue
@@ -50,8 +62,8 @@ def count(root: Path) -> int | None:
     return found
 
 
-def items(file: Path, name: str, left_out: LeftOut) -> Iterator[Item]:
-    """The images of one file that was found on this machine."""
+def items(file: Path, name: str, left_out: LeftOut, listed: bool = True) -> Iterator[Item]:
+    """The images of one file on this machine. listed : it was found there, so that it should exist."""
     if is_tar(name):
         yield from shards.members(file, name, left_out)
         return
@@ -61,16 +73,38 @@ def items(file: Path, name: str, left_out: LeftOut) -> Iterator[Item]:
             file.stat()
         except OSError as error:
             image = ImageError(f"is a link that leads to no file ({error.strerror})")
-    yield from file_items(name, image, left_out)
+    yield from file_items(name, image, left_out, listed)
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """Device and inode; None if the folder is gone."""
+    try:
+        found = folder.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _refuse_gone(root: Path, before: tuple[int, int] | None) -> None:
+    """Raise DataError if a source is not what it was: it was removed, or its disk was unmounted."""
+    if _identity(root) != before:
+        raise DataError(
+            f"{root}: was removed or replaced while it was read; finished descriptors are kept, "
+            "bring it back and run the same command again to continue"
+        )
 
 
 class _Folder(NamedTuple):
-    """A folder below the root. name : relative to the root. real : its path without links. above : what it is in."""
+    """A folder below the root.
+
+    name : relative to the root. real : its path without links. above : what it is in. links : on the way to it.
+    """
 
     path: Path
     name: str
     real: str
     above: "_Folder | None"
+    links: int = 0
 
     def is_inside_itself(self) -> bool:
         folder = self.above
@@ -79,13 +113,18 @@ class _Folder(NamedTuple):
         return folder is not None
 
 
-def _folders(root: Path, left_out: LeftOut, packed: int) -> Iterator[tuple[_Folder, Iterator[str] | OSError]]:
+def _folders(
+    root: Path, left_out: LeftOut, packed: int = PACKED, most_links: int = MAX_LINKS
+) -> Iterator[tuple[_Folder, Iterator[str] | OSError]]:
     """All folders from root down, each with the names of its files, or with the reason why it cannot be listed."""
     waiting = [_Folder(root, "", os.path.realpath(root), None)]
     while waiting:
         folder = waiting.pop()
         if folder.is_inside_itself():
             left_out.add(CIRCLE, folder.name)
+            continue
+        if folder.links > most_links:
+            left_out.add(WINDING, folder.name)
             continue
         try:
             files, folders = _entries(folder.path, packed)
@@ -101,7 +140,7 @@ def _folders(root: Path, left_out: LeftOut, packed: int) -> Iterator[tuple[_Fold
 def _below(folder: _Folder, name: str, is_link: bool) -> _Folder:
     path = folder.path / name
     real = os.path.realpath(path) if is_link else os.path.join(folder.real, name)  # noqa: PTH118  (a text)
-    return _Folder(path, f"{folder.name}/{utf8(name)}".lstrip("/"), real, folder)
+    return _Folder(path, f"{folder.name}/{utf8(name)}".lstrip("/"), real, folder, folder.links + is_link)
 
 
 def _entries(folder: Path, packed: int) -> tuple[Iterator[str], list[tuple[str, bool]]]:

@@ -8,8 +8,6 @@ from typing import Protocol, runtime_checkable
 from vggfeat.errors import ImageError
 from vggfeat.images import Source
 
-MAX_BYTES = 2**28  # of a file in an archive or at an address: it is read into memory before it is decoded
-
 
 @dataclass(frozen=True, slots=True)
 class Item:
@@ -24,11 +22,30 @@ class Item:
         bytes of the image file, or the ImageError that says why the image cannot be read.
     label : str, optional
         The label of the image.
+    listed : bool
+        Whether the source has listed the file, so that it should be there.
     """
 
     path: str
     image: "Source | Fetched | ImageError"
     label: str | None = None
+    listed: bool = False
+
+    def is_unanswered(self, error: ImageError) -> bool:
+        """Whether an error means that the source may be down or gone.
+
+        Parameters
+        ----------
+        error : ImageError
+            Why the image cannot be read.
+
+        Returns
+        -------
+        bool
+        """
+        return isinstance(error, Unanswered) or (
+            self.listed and isinstance(self.image, str | os.PathLike) and is_gone(self.image)
+        )
 
 
 @runtime_checkable
@@ -44,6 +61,17 @@ class Fetched(Protocol):
 
 class Unanswered(ImageError):
     """A file that its source listed but does not send. Many in a row mean that the source is down."""
+
+
+def is_gone(file: str | os.PathLike[str]) -> bool:
+    """Whether a file or folder is not there any more, or its disk does not answer."""
+    try:
+        os.stat(file)  # noqa: PTH116  (Path.exists takes some errors for an answer)
+    except PermissionError:
+        return False
+    except (OSError, ValueError):
+        return True
+    return False
 
 
 def utf8(name: str) -> str:

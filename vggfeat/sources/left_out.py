@@ -28,14 +28,16 @@ def is_left_out(name: str) -> bool:
     return other_kind(name) not in (None, "archive")
 
 
-def file_items(name: str, image: Source | Fetched | ImageError, left_out: LeftOut) -> Iterator[Item]:
+def file_items(
+    name: str, image: Source | Fetched | ImageError, left_out: LeftOut, listed: bool = False
+) -> Iterator[Item]:
     """The item of a file in a folder or of a pattern, unless it is left out; its label is its first folder."""
     if is_left_out(name):
         add_file(left_out, name)
         return
     if other_kind(name) == "archive":
         image = ImageError("is an archive that cannot be read; unpack it, or pack its images into a .tar")
-    yield Item(name, image, labels.of_folder(name))
+    yield Item(name, image, labels.of_folder(name), listed)
 
 
 def refusal(name: str) -> str | None:

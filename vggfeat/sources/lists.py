@@ -3,13 +3,15 @@
 import os
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
+from vggfeat._util.files import open_regular
 from vggfeat._util.left_out import LeftOut
 from vggfeat.errors import DataError
 from vggfeat.formats import is_tar
 from vggfeat.sources import remote, rows, shards
-from vggfeat.sources.item import Item
+from vggfeat.sources.addresses import is_address, without_file
+from vggfeat.sources.item import Item, utf8
 
 
 def items(file: Path, left_out: LeftOut) -> Iterator[Item]:
@@ -17,10 +19,10 @@ def items(file: Path, left_out: LeftOut) -> Iterator[Item]:
     folder = file.parent
     missing, example = 0, ""  # entries before the first one that exists; after it nothing is looked for
     try:
-        with file.open("rb") as opened:
+        with open_regular(file) as opened:
             for name, label in rows.rows(opened, str(file), left_out, partial(_is_file, folder)):
                 if not example or missing:
-                    missing = 0 if remote.is_address(name) or os.path.exists(folder / name) else missing + 1  # noqa: PTH110
+                    missing = 0 if is_address(name) or os.path.exists(folder / name) else missing + 1  # noqa: PTH110
                     example = example or name
                 yield from _entry(name, label, folder, left_out)
     except OSError as error:
@@ -36,10 +38,20 @@ def _is_file(folder: Path, name: str) -> bool:
 
 
 def _entry(name: str, label: str | None, folder: Path, left_out: LeftOut) -> Iterator[Item]:
-    name = name.removeprefix("file://")
-    if remote.is_address(name):
+    name = without_file(name)
+    if is_address(name):
         yield from remote.entry(name, label, left_out)
     elif is_tar(name):
-        yield from shards.members(folder / name, PurePosixPath(name).as_posix(), left_out, label)
+        yield from shards.members(folder / name, _stored(name), left_out, label)
     else:
-        yield Item(Path(name).as_posix(), folder / name, label)
+        yield Item(_stored(name), folder / name, label)
+
+
+def _stored(name: str) -> str:
+    """The name of a file in the store; names that are UTF-8 stay as the list has them."""
+    posix = Path(name).as_posix()
+    try:
+        posix.encode()
+    except UnicodeEncodeError:
+        return utf8(posix)
+    return posix

@@ -1,6 +1,8 @@
 """Globs and braces: shards/{000..099}.tar, photos/*/img_*.jpg, photos/**/*.jpg"""
 
 import glob
+import itertools
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +16,9 @@ from vggfeat.sources.item import Item, utf8
 FOLDERS = "folders that match the pattern, whose files are not read (write ** for all folders below)"
 
 _BRACE = re.compile(r"\{([^{}]*)\}")
-_RANGE = re.compile(r"(\d+)\.\.(\d+)")
+_RANGE = re.compile(r"(\d{1,4000})\.\.(\d{1,4000})")  # Python reads no longer numbers
+_STARS = re.compile(r"(?:^|(?<=/))((?:\*\*/)*\*\*)(?:/|$)")
+MAX_EXPANDED = 1_000_000  # names that braces stand for
 
 
 def is_pattern(text: str) -> bool:
@@ -32,14 +36,21 @@ def fixed_part(text: str) -> str:
 
 
 def expand(text: str) -> Iterator[str]:
-    """Replace braces: {000..099} counts, with the leading zeros of its first number; {a,b} lists words."""
-    found = _BRACE.search(text)
-    if not found:
-        yield text
-        return
-    for word in _words(found[1]):
-        for rest in expand(text[found.end() :]):
-            yield text[: found.start()] + word + rest
+    """Replace braces: {000..099} counts, with the leading zeros of its first number; {a,b} lists words.
+
+    Raises DataError if this gives more than MAX_EXPANDED names.
+    """
+    parts = _BRACE.split(text)  # every second one was in braces
+    if math.prod(_count(inside) for inside in parts[1::2]) > MAX_EXPANDED:
+        raise DataError(f"{text}: the braces give more than {MAX_EXPANDED:,} names; write * or a list instead")
+    words = [_words(part) if n % 2 else (part,) for n, part in enumerate(parts)]
+    return map("".join, itertools.product(*words))
+
+
+def _count(inside: str) -> int:
+    if not (numbers := _RANGE.fullmatch(inside)):
+        return inside.count(",") + 1
+    return max(0, int(numbers[2]) - int(numbers[1]) + 1)
 
 
 def _words(inside: str) -> Iterator[str]:
@@ -56,19 +67,30 @@ def items(text: str, left_out: LeftOut) -> Iterator[Item]:
     base = Path(fixed_part(text) or ("/" if text.startswith("/") else "."))
     found = False
     for pattern in expand(text):
-        for file in _matches(pattern):
+        for file in _matches(pattern, left_out):
             found = True
             name = "/".join(map(utf8, file.relative_to(base).parts))
             if not file.is_dir():
-                yield from folders.items(file, name, left_out)
+                yield from folders.items(file, name, left_out, listed=glob.has_magic(pattern))
             elif "**" not in pattern and not is_hidden(file.name):
                 left_out.add(FOLDERS, name)
     if not found:
         raise DataError(f"{text}: matches no file; check the pattern")
 
 
-def _matches(pattern: str) -> list[Path]:
+def _matches(pattern: str, left_out: LeftOut) -> list[Path]:
     """Sorted. Braces alone name files that must exist: a missing one becomes a failure."""
     if not glob.has_magic(pattern):
         return [Path(pattern)]
-    return sorted(map(Path, glob.glob(pattern, recursive=True)))  # noqa: PTH207  (a pattern may be absolute)
+    return sorted(set(map(Path, _found(pattern, left_out))))
+
+
+def _found(pattern: str, left_out: LeftOut) -> Iterator[str]:
+    """What a glob matches. Python's own ** would follow a link into itself."""
+    above, stars, below = _STARS.split(pattern, maxsplit=1) if _STARS.search(pattern) else (pattern, "", "")
+    if not stars:
+        yield from glob.iglob(pattern)  # noqa: PTH207  (a pattern may be absolute)
+        return
+    for root in glob.iglob(above or "."):  # noqa: PTH207
+        for folder in folders.below(Path(root), left_out):
+            yield from _found(f"{glob.escape(str(folder))}/{below or '*'}", left_out)

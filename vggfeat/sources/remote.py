@@ -1,4 +1,4 @@
-"""Images at addresses: s3://, gs://, hdfs://, https://, memory://, and every other file system of fsspec.
+"""Images at addresses: s3://, gs://, hdfs://, https://, memory://, and the others of `addresses`.
 
 A path in an object store is a key, which may contain any character. A path on the web is an address, with `?` before
 the query. In both, * and braces are patterns.
@@ -6,10 +6,10 @@ the query. In both, * and braces are patterns.
 
 import io
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from tempfile import TemporaryFile
 from typing import IO, Any, ClassVar
 from urllib.parse import unquote
 
@@ -17,20 +17,18 @@ from vggfeat._util.left_out import LeftOut
 from vggfeat.errors import DataError, ImageError
 from vggfeat.formats import STORE, has_image_suffix, is_hidden, is_tar
 from vggfeat.sources import patterns, rows, shards
+from vggfeat.sources.addresses import asked, is_address, reach, reason
 from vggfeat.sources.entries import Entry, entry_of
-from vggfeat.sources.item import MAX_BYTES, Item, Unanswered
+from vggfeat.sources.item import Item, Unanswered
 from vggfeat.sources.left_out import file_items, refusal
+from vggfeat.sources.unpacking import PIECE, Owned, read_pieces
+from vggfeat.spec import MAX_BYTES
 
-# The usual file systems that fsspec needs another package for.
-PACKAGES = {
-    **dict.fromkeys(("s3", "s3a"), "s3fs"),
-    **dict.fromkeys(("gs", "gcs"), "gcsfs"),
-    **dict.fromkeys(("az", "abfs"), "adlfs"),
-    **dict.fromkeys(("http", "https"), "aiohttp"),
-}
-
-SILENT_SECONDS = 300  # to wait for a server in the middle of a file
-BUFFER = 2**20
+CIRCLE = "folders left out, because they hold the same names as the two folders above them"
+TOO_DEEP = "folders left out, because they are too deep"
+MAX_DEPTH = 100  # folders in each other
+MAX_EMPTY = 10_000  # folders in a row without a file
+MAX_LIST = 2**30  # bytes of a Parquet list on the web, which is copied to a temporary file and read from there
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,35 +48,34 @@ class Remote:
     def __str__(self) -> str:
         return str(self.system.unstrip_protocol(self.path))
 
-    def fetch(self) -> bytes:
-        """Raises ImageError."""
-        data = bytearray()
+    def fetch(self, most: int = MAX_BYTES, growing: Callable[[int], None] | None = None) -> bytes:
+        """Raises ImageError, also for more than `most` bytes.
+
+        growing : called with the number of bytes so far, before more are read; may raise ImageError.
+        """
         try:
-            with self.system.open(self.path, "rb") as file:
-                while len(data) <= MAX_BYTES and (chunk := file.read(MAX_BYTES + 1 - len(data))):
-                    data += chunk
+            # of the web in one request: what a server sends as a part of a file may have no end
+            with self.system.open(self.path, "rb", **({"block_size": 0} if is_address(self.path) else {})) as file:
+                data = read_pieces(file, most + 1, growing)
+        except ImageError:
+            raise
         except Exception as error:  # each file system raises errors of its own types
             kind = Unanswered if self.listed and not isinstance(error, FileNotFoundError) else ImageError
-            raise kind(f"{self}: {_reason(error)}") from error
-        if len(data) > MAX_BYTES:
-            raise ImageError(f"{self}: has more than {MAX_BYTES:,} bytes")
-        return bytes(data)
+            raise kind(f"{self}: {reason(error)}") from error
+        if len(data) > most:
+            raise ImageError(f"{self}: has more than {most:,} bytes")
+        return data
 
     def stamp(self) -> tuple[int | None, int | None]:
         """Size in bytes, and time of the last change in nanoseconds since 1970, if the listing says them."""
         return self.size, self.changed_ns
 
 
-def is_address(text: str) -> bool:
-    """Whether a text begins with a protocol, such as s3://."""
-    return re.match(r"[a-z][a-z0-9+.-]+://", text, re.IGNORECASE) is not None
-
-
 def items(address: str, left_out: LeftOut) -> Iterator[Item]:
     """The images of a folder, list, tar, pattern or image at an address. Raises DataError."""
     if "*" in address or "{" in address:
         return _matching(address, left_out)
-    system, path = _reach(address)
+    system, path = reach(address)
     name = _unquoted(PurePosixPath(_without_query(path)).name, path)
     if rows.is_list(name):
         return _listed(system, path, address, left_out)
@@ -86,7 +83,7 @@ def items(address: str, left_out: LeftOut) -> Iterator[Item]:
         return _shard(Remote(system, path), name, left_out)
     if has_image_suffix(name):
         return iter([Item(name, Remote(system, path))])
-    with _asked(address):
+    with asked(address):
         try:
             entries = _entries(system, path)
         except (FileNotFoundError, NotADirectoryError):
@@ -100,10 +97,10 @@ def items(address: str, left_out: LeftOut) -> Iterator[Item]:
     raise DataError(f"{address}: no such folder, list or image")
 
 
-def entry(address: str, label: str | None, left_out: LeftOut) -> Iterator[Item]:
-    """The images of one address in a list: one image, or those of a tar."""
+def entry(address: str, label: str | None, left_out: LeftOut, by_remote: bool = False) -> Iterator[Item]:
+    """The images of one address in a list: one image, or those of a tar. by_remote : the list is at an address."""
     try:
-        image = Remote(*_reach(address))
+        image = Remote(*reach(address, by_remote))
     except DataError as error:
         yield Item(address, ImageError(str(error).removeprefix(f"{address}: ")), label)
         return
@@ -113,61 +110,53 @@ def entry(address: str, label: str | None, left_out: LeftOut) -> Iterator[Item]:
         yield Item(address, image, label)
 
 
-def _reach(address: str) -> tuple[Any, str]:
-    import fsspec
-
-    protocol, rest = address.split("://", 1)
-    address = f"{protocol.lower()}://{rest}"
-    with _asked(address):
-        try:
-            system, path = fsspec.url_to_fs(address, use_listings_cache=False)
-        except ImportError as error:
-            package = PACKAGES.get(protocol.lower())
-            need = f"needs {package}: pip install {package}" if package else _reason(error)
-            raise DataError(f"{address}: {need}") from error
-        return system, str(path)
-
-
-@contextmanager
-def _asked(address: str) -> Iterator[None]:
-    try:
-        yield
-    except DataError:
-        raise
-    except Exception as error:
-        raise DataError(f"{address}: cannot be read ({_reason(error)})") from error
-
-
-def _reason(error: Exception) -> str:
-    cause = error.__cause__
-    if isinstance(error, FileNotFoundError) and isinstance(cause, OSError):  # fsspec says so of a silent server, too
-        error = cause
-    text = (str(error).strip().splitlines() or [""])[0]
-    if isinstance(error, FileNotFoundError):  # whose text is often only the path
-        return f"No such file ({text})" if text else "No such file"
-    return text or type(error).__name__
-
-
 def _without_query(path: str) -> str:
     return path.split("?")[0] if is_address(path) else path
 
 
 def _walk(system: Any, root: str, entries: list[Entry], left_out: LeftOut) -> Iterator[Item]:
     """As folders.walk: sorted, files before folders, without hidden ones and stores. entries: those of the root."""
+    for folder, found in _folders(system, root, entries, left_out):
+        if isinstance(found, Exception):
+            yield Item(_relative(folder, root), ImageError(reason(found)))
+            continue
+        for entry in found:
+            if not entry.is_folder:
+                yield from _file(system, entry, _relative(entry.path, root), left_out)
+
+
+def _folders(
+    system: Any, root: str, entries: list[Entry], left_out: LeftOut, empty: int = MAX_EMPTY
+) -> Iterator[tuple[str, list[Entry] | Exception]]:
+    """All folders from root down, each with its entries, or with the reason why it cannot be listed.
+
+    A folder on the web may be in itself, under more and more names. It is left out if the two folders above it have
+    entries of the same names, with at least one file. Raises DataError if there are only folders without end.
+    """
     root = root.rstrip("/")
-    waiting = [root]
+    waiting: list[tuple[str, tuple[int, ...]]] = [(root, ())]  # with what the folders above it hold
+    without = 0  # folders without files, one after the other
     while waiting:
-        folder = waiting.pop()
+        folder, above = waiting.pop()
         try:
             entries = entries if folder == root else _entries(system, folder)
         except Exception as error:
-            yield Item(_relative(folder, root), ImageError(_reason(error)))
+            yield folder, error
             continue
-        for entry in entries:
-            if not entry.is_folder:
-                yield from _file(system, entry, _relative(entry.path, root), left_out)
+        files = [entry for entry in entries if not entry.is_folder]
+        held = hash(tuple(entry.path[len(folder) :] for entry in entries))
+        if files and above[-2:] == (held, held):
+            left_out.add(CIRCLE, _relative(folder, root))
+            continue
+        without = 0 if files else without + 1
+        if without > empty:
+            raise DataError(f"{folder}: the last of {empty:,} folders in a row without a file; name one below")
+        yield folder, entries
         folders = [entry.path for entry in entries if entry.is_folder and not entry.path.endswith(STORE)]
-        waiting += reversed(folders)
+        if len(above) >= MAX_DEPTH:
+            left_out.add(TOO_DEEP, *(_relative(path, root) for path in folders))
+        else:
+            waiting += [(path, (*above, held)) for path in reversed(folders)]
 
 
 def _entries(system: Any, folder: str) -> list[Entry]:
@@ -205,53 +194,45 @@ def _shard(image: Remote, name: str, left_out: LeftOut, label: str | None = None
     try:
         file = _front_to_back(image.system, image.path)
     except Exception as error:
-        yield Item(name, ImageError(_reason(error)))
+        yield Item(name, ImageError(reason(error)))
         return
     with file:
         yield from shards.stream(file, name, left_out, label)
 
 
 def _front_to_back(system: Any, path: str) -> IO[bytes]:
-    """Open a file to read it once; from the web in one request, because not every server sends parts of a file."""
+    """Open a file to read it once."""
+    if is_address(path):
+        from vggfeat.sources import web
+
+        return web.front_to_back(system, path)
+    return io.BufferedReader(Owned(system.open(path, "rb")))
+
+
+def _in_pieces(system: Any, path: str) -> IO[bytes]:
+    """Open a file to read it at any place."""
     if not is_address(path):
         found: IO[bytes] = system.open(path, "rb")
         return found
-    from aiohttp import ClientTimeout
-
-    patience = ClientTimeout(total=None, sock_read=SILENT_SECONDS)
-    client = {"client_kwargs": {**system.client_kwargs, "timeout": patience}}  # added to the user's configuration
-    patient = type(system)(**(system.storage_options | client))
-    return io.BufferedReader(_Raw(patient.open(path, "rb", block_size=0)), BUFFER)
-
-
-class _Raw(io.RawIOBase):
-    """Gives an object that has only `read` the interface that io.BufferedReader needs."""
-
-    def __init__(self, file: Any) -> None:
-        self._file = file
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        data = self._file.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()
+    copy = TemporaryFile()  # noqa: SIM115  (the caller closes it)
+    with _front_to_back(system, path) as file:
+        left = MAX_LIST
+        while piece := file.read(PIECE):
+            if (left := left - len(piece)) < 0:
+                raise ValueError(f"has more than {MAX_LIST:,} bytes; download it and name the file")
+            copy.write(piece)
+    return copy
 
 
 def _matching(address: str, left_out: LeftOut) -> Iterator[Item]:
     base = patterns.fixed_part(address)
     found = False
     for text in patterns.expand(address):
-        system, path = _reach(text)
-        with _asked(text):
+        system, path = reach(text)
+        with asked(text):
             listed = "*" in path  # braces alone do not ask the file system
-            matches = _matches(system, path) if listed else [Entry(path)]
-        root = _reach(base)[1]
+            matches = _matches(system, path, left_out) if listed else [Entry(path)]
+        root = reach(base)[1]
         for match in matches:
             found = True
             yield from _file(system, match, _relative(match.path, root), left_out, listed)
@@ -259,23 +240,31 @@ def _matching(address: str, left_out: LeftOut) -> Iterator[Item]:
         raise DataError(f"{address}: matches no file; check the pattern")
 
 
-def _matches(system: Any, pattern: str) -> list[Entry]:
+def _matches(system: Any, pattern: str, left_out: LeftOut) -> list[Entry]:
     """Sorted, without folders, and without hidden files unless the pattern names them, as on a disk."""
-    found = system.glob(pattern, detail=True)
-    files = [entry_of(info)._replace(path=str(path)) for path, info in found.items() if info["type"] != "directory"]
+    from fsspec.utils import glob_translate
+
+    if "**" in pattern:  # fsspec would follow a folder that is in itself
+        root, wanted = patterns.fixed_part(pattern), re.compile(glob_translate(pattern))
+        below = _folders(system, root, _entries(system, root), left_out)
+        found = [entry for _, entries in below if not isinstance(entries, Exception) for entry in entries]
+        files = [entry for entry in found if not entry.is_folder and wanted.match(entry.path)]
+    else:
+        infos = system.glob(pattern, detail=True)
+        files = [entry_of(info)._replace(path=str(path)) for path, info in infos.items() if info["type"] != "directory"]
     return sorted(file for file in files if "/." not in file.path or "/." in pattern)
 
 
 def _listed(system: Any, path: str, address: str, left_out: LeftOut) -> Iterator[Item]:
     """The images of a list; its entries are addresses, or relative to its folder."""
     place = _without_query(path)
-    with _asked(address):
+    with asked(address):
         in_pieces = place.lower().endswith(".parquet")
-        file: IO[bytes] = system.open(path, "rb") if in_pieces else _front_to_back(system, path)
-    with _asked(address), file:
+        file = (_in_pieces if in_pieces else _front_to_back)(system, path)
+    with asked(address), file:
         for name, label in rows.rows(file, place, left_out, lambda _: False):  # to ask for each would take time
             if is_address(name):
-                yield from entry(name, label, left_out)
+                yield from entry(name, label, left_out, by_remote=True)
             else:
                 image = Remote(system, f"{place.rsplit('/', 1)[0]}/{name.lstrip('/')}")
                 if is_tar(name):

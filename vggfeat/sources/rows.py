@@ -6,24 +6,29 @@
 """
 
 import csv
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from vggfeat._util.files import open_regular
 from vggfeat._util.left_out import LeftOut
 from vggfeat.errors import DataError
 from vggfeat.formats import has_image_suffix
-from vggfeat.sources import labels
+from vggfeat.sources import labels, parquet
 
 SEPARATED = (".csv", ".tsv")
 SUFFIXES = (".txt", ".parquet", *SEPARATED)
 NOT_READ = "columns of the list that are not read (if one has the labels, rename it to label)"
 MORE_CELLS = "rows with more cells than the first line; the others are not read (put text with commas in quotes)"
 NO_PATH = "rows without a path"
+
+MAX_ROW = 2**20  # bytes of a row; a path has 4,096 at most
+MAX_SHOWN = 40  # names of columns in a message, and characters of each
 
 Row = tuple[str, str | None]  # path, label
 
@@ -42,29 +47,64 @@ def rows(file: IO[bytes], name: str, left_out: LeftOut, is_file: Callable[[str],
         if name.lower().endswith(".parquet"):
             yield from _parquet(file, name, left_out)
         elif name.lower().endswith(SEPARATED):
-            yield from _csv(_lines(file, name), name, left_out)
+            yield from _csv(_Lines(file, name), name, left_out)
         else:
-            lines = (raw.rstrip("\r\n") for raw in _lines(file, name))
-            yield from (_line(line, is_file) for line in lines if line.strip())
-    except (csv.Error, pa.ArrowException, KeyError) as error:  # KeyError: two columns of the same name
-        raise DataError(f"{name}: is damaged ({error})") from error
+            yield from _txt(_Lines(file, name, is_file), is_file)
+    except MemoryError as error:
+        raise DataError(f"{name}: there is not enough memory to read it; save it as .csv") from error
+    except (csv.Error, pa.ArrowException, ValueError, LookupError, ArithmeticError, RecursionError, OSError) as error:
+        if getattr(error, "errno", None):  # of the disk; pyarrow says OSError of damaged bytes, too
+            raise
+        raise DataError(f"{name}: is damaged ({(str(error).splitlines() or [''])[0]})") from error
 
 
 def count(file: Path) -> int:
     """About how many rows a list has."""
-    if file.name.lower().endswith(".parquet"):
-        return int(pq.read_metadata(file).num_rows)
-    with file.open("rb") as lines:
+    with open_regular(file) as opened:
+        if file.name.lower().endswith(".parquet"):
+            return int(parquet.opened(opened).metadata.num_rows)
+        lines = iter(partial(opened.readline, MAX_ROW), b"")
         return sum(1 for line in lines if line.strip()) - file.name.lower().endswith(SEPARATED)
 
 
-def _lines(file: IO[bytes], name: str) -> Iterator[str]:
-    for n, line in enumerate(file):
+class _Lines:
+    """The lines of a list as text.
+
+    is_file : a line that is not UTF-8 is taken if it is the name of a file. row_ends : call it after each row, which
+    may have several lines. Raises DataError for a row that is too long, or not UTF-8.
+    """
+
+    def __init__(self, file: IO[bytes], name: str, is_file: Callable[[str], bool] = lambda _: False) -> None:
+        self._file, self._name, self._is_file = file, name, is_file
+        self._number, self._row = 0, 0
+
+    def row_ends(self) -> None:
+        self._row = 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = self._file.readline(MAX_ROW + 1)
+        self._number += 1
+        self._row += len(line)
+        if not line:
+            raise StopIteration
+        if self._row > MAX_ROW:
+            raise DataError(f"{self._name}: is damaged (line {self._number} ends a row of over {MAX_ROW:,} bytes)")
         try:
-            text = line.decode("utf-8-sig" if n == 0 else "utf-8")
+            return line.decode("utf-8-sig" if self._number == 1 else "utf-8")
         except UnicodeDecodeError as error:
-            raise DataError(f"{name}: line {n + 1} is not UTF-8 text; save the list as UTF-8") from error
-        yield text
+            if self._is_file((text := os.fsdecode(line)).rstrip("\r\n")):
+                return text
+            raise DataError(f"{self._name}: line {self._number} is not UTF-8 text; save the list as UTF-8") from error
+
+
+def _txt(lines: _Lines, is_file: Callable[[str], bool]) -> Iterator[Row]:
+    for line in lines:
+        lines.row_ends()
+        if line.strip():
+            yield _line(line.rstrip("\r\n"), is_file)
 
 
 def _line(line: str, is_file: Callable[[str], bool]) -> Row:
@@ -76,12 +116,13 @@ def _line(line: str, is_file: Callable[[str], bool]) -> Row:
     return line, None
 
 
-def _csv(lines: Iterator[str], name: str, left_out: LeftOut) -> Iterator[Row]:
+def _csv(lines: _Lines, name: str, left_out: LeftOut) -> Iterator[Row]:
     first = next((line for line in lines if line.strip()), "")
     heads = {separator: next(_cells([first], separator), []) for separator in ",;\t"}
     separator = max(heads, key=lambda separator: ("path" in _known(heads[separator]), len(heads[separator])))
     path, label = _columns(heads[separator], name, left_out)
     for row in _cells(lines, separator):
+        lines.row_ends()
         cells = dict(enumerate(row))  # a row may be too short
         if len(row) > len(heads[separator]):
             left_out.add(MORE_CELLS, cells[path])
@@ -95,14 +136,16 @@ def _cells(lines: Iterable[str], separator: str) -> Iterator[list[str]]:
     return csv.reader(lines, delimiter=separator, skipinitialspace=True)
 
 
-def _parquet(file: Any, name: str, left_out: LeftOut) -> Iterator[Row]:
-    with pq.ParquetFile(file) as table:
+def _parquet(file: IO[bytes], name: str, left_out: LeftOut) -> Iterator[Row]:
+    with parquet.opened(file) as table:
         names = table.schema_arrow.names
         columns = [names[place] for place in _columns(names, name, left_out) if place >= 0]
-        for batch in table.iter_batches(1024, columns=columns):
-            paths, *found = (batch.column(column).cast(pa.string()).to_pylist() for column in columns)
+        for paths, *found in parquet.texts(file, table, columns):
             for path, label in zip(paths, found[0] if found else [None] * len(paths), strict=True):
-                yield path or "", labels.of_text(label)
+                if path:
+                    yield path, labels.of_text(label)
+                else:
+                    left_out.add(NO_PATH, label or "")
 
 
 def _columns(names: Sequence[str], name: str, left_out: LeftOut) -> tuple[int, int]:
@@ -110,13 +153,18 @@ def _columns(names: Sequence[str], name: str, left_out: LeftOut) -> tuple[int, i
     known = _known(names)
     if "path" not in known:
         raise DataError(
-            f"{name}: has no column 'path', only {', '.join(map(repr, names)) or 'an empty line'}; "
+            f"{name}: has no column 'path', only {_few(names) or 'an empty line'}; "
             "rename the column of the image paths to path, and that of the labels to label"
         )
     others = [column for column, text in zip(names, known, strict=True) if text != "path"]
     if others and "label" not in known:
         left_out.add(NOT_READ, others[0], count=len(others))
     return known.index("path"), known.index("label") if "label" in known else -1
+
+
+def _few(names: Sequence[str]) -> str:
+    shown = [repr(name[:MAX_SHOWN]) for name in names[:MAX_SHOWN]]
+    return ", ".join([*shown, "..."] if len(names) > MAX_SHOWN else shown)
 
 
 def _known(names: Sequence[str]) -> list[str]:

@@ -1,7 +1,6 @@
 """Tar archives of images, including WebDataset's shards."""
 
 import re
-import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -9,17 +8,18 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
-from vggfeat._util.files import Signature, signature, size_and_change
+from vggfeat._util.files import Signature, open_regular, signature, size_and_change
 from vggfeat._util.left_out import LeftOut
 from vggfeat.errors import ImageError
 from vggfeat.formats import has_image_suffix, is_hidden, is_tar, other_kind, suffix_of
 from vggfeat.sources import labels, tar
-from vggfeat.sources.item import MAX_BYTES, Fetched, Item, utf8
+from vggfeat.sources.item import Fetched, Item, utf8
 from vggfeat.sources.left_out import add_file, is_left_out
+from vggfeat.sources.unpacking import COMPRESSED, HEAD
 from vggfeat.store.names import Names
 
-COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ")  # gzip, bzip2, xz
 MAX_SAMPLE = 32  # files of one sample
+MAX_HELD = 2**28  # bytes of the files of one sample of a compressed archive
 NOT_JOINED = "labels in .cls files with no image of their name beside them (sort the archive by name)"
 FROM_NAME = "images whose label is the name of their archive, a WordNet id"
 
@@ -74,18 +74,15 @@ def members(archive: Path, name: str, left_out: LeftOut, label: str | None = Non
     own, with the reason.
     """
     try:
-        if not stat.S_ISREG(archive.stat().st_mode):  # opening a FIFO would wait for a writer
-            yield Item(name, ImageError("not a regular file"))
-            return
-        with archive.open("rb") as file:
-            start = file.read(8)
+        with open_regular(archive) as file:
+            start = file.read(HEAD)
             file.seek(0)
             if start.startswith(COMPRESSED):
                 yield from stream(file, name, left_out, label)
             else:
                 yield from _Samples(name, left_out, label, archive).items(_read(file, archive))
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        yield Item(name, ImageError(getattr(error, "strerror", None) or str(error)))
+    except OSError as error:
+        yield Item(name, ImageError(error.strerror or str(error)))
 
 
 def stream(file: IO[bytes], name: str, left_out: LeftOut, label: str | None = None) -> Iterator[Item]:
@@ -114,7 +111,7 @@ def _read(file: IO[bytes], archive: Path | None) -> Iterator[_Found]:
 
 def _label_files(archive: Path) -> Iterator[tuple[str, str]]:
     """(key and suffix, label) of the files that hold a label, up to the end or to the first damage."""
-    with suppress(Exception), archive.open("rb") as file:  # damage is reported when the images are read
+    with suppress(Exception), open_regular(archive) as file:  # damage is reported when the images are read
         for entry in tar.entries(file, stream=False):
             suffix = suffix_of(entry.name)
             if suffix not in labels.FILES or entry.problem or entry.size > labels.MAX_BYTES:
@@ -134,23 +131,14 @@ class _Samples:
         self._wordnet = stem if re.fullmatch(r"n\d{8}", stem) else None
 
     def items(self, found: Iterator[_Found]) -> Iterator[Item]:
-        sample = list[_Found]()
-        damage: Exception | None = None
-        while True:
-            try:
-                one = next(found, None)
-            except Exception as error:  # hostile bytes make tarfile raise errors of many types
-                one, damage = None, error
-            if sample and (one is None or _key(one.path) != _key(sample[0].path) or _is_full(sample)):
+        try:
+            for sample in _samples(found, damage := list[Exception]()):
                 yield from self._images(sample)
-                sample = []
-            if one is None:
-                break
-            sample.append(one)
-        self._report()
-        if damage is not None:
-            reason = str(damage) or type(damage).__name__
-            said = f"cannot be read to its end ({reason}); the images before the damage are described"
+            self._report()
+        except Exception as error:
+            damage.append(error)
+        if damage:
+            said = f"cannot be read to its end ({tar.reason(damage[0])}); the images before the damage are described"
             yield Item(self._name, ImageError(said))
 
     def _images(self, sample: list[_Found]) -> Iterator[Item]:
@@ -199,6 +187,23 @@ class _Samples:
             self._left_out.add(NOT_JOINED, self._name, count=self._apart.beyond)
 
 
+def _samples(found: Iterator[_Found], damage: list[Exception]) -> Iterator[list[_Found]]:
+    """Members one after the other that have the same key. What ends them too soon is added to `damage`."""
+    sample = list[_Found]()
+    while True:
+        try:
+            one = next(found, None)
+        except Exception as error:  # hostile bytes make tarfile raise errors of many types
+            one = None
+            damage.append(error)
+        if sample and (one is None or _key(one.path) != _key(sample[0].path) or _is_full(sample)):
+            yield sample
+            sample = []
+        if one is None:
+            return
+        sample.append(one)
+
+
 def _is_full(sample: list[_Found]) -> bool:
     held = sum(len(one.content) for one in sample if isinstance(one.content, bytes))
-    return len(sample) == MAX_SAMPLE or held > MAX_BYTES
+    return len(sample) == MAX_SAMPLE or held > MAX_HELD

@@ -7,11 +7,13 @@
 The columns q256, ... are fixed-size lists of float32 or float16: averaged over space and mirror images, neither
 normalised nor aggregated. Aggregation, normalisation and fusion are chosen when a store is read, without torch or a
 GPU. A part is named by the place of its first image in the source, so the rows are in the order of the source whichever
-process wrote the parts, and whenever. The pages of the parts have checksums.
+process wrote the parts, and whenever. The pages of the parts have checksums, and each part
+holds the fingerprint in its metadata (vggfeat.fingerprint).
 
 The files of this package:
 
-    files       names of the files in a store, and how each is read and written
+    parts       the Parquet files: their names, how they are written, and checked while they are read
+    files       meta.json and the lists of failures
     names       a set of names, or a map from names, that takes little memory
     identity    Identity: size, time and checksum of an image file; Rows: the rows of a store by name
     reading     Store

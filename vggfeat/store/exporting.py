@@ -1,20 +1,23 @@
 """Descriptors as files for other tools: .npy, .npz, .h5, .csv, .mat."""
 
+import io
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import IO, Any
 
 import numpy as np
 
-from vggfeat._util.files import check_writable, remove_leftovers, replacing
+from vggfeat._util.files import check_writable, folder_lock, remove_leftovers, replacing
 from vggfeat.errors import UsageError
 from vggfeat.spec import Aggregation, Normalisation
-from vggfeat.store.loading import Rows, Selection, write_npy
+from vggfeat.store.loading import Rows, Selection, write_matrix, write_npy
 
 ROWS = 256  # rows that are written at once
 MAT_BYTES = 2**31  # a MATLAB 5 file holds no larger matrix
+MAT_CELL = 64  # bytes of a name in it, besides 4 at most for each of its characters
 
 
 def export(
@@ -78,16 +81,26 @@ def write(rows: Rows, out: Path, mat_bytes: int = MAT_BYTES) -> None:
 
     Raises UsageError if they are too large for .mat, and OSError.
     """
-    size = 4 * rows.shape[0] * rows.shape[1]
-    if out.suffix == ".mat" and size >= mat_bytes:
-        raise UsageError(f"{out}: X has {size:,} bytes, and a .mat holds 2 GiB; write .h5, which MATLAB reads")
+    if out.suffix == ".mat":
+        _refuse_too_large(rows, out, mat_bytes)
     remove_leftovers(out)
-    with replacing(out) as temporary:
+    with ExitStack() as renaming, replacing(out) as temporary:
         WRITERS[out.suffix](rows, temporary)
         if out.suffix == ".npy":
             with replacing(names_file(out)) as names:
                 lines = (path.replace("\n", "\\n").replace("\r", "\\r") for path in rows.paths)
                 names.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
+                renaming.enter_context(folder_lock(out.parent))  # both files are of the same one of two exports
+
+
+def _refuse_too_large(rows: Rows, out: Path, most: int) -> None:
+    """Raise UsageError if a variable takes `most` bytes or more in a .mat."""
+    names = {"paths": rows.paths, "labels": _labels(rows)}
+    sizes = {"X": 4 * rows.shape[0] * rows.shape[1]}
+    sizes |= {name: sum(MAT_CELL + 4 * len(text) for text in texts) for name, texts in names.items()}
+    for name, size in sizes.items():
+        if size >= most:
+            raise UsageError(f"{out}: {name} has {size:,} bytes, and a .mat holds 2 GiB; write .h5, which MATLAB reads")
 
 
 def names_file(out: Path) -> Path:
@@ -113,53 +126,51 @@ def _labels(rows: Rows) -> list[str]:
 
 
 @contextmanager
-def _matrix(rows: Rows, out: Path) -> Iterator[Path]:
-    """X as .npy in a second temporary file, whose name `remove_leftovers` recognises as well."""
-    file = out.with_name(f"{out.name.removesuffix('.tmp')}-X.tmp")
-    try:
-        write_npy(rows, file)
-        yield file
-    finally:
-        with suppress(OSError):
-            file.unlink(missing_ok=True)
-
-
-def _mapped(matrix: Path) -> np.ndarray:
-    """Keep it no longer than the file: Windows removes no file that is mapped."""
-    return np.load(matrix, mmap_mode="r")
+def _matrix(rows: Rows, out: Path) -> Iterator[np.ndarray]:
+    """X in a file without a name beside `out`, which ends with this process, however that ends."""
+    with TemporaryFile(dir=out.parent) as file:
+        yield write_matrix(rows, file)
 
 
 def _npz(rows: Rows, out: Path) -> None:
-    with _matrix(rows, out) as matrix, zipfile.ZipFile(out, "w") as archive:
-        archive.write(matrix, "X.npy")
-        _write_names(archive, "paths", rows.paths)
-        _write_names(archive, "labels", _labels(rows))
+    with _matrix(rows, out) as X, zipfile.ZipFile(out, "w") as archive:
+        _write_array(archive, "X", X, "<f4", zipfile.ZIP_STORED)
+        for name, values in (("paths", rows.paths), ("labels", _labels(rows))):
+            _write_array(archive, name, values, f"<U{max(1, *map(len, values))}" if values else "<U1")
 
 
-def _write_names(archive: zipfile.ZipFile, name: str, values: list[str]) -> None:
-    """As np.savez would write them, but compressed: each name takes the space of the longest."""
-    kind = f"<U{max(1, *map(len, values))}" if values else "<U1"
+def _write_array(
+    archive: zipfile.ZipFile, name: str, values: Any, kind: str, compression: int = zipfile.ZIP_DEFLATED
+) -> None:
+    """As np.savez would write it, but names are compressed: each takes the space of the longest."""
     entry = zipfile.ZipInfo(f"{name}.npy")
-    entry.compress_type = zipfile.ZIP_DEFLATED
+    entry.compress_type = compression
     with archive.open(entry, "w", force_zip64=True) as file:
-        header = {"descr": kind, "fortran_order": False, "shape": (len(values),)}
+        header = {"descr": kind, "fortran_order": False, "shape": np.shape(values)}
         np.lib.format.write_array_header_1_0(file, header)
         for start in range(0, len(values), ROWS):
-            file.write(np.array(values[start : start + ROWS], kind).tobytes())
+            file.write(np.asarray(values[start : start + ROWS], kind).tobytes())
 
 
 def _h5(rows: Rows, out: Path) -> None:
+    """HDF5 writes to memory all but X, which it puts last: on a full disk it could end the process."""
     import h5py
 
-    with h5py.File(out, "w") as file:
-        rows.fill(file.create_dataset("X", rows.shape, np.float32))
+    image = io.BytesIO()
+    early = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    early.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    early.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    with h5py.File(image, "w") as file:
         file["paths"] = rows.paths
         file["labels"] = _labels(rows)
+        place = file.create_dataset("X", rows.shape, "<f4", dcpl=early).id.get_offset()
+    with out.open("w+b") as written:
+        write_matrix(rows, written, image.getvalue()[:place])
 
 
 def _csv(rows: Rows, out: Path) -> None:
-    with _matrix(rows, out) as matrix, out.open("w", newline="", encoding="utf-8") as file:
-        _write_table(rows, _mapped(matrix), file)
+    with _matrix(rows, out) as X, out.open("w", newline="", encoding="utf-8") as file:
+        _write_table(rows, X, file)
 
 
 def _write_table(rows: Rows, X: np.ndarray, file: IO[str]) -> None:
@@ -181,8 +192,8 @@ def _mat(rows: Rows, out: Path) -> None:
         "paths": np.array(rows.paths, dtype=object),
         "labels": np.array(_labels(rows), dtype=object),
     }
-    with _matrix(rows, out) as matrix, out.open("wb") as file:
-        savemat(file, {"X": _mapped(matrix), **cells})
+    with _matrix(rows, out) as X, out.open("wb") as file:
+        savemat(file, {"X": X, **cells})
 
 
 WRITERS: dict[str, Callable[[Rows, Path], None]] = {

@@ -1,21 +1,26 @@
 """Stores as a matrix: aggregated over the scales, fused over the nets, in memory or in a file."""
 
+import io
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from vggfeat._util.files import remove_leftovers, replacing, reserve
+from vggfeat._util.left_out import LeftOut
 from vggfeat._util.options import check_choice
 from vggfeat.aggregate import aggregate, fuse
 from vggfeat.errors import StoreError, UsageError
 from vggfeat.spec import Aggregation, Normalisation, whole_scales
-from vggfeat.store import files
+from vggfeat.store.parts import BATCH, UNSIGNED
 from vggfeat.store.reading import Store
+
+TWICE = "rows of images that have another row, which the same extraction removes"
 
 
 @dataclass(frozen=True)
@@ -107,15 +112,26 @@ class Rows(Protocol):
 
 
 def write_npy(rows: Rows, file: Path) -> None:
-    """Write the matrix as .npy, through a map. Raises OSError if the disk has no room for it."""
-    with file.open("wb") as out:
-        header = {"descr": "<f4", "fortran_order": False, "shape": rows.shape}
-        np.lib.format.write_array_header_1_0(out, header)
-        reserve(out, 4 * rows.shape[0] * rows.shape[1])
-    if rows.shape[0]:  # an empty file cannot be mapped
-        X = np.load(file, mmap_mode="r+")
-        rows.fill(X)
-        X.flush()
+    """Write the matrix as .npy. Raises OSError."""
+    head = io.BytesIO()
+    np.lib.format.write_array_header_1_0(head, {"descr": "<f4", "fortran_order": False, "shape": rows.shape})
+    with file.open("w+b") as out:
+        write_matrix(rows, out, head.getvalue())
+
+
+def write_matrix(rows: Rows, out: IO[bytes], head: bytes = b"") -> np.ndarray:
+    """Write `head` and then the matrix to a file that is empty, open to read and write, and return a map of the matrix.
+
+    Raises OSError if the disk has no room; it is reserved first, since a write to the map would then end the process.
+    """
+    out.write(head)
+    reserve(out, 4 * rows.shape[0] * rows.shape[1])
+    if not rows.shape[0]:  # nothing cannot be mapped
+        return np.empty(rows.shape, np.float32)
+    X = np.memmap(out, "<f4", "r+", len(head), rows.shape)
+    rows.fill(X)
+    X.flush()
+    return X
 
 
 class Selection:
@@ -148,12 +164,14 @@ class Selection:
         wanted = table if rows is None else table.take(pa.array(chosen))
         self.paths: list[str] = wanted["path"].to_pylist()
         self.labels: list[str | None] = wanted["label"].to_pylist()
-        _refuse_two_images_of_one_name(self._stores[0], table["path"])
+        _say_what_is_odd(self._stores[0], table["path"])
+        for store in self._stores[1:]:
+            _say_what_is_odd(store)
         others = [_places(self._stores[0], table["path"], store) for store in self._stores[1:]]
         self._rows = [chosen, *(chosen if place is None else place[chosen] for place in others)]
-        dims = [_dim(store, chosen) for store, chosen in zip(self._stores, self._scales, strict=True)]
         self._dims = [
-            dim * (len(chosen) if self._agg == "stack" else 1) for dim, chosen in zip(dims, self._scales, strict=True)
+            store.footers[0].length * (len(chosen) if self._agg == "stack" else 1)
+            for store, chosen in zip(self._stores, self._scales, strict=True)
         ]
         self.shape = (len(self.paths), sum(self._dims))
 
@@ -166,8 +184,8 @@ class Selection:
             left += dim
         if len(self._stores) > 1:
             edges = np.cumsum(self._dims)[:-1]
-            for start in range(0, len(X), files.BATCH):
-                some = slice(start, start + files.BATCH)
+            for start in range(0, len(X), BATCH):
+                some = slice(start, start + BATCH)
                 X[some] = fuse(np.split(X[some], edges, axis=1), self._normalize)
 
     def mapped(self, file: Path) -> np.ndarray:
@@ -185,14 +203,6 @@ def _chosen_scales(store: Store, scales: tuple[int, ...]) -> Sequence[int]:
     return scales or store.scales
 
 
-def _dim(store: Store, scales: Sequence[int]) -> int:
-    schema = files.part_schema(store.parts[0])
-    lengths = {schema.field(f"q{q}").type.list_size for q in scales if f"q{q}" in schema.names}
-    if len(lengths) != 1:
-        raise StoreError(f"{store.parts[0]}: has no column q{scales[-1]}; delete the store and extract it again")
-    return int(lengths.pop())
-
-
 def _numbers(rows: slice | Sequence[int] | np.ndarray | None, count: int) -> np.ndarray:
     every = np.arange(count, dtype=np.int64)
     try:
@@ -206,17 +216,28 @@ def _numbers(rows: slice | Sequence[int] | np.ndarray | None, count: int) -> np.
         raise UsageError(f"rows of a store of {count}: {error}") from error
 
 
-def _refuse_two_images_of_one_name(store: Store, names: pa.ChunkedArray) -> None:
-    """Raise StoreError if a run was killed between the new row of a changed image and dropping the old one."""
-    if pc.count_distinct(names).as_py() == len(names):
-        return
-    of_name = store.read(["path", "sha256"]).group_by("path").aggregate([("sha256", "count_distinct")])
-    twice = of_name.filter(pc.greater(of_name["sha256_count_distinct"], 1))["path"]
-    if len(twice):
-        raise StoreError(
-            f"{store.path}: has rows of two images named {twice[0].as_py()}, because a run was killed; "
-            "run the same extraction again"
+def _say_what_is_odd(store: Store, names: pa.ChunkedArray | None = None) -> None:
+    """Print what a user should know of a store. names : of its rows, to look for those that stand twice.
+
+    Raises StoreError if a run was killed between the new row of a changed image and dropping the old one.
+    """
+    remarks = LeftOut()
+    for part, footer in zip(store.parts, store.footers, strict=True):
+        if not footer.signed:
+            remarks.add(UNSIGNED, part.name)
+    if names is not None and (twice := len(names) - pc.count_distinct(names).as_py()):
+        of_name = (
+            store.read(["path", "sha256"]).group_by("path").aggregate([("sha256", "count_distinct"), ([], "count_all")])
         )
+        changed = of_name.filter(pc.greater(of_name["sha256_count_distinct"], 1))["path"]
+        if len(changed):
+            raise StoreError(
+                f"{store.path}: has rows of two images named {changed[0].as_py()}, because a run was killed; "
+                "run the same extraction again"
+            )
+        remarks.add(TWICE, of_name.filter(pc.greater(of_name["count_all"], 1))["path"][0].as_py(), count=twice)
+    for line in remarks.lines():
+        print(f"{store.path}: {line}", file=sys.stderr)
 
 
 def _places(first: Store, wanted: pa.ChunkedArray, store: Store) -> np.ndarray | None:

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from vggfeat.errors import StoreError
 from vggfeat.store import files
+from vggfeat.store.parts import BATCH, ROW_GROUP, Footer, listed, opened
 
 
 class Store:
@@ -52,12 +53,28 @@ class Store:
     @cached_property
     def parts(self) -> list[Path]:
         """The Parquet files, in the order of their rows."""
-        return files.parts(self.path)
+        return listed(self.path)
 
     @cached_property
     def sizes(self) -> list[int]:
         """The number of rows of each part."""
-        return [files.part_rows(part) for part in self.parts]
+        return [footer.rows for footer in self.footers]
+
+    @cached_property
+    def footers(self) -> list[Footer]:
+        """What the parts say of themselves."""
+        found = [self._footer(part) for part in self.parts]
+        for part, footer in zip(self.parts, found, strict=True):
+            if footer.length != found[0].length:
+                raise StoreError(
+                    f"{part}: has vectors of {footer.length} values, and {self.parts[0].name} of {found[0].length}; "
+                    "delete the wrong part and run the extraction again"
+                )
+        return found
+
+    def _footer(self, part: Path) -> Footer:
+        with opened(part, self.fingerprint) as one:
+            return one.footer
 
     @cached_property
     def paths(self) -> list[str]:
@@ -79,7 +96,7 @@ class Store:
         return sum(self.sizes)
 
     def batches(
-        self, columns: Sequence[str] | None = None, size: int = files.BATCH, part: int | None = None
+        self, columns: Sequence[str] | None = None, size: int = BATCH, part: int | None = None
     ) -> Iterator[pa.RecordBatch]:
         """Read the rows in order, a few at once, so that a store of any length takes little memory.
 
@@ -103,9 +120,10 @@ class Store:
         """
         for number in range(len(self.parts)) if part is None else [part]:
             file, rows = self.parts[number], 0
-            for batch in files.read_part(file, columns, size):
-                rows += len(batch)
-                yield batch
+            with opened(file, self.fingerprint) as one:
+                for batch in one.batches(columns, size):
+                    rows += len(batch)
+                    yield batch
             if rows != self.sizes[number]:
                 raise StoreError(
                     f"{file}: was changed while the store was read; read it again when no other process writes to it"
@@ -128,7 +146,7 @@ class Store:
         StoreError
             As `batches`, and if the store has no rows.
         """
-        found = list(self.batches(columns, files.ROW_GROUP))
+        found = list(self.batches(columns, ROW_GROUP))
         if not found:
             raise StoreError(f"{self.path}: has no rows yet; run the extraction again to continue it")
         return pa.Table.from_batches(found)

@@ -3,13 +3,16 @@
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from vggfeat.store import files
+from vggfeat._util.left_out import LeftOut
+from vggfeat.store import files, parts
 from vggfeat.store.identity import COLUMNS, Identity, Rows, row_of
 from vggfeat.store.names import Names
+
+TWICE = "rows that the store had twice, of which one stays"
 
 
 class News(NamedTuple):
@@ -20,11 +23,15 @@ class News(NamedTuple):
 
 
 class Settled(NamedTuple):
-    """A store after settling: its parts, its rows, and its failures. `Row.part` is a position in `parts`."""
+    """A store after settling: its parts, its rows, its failures, and what a user should know of the parts.
+
+    `Row.part` is a position in `parts`.
+    """
 
     parts: list[Path]
     rows: Rows
     failures: dict[str, str]
+    remarks: LeftOut
 
 
 def settle(store: Path, owner: str = "") -> Settled:
@@ -37,21 +44,25 @@ def settle(store: Path, owner: str = "") -> Settled:
 
     Raises StoreError.
     """
-    parts, rows, failures = files.parts(store), Rows(), files.read_failures(store)
-    lists, known = files.failure_lists(store), len(failures)
+    found = Settled(parts.listed(store), Rows(), files.read_failures(store), LeftOut())
+    fingerprint = files.read_meta(store)["fingerprint"]
+    lists, known = files.failure_lists(store), len(found.failures)
     outdated: dict[int, set[str]] = defaultdict(set)
-    for number, part in enumerate(parts):
-        new = add_rows(part, number, rows, failures, outdated)
-        if not all(new):
-            _keep(part, _table(part), new)
+    for number, part in enumerate(found.parts):
+        with parts.opened(part, fingerprint) as one:
+            new = add_rows(one, number, found.rows, found.remarks, found.failures, outdated)
+            table = None if all(new) else one.table()
+        if table is not None:
+            found.remarks.add(TWICE, part.name, count=new.count(False))
+            _keep(part, table, new)
     for number, old in outdated.items():
-        amend(parts[number], old, {})
-    if len(failures) != known or lists[1:]:
-        files.write_failures(store / "failures.csv", failures)
+        amend(found.parts[number], fingerprint, old, {})
+    if len(found.failures) != known or lists[1:]:
+        files.write_failures(store / "failures.csv", found.failures)
     for pattern in ("failures-*of*.csv", ".ended-*of*"):
         _remove(store, pattern)
     remove_temporary(store, owner)
-    return Settled(parts, rows, failures)
+    return found
 
 
 def remove_temporary(store: Path, owner: str = "") -> None:
@@ -64,21 +75,23 @@ def _remove(store: Path, pattern: str) -> None:
         left.unlink(missing_ok=True)
 
 
-def names_within(store: Path, places: range) -> Names:
+def names_within(store: Path, fingerprint: Mapping[str, Any], places: range) -> Names:
     """The names of the rows in the parts whose number is one of these places. Raises StoreError."""
     names = Names()
-    for part in files.parts(store):
-        if files.number_of(part) in places:
-            for batch in files.read_part(part, ["path"], files.ROW_GROUP):
-                for name in batch.column("path").to_pylist():
-                    names.add(name)
+    for part in parts.listed(store):
+        if parts.number_of(part) in places:
+            with parts.opened(part, fingerprint) as one:
+                for batch in one.batches(["path"], parts.ROW_GROUP):
+                    for name in batch.column("path").to_pylist():
+                        names.add(name)
     return names
 
 
 def add_rows(
-    part: Path,
+    part: parts.Part,
     number: int,
     rows: Rows,
+    remarks: LeftOut,
     failures: dict[str, str] | None = None,
     outdated: dict[int, set[str]] | None = None,
 ) -> list[bool]:
@@ -86,8 +99,10 @@ def add_rows(
 
     outdated : position of an earlier part -> names of its rows whose images have changed. This function adds to it.
     """
+    if not part.footer.signed:
+        remarks.add(parts.UNSIGNED, part.path.name)
     new = []
-    for batch in files.read_part(part, ["path", "label", *COLUMNS], files.ROW_GROUP):
+    for batch in part.batches(["path", "label", *COLUMNS], parts.ROW_GROUP):
         for name, label, *identity in zip(*(column.to_pylist() for column in batch.columns), strict=True):
             row = row_of(number, label, Identity(*identity))
             known = rows.put(name, row)
@@ -101,9 +116,10 @@ def add_rows(
     return new
 
 
-def amend(part: Path, dropped: Collection[str], news: Mapping[str, News]) -> None:
+def amend(part: Path, fingerprint: Mapping[str, Any], dropped: Collection[str], news: Mapping[str, News]) -> None:
     """Write a part again, without the rows that are dropped, and with the news of others. Raises StoreError."""
-    table = _table(part)
+    with parts.opened(part, fingerprint) as one:
+        table = one.table()
     names = table["path"].to_pylist()
     for column in ("label", "size", "changed_ns") if news else ():
         values = table[column].to_pylist()
@@ -121,10 +137,6 @@ def amend(part: Path, dropped: Collection[str], news: Mapping[str, News]) -> Non
 def _keep(part: Path, table: pa.Table, rows: Sequence[bool]) -> None:
     """Write a part again, with some of the rows of a table."""
     if any(rows):
-        files.write_part(table if all(rows) else table.filter(pa.array(rows)), part)
+        parts.write(table if all(rows) else table.filter(pa.array(rows)), part)
     else:
         part.unlink(missing_ok=True)
-
-
-def _table(part: Path) -> pa.Table:
-    return pa.Table.from_batches(list(files.read_part(part)))

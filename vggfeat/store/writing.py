@@ -1,6 +1,7 @@
 """Adding rows to a store."""
 
 import json
+import os
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -16,8 +17,10 @@ import pyarrow as pa
 
 from vggfeat import __version__
 from vggfeat._util.files import Locked, lock
+from vggfeat._util.left_out import LeftOut
+from vggfeat._util.printable import recorded
 from vggfeat.errors import StoreError, UsageError
-from vggfeat.store import files
+from vggfeat.store import files, parts
 from vggfeat.store.identity import COLUMNS, NEW, UNKNOWN, Identity, Rows
 from vggfeat.store.settling import News, add_rows, amend, remove_temporary, settle
 
@@ -40,21 +43,22 @@ class Record:
 class PartWriter:
     """Writes parts of a store that a Writer has opened, in this process or on another machine.
 
-    scales, dtype : of the store's vectors. owner : ends the names of temporary files; processes that write at the same
-    time have different ones. failures : name -> reason; callers add to it, and a name that gets a row is removed.
+    fingerprint : of the store, with the dtype. owner : ends the names of temporary files; processes that write at the
+    same time have different ones. failures : name -> reason; callers add to it, and a name that gets a row is removed.
     """
 
-    def __init__(self, path: str | Path, scales: Sequence[int], dtype: str = "float32", owner: str = "") -> None:
-        if dtype not in files.DTYPES:
-            raise UsageError(f"no dtype {dtype!r} for a store; take one of {', '.join(files.DTYPES)}")
-        self.path, self.scales, self.dtype, self.owner = Path(path), scales, files.DTYPES[dtype], owner
+    def __init__(self, path: str | Path, fingerprint: Mapping[str, Any], owner: str = "") -> None:
+        if (dtype := fingerprint["dtype"]) not in parts.DTYPES:
+            raise UsageError(f"no dtype {dtype!r} for a store; take one of {', '.join(parts.DTYPES)}")
+        self.path, self.fingerprint, self.dtype, self.owner = Path(path), fingerprint, parts.DTYPES[dtype], owner
         self.failures: dict[str, str] = {}
 
     def commit(self, records: Sequence[Record], number: int | None = None) -> None:
         """Write the records as one part with this number (None: the next one); no part for no records."""
         if records:
-            name = files.part_name(self.path, files.next_number(self.path) if number is None else number)
-            files.write_part(_table(records, self.scales, self.dtype), self.path / name, self.owner)
+            name = parts.free_name(self.path, parts.next_number(self.path) if number is None else number)
+            table = _table(records, self.fingerprint["scales"], self.dtype)
+            parts.write(parts.signed(table, self.fingerprint), self.path / name, self.owner)
             for record in records:
                 self.failures.pop(record.path, None)
 
@@ -64,6 +68,9 @@ class PartWriter:
 
     def why_not(self, record: Record) -> str:
         """The reason why a record cannot be stored; empty if it can."""
+        for what, text in (("name", record.path), ("label", record.label or "")):
+            if len(text) > parts.MAX_TEXT:
+                return f"its {what} has {len(text):,} characters, more than {parts.MAX_TEXT:,}"
         dtype = np.dtype(self.dtype.to_pandas_dtype())
         largest = np.finfo(dtype).max
         if all(np.abs(vector).max(initial=0) <= largest for vector in record.scales.values()):  # false for NaN as well
@@ -97,7 +104,7 @@ class Writer(PartWriter):
     launch : tells the runs of such processes apart: a process that ended in an earlier run has not ended in this one.
     source : where the images come from. A store of another source is refused, unless `moved`: then the images of the
         stored source have moved to this one.
-    rows : the rows that the store had when it was opened.
+    rows : the rows that the store had when it was opened. remarks : what a user should know of its parts.
     settled : after the end, whether no other process still works on the store.
     """
 
@@ -117,7 +124,6 @@ class Writer(PartWriter):
         self._rank, self._world = share
         self._alone, self._launch = self._world == 1, launch
         mine = f"{self._rank}of{self._world}"
-        super().__init__(path, fingerprint["scales"], dtype, "" if self._alone else f".{mine}")
         meta = {
             "format": files.FORMAT,
             "vggfeat": __version__,
@@ -127,7 +133,8 @@ class Writer(PartWriter):
             "fingerprint": {**fingerprint, "dtype": dtype},
         }
         self.meta = json.loads(json.dumps(meta))  # as it is read again: with lists instead of tuples
-        self.rows = Rows()
+        super().__init__(path, self.meta["fingerprint"], "" if self._alone else f".{mine}")
+        self.rows, self.remarks = Rows(), LeftOut()
         self.settled = self._alone
         self._moved = moved
         self._parts: list[Path] = []  # in which `rows` counts
@@ -155,13 +162,14 @@ class Writer(PartWriter):
                     self._write_failures()
                     self._amend()
                 return
+            self._check_place()
             self._write_failures()
             self._amend()
             if not self._alone:
                 with files.writing(self._ended_file, self.owner) as temporary:
                     temporary.write_text(self._launch, encoding="utf-8")
-                ended = [file.read_text(encoding="utf-8") for file in self.path.glob(f".ended-*of{self._world}")]
-                if ended.count(self._launch) == self._world:
+                ended = [file.read_bytes() for file in self.path.glob(f".ended-*of{self._world}") if file.is_file()]
+                if ended.count(self._launch.encode()) == self._world:
                     settle(self.path, self.owner)
                     self.settled = True
 
@@ -176,13 +184,29 @@ class Writer(PartWriter):
             others = {entry.name for entry in self.path.iterdir() if not entry.name.startswith((".", "meta.json"))}
             if others and not (self.path / "meta.json").exists():
                 raise StoreError(f"{self.path}: is a folder with other things in it, not a store; name another folder")
-            stack.enter_context(lock(self.path / ".lock", shared=not self._alone))
+            self._lock_file = stack.enter_context(lock(self.path / ".lock", shared=not self._alone))
+            self._lasts = self._is_in_place()  # on some network file systems the number of a file changes
             if not self._alone:
                 stack.enter_context(lock(self.path / f".lock-{self._rank}"))
         except Locked as error:
             raise StoreError(f"{self.path}: another process is writing to this store; wait for it to end") from error
-        except OSError as error:
-            raise StoreError(f"{self.path}: cannot be written ({error.strerror}); name another folder") from error
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+            reason = getattr(error, "strerror", None) or error
+            raise StoreError(f"{self.path}: cannot be written ({reason}); name another folder") from error
+
+    def _is_in_place(self) -> bool:
+        """Whether the path still leads to the file that is locked."""
+        with suppress(OSError):
+            return os.path.samestat(os.fstat(self._lock_file.fileno()), (self.path / ".lock").stat())
+        return False
+
+    def _check_place(self) -> None:
+        """Raise StoreError, before anything is written, if the folder is no longer the one that was locked."""
+        if self._lasts and not self._is_in_place():
+            raise StoreError(
+                f"{self.path}: the folder or its .lock was replaced or removed during this run; what was written is in "
+                "the folder that was here before: put it back and run the same command again to continue"
+            )
 
     def _open(self) -> None:
         """Take up what the folder contains; a new store gets its meta.json."""
@@ -194,33 +218,40 @@ class Writer(PartWriter):
         self._check_source(stored)
         if not self._alone:
             remove_temporary(self.path, self.owner)
-            for number, part in enumerate(files.parts(self.path)):
-                add_rows(part, number, self.rows)
+            for number, part in enumerate(parts.listed(self.path)):
+                with parts.opened(part, self.fingerprint) as one:
+                    add_rows(one, number, self.rows, self.remarks)
             return
         # The default of `load` is the aggregation that was named last.
         new = {"agg": self.meta["agg"]}
-        if self.meta["source"] and (self._moved or not stored.get("source")):
+        if self.meta["source"]:  # it is that of the store, or new; an earlier version may have stored a password
             new["source"] = self.meta["source"]
         if stored | new != stored:
             files.write_meta(self.path, stored | new)
-        self.settle()
+        self.remarks = self.settle()
 
     def _check_source(self, stored: Mapping[str, Any]) -> None:
-        known, wanted = stored.get("source"), self.meta["source"]
+        known, wanted = recorded(stored.get("source") or ""), self.meta["source"]
         if known and wanted and known != wanted and not (self._moved and self._alone):
             raise StoreError(
                 f"{self.path}: holds images of {known}, not of {wanted}; name another store with --out, "
                 "or, if the images were moved there, add --moved"
             )
 
-    def settle(self) -> None:
-        """Take up what other processes left or wrote; only if this writer is alone."""
+    def settle(self) -> LeftOut:
+        """Take up what other processes left or wrote, and return what a user should know of the parts.
+
+        Only if this writer is alone.
+        """
+        self._check_place()
         self._write_failures()
-        self._parts, self.rows, self.failures = settle(self.path)
+        self._parts, self.rows, self.failures, remarks = settle(self.path)
         self._listed = dict(self.failures)
+        return remarks
 
     def commit(self, records: Sequence[Record], number: int | None = None) -> None:
         """Write the records as `PartWriter` does, drop the old rows of their images, and at times list the failures."""
+        self._check_place()
         super().commit(records, number)
         for record in records:
             self._drop(record.path)
@@ -251,11 +282,16 @@ class Writer(PartWriter):
     def _amend(self) -> None:
         """Write again the parts in which rows have changed."""
         with self._changing:
-            for number in sorted({*self._dropped, *self._news}):
-                amend(self._parts[number], self._dropped.pop(number, set()), self._news.pop(number, {}))
+            changed = sorted({*self._dropped, *self._news})
+            if changed:
+                self._check_place()
+            for number in changed:
+                dropped, news = self._dropped.pop(number, set()), self._news.pop(number, {})
+                amend(self._parts[number], self.fingerprint, dropped, news)
 
     def _write_failures(self) -> None:
         if self.failures != self._listed:
+            self._check_place()
             files.write_failures(self._failures_file, self.failures, self.owner)
             self._listed = dict(self.failures)
         self._listed_at = time.monotonic()

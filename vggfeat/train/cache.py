@@ -12,7 +12,6 @@ removed.
 
 import hashlib
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
@@ -26,7 +25,8 @@ import PIL
 from PIL import features
 
 from vggfeat import __version__
-from vggfeat._util.files import Locked, lock, remove_leftovers, replacing, signature
+from vggfeat._util.files import Locked, lock, open_regular, remove_leftovers, replacing, signature
+from vggfeat._util.printable import say
 from vggfeat._util.progress import progress
 from vggfeat.errors import ImageError, VggfeatError
 from vggfeat.spec import MAX_PIXELS
@@ -67,7 +67,7 @@ class CacheFile:
     def open(self) -> "CachedImages | None":
         """The images; None if the file is missing or damaged, or the sources have changed."""
         try:
-            with self.path.open("rb") as file:
+            with open_regular(self.path) as file:
                 data = np.asarray(np.memmap(file, np.uint8, "r"))
         except (OSError, ValueError):  # ValueError: an empty file
             return None
@@ -180,7 +180,7 @@ def _write(file: CacheFile, decode: Callable[[], Iterable[Decoded]], size: float
     except OSError as error:
         problem = f"{file.path}: cannot be written ({error.strerror})"
     if problem:
-        print(f"{problem}; training continues without it, and decodes the images in each epoch", file=sys.stderr)
+        say(f"{problem}; training continues without it, and decodes the images in each epoch")
         return None
     return file.open()
 

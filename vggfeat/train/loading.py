@@ -10,14 +10,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from vggfeat._util.processes import cores
-from vggfeat.errors import ImageError
+from vggfeat.errors import ImageError, VggfeatError
 from vggfeat.nets.table import CROP
 from vggfeat.train.crops import centre_crop, random_crop
 from vggfeat.train.draws import augmentation, order
 from vggfeat.train.pixel_statistics import PixelStatistics
 from vggfeat.train.ranks import Ranks
 from vggfeat.train.recipe import Recipe
-from vggfeat.train.sets import Photos
+from vggfeat.train.sets import NO_MEMORY, Photos
 
 MAX_WORKERS = 16
 
@@ -50,8 +50,8 @@ class Crops(Dataset[MicroBatch]):
         for row in rows:
             try:
                 crop, shift = self._augmented(self.photos.pixels(row), epoch, row)
-            except ImageError as error:
-                failures.append((self.photos.paths[row], str(error)))
+            except (ImageError, MemoryError) as error:
+                failures.append((self.photos.paths[row], str(error) or NO_MEMORY))
                 continue
             crops.append(crop)
             shifts.append(shift)
@@ -116,18 +116,26 @@ class _Sampler:
 def micro_batches(crops: Crops, keys: Iterator[Key], workers: int, pin: bool) -> Generator[MicroBatch, None, None]:
     """The micro-batches of the keys, in their order, made by `workers` processes; 0: by this one.
 
-    Closing the generator ends the processes.
+    Closing the generator ends the processes. Raises VggfeatError if one of them is killed.
     """
     sampler: Any = _Sampler(keys)
-    yield from DataLoader(
-        crops,
-        batch_size=None,
-        sampler=sampler,
-        num_workers=workers,
-        pin_memory=pin,
-        worker_init_fn=_ignore_signals if workers else None,
-        generator=torch.Generator(),  # else it would draw from the generator of dropout
-    )
+    try:
+        yield from DataLoader(
+            crops,
+            batch_size=None,
+            sampler=sampler,
+            num_workers=workers,
+            pin_memory=pin,
+            worker_init_fn=_ignore_signals if workers else None,
+            generator=torch.Generator(),  # else it would draw from the generator of dropout
+        )
+    except RuntimeError as error:
+        if "exited unexpectedly" not in str(error):  # torch has no class of its own for it
+            raise
+        raise VggfeatError(
+            "a process that decodes images was killed, perhaps as memory ran out or an image broke its decoder; run "
+            "the command again, which continues, with fewer --workers, or look for that image with `vggfeat extract`"
+        ) from None
 
 
 def _ignore_signals(_: int) -> None:

@@ -1,13 +1,15 @@
 """Mean and principal components of a training set's pixels, for the subtracted mean and Krizhevsky's colour shift."""
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from vggfeat._util.json_files import Count
 from vggfeat.errors import DataError
 
+Triple = tuple[float, float, float]
 SAMPLE = 10_000  # images that are measured at most, evenly spaced over the set
 
 
@@ -15,18 +17,14 @@ SAMPLE = 10_000  # images that are measured at most, evenly spaced over the set
 class PixelStatistics:
     """Mean of all pixels, and principal components: those of the covariance of pixels in 0..1."""
 
-    mean: tuple[float, float, float]  # RGB, 0..255
-    values: tuple[float, float, float]  # eigenvalues, the largest first
-    vectors: tuple[tuple[float, float, float], ...]  # eigenvectors, one per column; the rows are RGB
-    images: int = 0  # how many were measured; 0 for published values
+    mean: Triple  # RGB, 0..255
+    values: Triple  # eigenvalues, the largest first
+    vectors: tuple[Triple, Triple, Triple]  # eigenvectors, one per column; the rows are RGB
+    images: Count = 0  # how many were measured; 0 for published values
 
-    @classmethod
-    def from_json(cls, found: Mapping[str, Any]) -> "PixelStatistics":
-        """The statistics from what `asdict` and JSON made of them. Raises KeyError, TypeError or ValueError."""
-        vectors = tuple(_triple(row) for row in found["vectors"])
-        if len(vectors) != 3:
-            raise ValueError(f"{len(vectors)} components")
-        return cls(_triple(found["mean"]), _triple(found["values"]), vectors, int(found["images"]))
+    def __post_init__(self) -> None:
+        if not all(map(math.isfinite, (*self.mean, *self.values, *(x for row in self.vectors for x in row)))):
+            raise ValueError("a number is not finite")
 
     def shift(self, normal: np.ndarray, strength: float) -> np.ndarray:
         """What is added to every pixel, RGB in 0..1: sum of vector_j * value_j * strength * normal_j, float32 (3,)."""
@@ -66,9 +64,10 @@ def measure(images: Iterable[np.ndarray]) -> PixelStatistics:
     # LAPACK does not define an eigenvector's sign: its largest entry is made positive.
     largest = np.abs(vectors).argmax(axis=0)
     vectors = vectors * np.sign(vectors[largest, range(3)])
-    return PixelStatistics(_triple(mean), _triple(values), tuple(_triple(row) for row in vectors), count)
+    red, green, blue = (_triple(row) for row in vectors)
+    return PixelStatistics(_triple(mean), _triple(values), (red, green, blue), count)
 
 
-def _triple(values: Iterable[float]) -> tuple[float, float, float]:
+def _triple(values: Iterable[float]) -> Triple:
     first, second, third = (float(value) for value in values)
     return first, second, third

@@ -3,7 +3,10 @@
 import math
 from dataclasses import dataclass, replace
 
+from vggfeat._util.json_files import Count
+
 FACTOR = 10
+MAX_DROPS = 300  # a smaller rate is no number
 
 
 @dataclass(frozen=True)
@@ -12,10 +15,14 @@ class Plateau:
 
     best: float = math.inf
     best_epoch: int = -1
-    waited: int = 0  # epochs since the last improvement, or since the rate was divided
-    drops: int = 0  # how often the rate was divided
+    waited: Count = 0  # epochs since the last improvement, or since the rate was divided
+    drops: Count = 0  # how often the rate was divided
     over: bool = False  # whether it would have to be divided once more than is allowed
     improved: float = math.inf  # the error of the last improvement
+
+    def __post_init__(self) -> None:
+        if self.drops > MAX_DROPS:
+            raise ValueError(f"a learning rate that was divided {self.drops} times")
 
     def after(self, epoch: int, error: float, *, patience: int, gain: float, drops: int) -> "Plateau":
         """The state after an epoch with this validation error; NaN is no improvement.

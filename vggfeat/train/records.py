@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from vggfeat._util.progress import progress
-from vggfeat.errors import VggfeatError
+from vggfeat.errors import VggfeatError, WeightsError
 from vggfeat.train import checkpoint
 from vggfeat.train.loading import Failure
 from vggfeat.train.reports import Board, draw_curves
@@ -55,6 +55,7 @@ class Records:
             return
         rate = before.plateau.rate(self.run.start.lr)
         rows = [(before.epoch, before.step + i, repr(rate), repr(loss)) for i, loss in enumerate(losses)]
+        self.run.folder.check_in_place()
         self.run.folder.steps.add(rows)
         self._board.add({"step/loss": losses[-1], "step/lr": rate}, after.epoch * self._steps + after.step)
         _, top1, _ = means(after.sums)
@@ -62,26 +63,28 @@ class Records:
         self._bar.set_description_str(what, refresh=False)
         self._bar.update(len(rows) * self.run.recipe.batch)
 
-    def epoch(self, state: TrainState, validation: Sequence[float], best: bool) -> None:
-        """Write the weights after an epoch's last step, and log the epoch."""
+    def epoch(self, state: TrainState, validation: Sequence[float], best: bool) -> str:
+        """Write the weights after an epoch's last step, and log the epoch; returns the sha256 of best.safetensors."""
         if not self.run.ranks.main:
-            return
-        self._write_weights(best)
+            return ""
+        self.run.folder.check_in_place()
+        sha256 = self._write_weights(best)
         table = self.run.folder.epochs
-        earlier = float(rows[-1]["seconds"]) if (rows := table.rows()) else 0.0
+        earlier = rows[-1]["seconds"] if (rows := table.rows()) else 0.0
         speed = state.sums[-1] / max(state.seconds - earlier, 1e-9)
         rate = state.plateau.rate(self.run.start.lr)
         row = (state.epoch, rate, *means(state.sums), *means(validation), round(speed, 2), round(state.seconds, 2))
         table.add([row])
         draw_curves(table.rows(), self.run.folder.path / "curves.png")
-        values = {f"epoch/{name}": value for name, value in zip(table.columns[1:], row[1:], strict=True)}
+        values = {f"epoch/{name}": value for name, value in zip([*table.columns][1:], row[1:], strict=True)}
         self._board.add(values, state.epoch)
+        return sha256 if best else state.best_sha256
 
-    def _write_weights(self, best: bool) -> None:
-        run, recipe = self.run, self.run.recipe
+    def _write_weights(self, best: bool) -> str:
+        run, recipe, sha256 = self.run, self.run.recipe, ""
         of = f"{len(run.sets.train)} images of {len(run.sets.classes)} classes"
         for path in (run.folder.last, run.folder.best) if best else (run.folder.last,):
-            native.save(
+            sha256 = native.save(
                 path,
                 run.learner.vgg.state_dict(),
                 net=recipe.net,
@@ -91,7 +94,8 @@ class Records:
                 source=f"vggfeat train, S={recipe.scale}, {of}",
                 licence="not stated",
                 classes=run.sets.classes,
-            )
+            ).sha256
+        return sha256
 
     @property
     def due(self) -> bool:
@@ -107,6 +111,7 @@ class Records:
         self._saved = time.monotonic()
         if not self.run.ranks.main:
             return
+        self.run.folder.check_in_place()
         tensors = self.run.learner.tensors()
         if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
             raise diverged(self.run, state, f"weights were not finite before step {state.step} of epoch {state.epoch}")
@@ -117,8 +122,11 @@ def diverged(run: Run, state: TrainState, what: str) -> VggfeatError:
     """The error of a run whose loss or weights are not finite."""
     file, kept = run.folder.checkpoint, "there is no checkpoint yet"
     if file.exists():
-        _, saved, _ = checkpoint.load(file)
-        kept = f"the last good checkpoint is {file} (epoch {saved.epoch}, step {saved.step})"
+        try:
+            _, saved, _ = checkpoint.load(file)
+            kept = f"the last good checkpoint is {file} (epoch {saved.epoch}, step {saved.step})"
+        except WeightsError:
+            kept = f"the last checkpoint, {file}, is damaged"
     rate = state.plateau.rate(run.start.lr)
     return VggfeatError(
         f"{run.folder.path}: {what}; {kept}; begin again in another folder with --lr below {rate:g} or another --init"

@@ -9,21 +9,21 @@ from vggfeat.errors import UsageError
 from vggfeat.train.folder import writing
 
 
-def draw_curves(rows: Sequence[Mapping[str, str]], file: Path) -> None:
+def draw_curves(rows: Sequence[Mapping[str, Any]], file: Path) -> None:
     """Draw loss and errors over the epochs from the rows of log.csv, as a PNG.
 
     Dotted lines show where the learning rate was divided.
     """
     from matplotlib.figure import Figure
 
-    epochs = [int(row["epoch"]) for row in rows]
-    rates = [float(row["lr"]) for row in rows]
+    epochs = [row["epoch"] for row in rows]
+    rates = [row["lr"] for row in rows]
     divided = [epoch for epoch, old, new in zip(epochs[1:], rates, rates[1:], strict=False) if new < old]
     figure = Figure(figsize=(10, 4), layout="constrained")
     panels = (("loss", "loss (nats)"), ("top1", "top-1 error, %"), ("top5", "top-5 error, %"))
     for axes, (column, title) in zip(figure.subplots(1, len(panels)), panels, strict=True):
         for part, style in (("train", "--"), ("val", "-")):
-            axes.plot(epochs, [float(row[f"{part}_{column}"]) for row in rows], style, marker=".", label=part)
+            axes.plot(epochs, [row[f"{part}_{column}"] for row in rows], style, marker=".", label=part)
         for epoch in divided:
             axes.axvline(epoch - 0.5, color="grey", linestyle=":", linewidth=1)
         axes.set(xlabel="epoch", title=title)

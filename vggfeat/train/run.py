@@ -4,15 +4,16 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from vggfeat._util.printable import printable
 from vggfeat._util.processes import cores
 from vggfeat._util.torch_settings import torch_settings
-from vggfeat.errors import DataError
+from vggfeat.errors import DataError, WeightsError
 from vggfeat.train.draws import step_seed
 from vggfeat.train.folder import held
 from vggfeat.train.loading import Crops, MicroBatch, decoding_workers, micro_batches
@@ -24,9 +25,10 @@ from vggfeat.train.start import Run, begin_or_continue
 from vggfeat.train.state import TrainState
 from vggfeat.train.stopping import Stopper, stoppable
 from vggfeat.train.validation import centre_crop_tally, dense_errors
+from vggfeat.weights.native import digest
+from vggfeat.weights.run_files import RESULT, RunResult
 
 READ_EVERY = {"cpu": 1, "cuda": 20}  # steps between two readings of the losses, each of which makes a GPU wait
-RESULT = "result.json"
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,8 @@ class TrainingResult:
         Images in failures.csv: unreadable, or, with `dense`, too long for the net as a whole.
     dense : dict or None
         With `dense=True` top1 and top5 of the net applied densely, and the number of `images`.
+    sha256 : str
+        Checksum of best.safetensors, hexadecimal; empty if an earlier version wrote that file.
     """
 
     out: str
@@ -62,6 +66,7 @@ class TrainingResult:
     seconds: float
     unreadable: int
     dense: dict[str, float] | None = None
+    sha256: str = ""
 
     def __str__(self) -> str:
         lines = [
@@ -73,7 +78,7 @@ class TrainingResult:
             lines.append(f"applied densely: top-1 {self.dense['top1']:.2f} %, top-5 {self.dense['top5']:.2f} %{of}")
         if self.unreadable:
             lines.append(f"{self.unreadable} images were left out (failures.csv)")
-        return "\n".join(lines)
+        return "\n".join(map(printable, lines))
 
 
 def train(data: str | Path, out: str | Path, recipe: Recipe | None = None, **settings: Any) -> TrainingResult:
@@ -180,7 +185,8 @@ def _train_epoch(
     after = state.after_epoch(validation, recipe)
     if after.plateau.drops > state.plateau.drops:
         learner.set_rate(after.plateau.rate(run.start.lr))
-    records.epoch(state, validation, best=after.plateau.best_epoch == state.epoch)
+    sha256 = records.epoch(state, validation, best=after.plateau.best_epoch == state.epoch)
+    after = replace(after, best_sha256=sha256)
     records.save(after)
     return after
 
@@ -219,8 +225,13 @@ def _validate(run: Run, state: TrainState, records: Records, stopper: Stopper) -
 def _result(run: Run, state: TrainState) -> TrainingResult:
     """The result, also written to result.json. The dense errors of an earlier call are not measured again."""
     folder = run.folder
-    known = folder.read_json(RESULT) or {}
-    dense = known.get("dense") if known.get("epochs") == state.epoch else None
+    if state.best_sha256 and digest(folder.best) != state.best_sha256:
+        raise WeightsError(
+            f"{folder.best}: is not the file that this run wrote after epoch {state.plateau.best_epoch}, as its sha256 "
+            f"is another; put that file back, or take {folder.last}"
+        )
+    known = folder.read_json(RESULT, RunResult)
+    dense = known.dense if known and known.epochs == state.epoch else None
     if run.recipe.dense and dense is None:
         q, device = run.recipe.test_scale, str(run.ranks.device)
         dense, left_out = dense_errors(folder.best, run.sets.val, q, device)
@@ -235,6 +246,7 @@ def _result(run: Run, state: TrainState) -> TrainingResult:
         seconds=state.seconds,
         unreadable=folder.add_failures([]),
         dense=dense,
+        sha256=state.best_sha256,
     )
     folder.write_json(RESULT, asdict(result))
     return result

@@ -19,6 +19,7 @@ from vggfeat.train.ranks import Ranks
 from vggfeat.train.recipe import Recipe
 from vggfeat.train.shards import Member
 
+NO_MEMORY = "takes more memory than there is"
 PROBE = 64  # images from whose sizes the memory for all is estimated
 
 
@@ -49,6 +50,8 @@ class Photos:
         source = file.read() if isinstance(file, Member) else file
         try:
             return images.read(source)
+        except MemoryError:
+            raise ImageError(NO_MEMORY) from None
         except ImageError as error:
             name = f"image of {file.size} bytes" if isinstance(file, Member) else file
             raise ImageError(str(error).removeprefix(f"{name}: ")) from None

@@ -14,17 +14,19 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from vggfeat._util.files import read_text
 from vggfeat._util.left_out import LeftOut
 from vggfeat.data import subsets
 from vggfeat.data.listing import Folder, add_file, contents, subfolders
 from vggfeat.errors import DataError, ImageError
 from vggfeat.formats import SUBSETS, SUFFIXES, subset_of
 from vggfeat.sources import tar
-from vggfeat.sources.item import MAX_BYTES
+from vggfeat.spec import MAX_BYTES
 
 MAX_LABEL = 32  # bytes of a .cls
 MAX_CLASSES = 100_000
 NAMES = "classes.txt"
+MAX_NAMES = 2**24  # bytes
 OUTSIDE = "images left out, because they are in no shard"
 BESIDE = "folders left out, because they are beside shards"
 IRREGULAR = "links and devices left out of shards"
@@ -92,9 +94,10 @@ def class_names(root: Path, labels: np.ndarray) -> tuple[str, ...]:
     if not file.exists():
         return tuple(f"class {i}" for i in range(count))
     try:
-        names = tuple(line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip())
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{file}: cannot be read ({error})") from error
+        names = tuple(line.strip() for line in read_text(file, MAX_NAMES).splitlines() if line.strip())
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{file}: cannot be read ({reason}); write the name of a class on each line") from error
     if count > len(names):
         raise DataError(
             f"{file}: names {len(names)} classes, but a shard has the label {count - 1}; add the missing names"

@@ -1,56 +1,35 @@
 """The beginning of a run, new or continued: its net, its optimiser, its pixel statistics, and how far it has come."""
 
-import sys
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
 
 from vggfeat import __version__
+from vggfeat._util.printable import say
 from vggfeat._util.processes import cores
 from vggfeat.data.imagenet import synset_names
-from vggfeat.errors import UsageError, VggfeatError, WeightsError
+from vggfeat.errors import UsageError, WeightsError
 from vggfeat.nets.table import layers, tensor_shapes
 from vggfeat.nets.vgg import VGG, initialise
 from vggfeat.train import checkpoint
 from vggfeat.train.draws import weights_seed
-from vggfeat.train.folder import CONFIG, RunFolder
+from vggfeat.train.folder import RunFolder
 from vggfeat.train.learner import Learner, find_precision
 from vggfeat.train.loading import StepPlan
 from vggfeat.train.pixel_statistics import ILSVRC, PixelStatistics, measure, sample
 from vggfeat.train.ranks import Ranks
 from vggfeat.train.recipe import FROM, LR, LR_TUNING, Recipe
 from vggfeat.train.sets import Sets
-from vggfeat.train.state import TrainState
+from vggfeat.train.state import Start, TrainState
 from vggfeat.weights.header import Preprocessing, Weights
 from vggfeat.weights.names import class_names
 from vggfeat.weights.native import load
 from vggfeat.weights.resolve import resolve
+from vggfeat.weights.run_files import CONFIG
 
 FIRST = 4  # convolutional layers that another net copies, beside the fully connected ones (Sect. 3.1)
 STATISTICS = "statistics.json"
-
-
-@dataclass(frozen=True)
-class Start:
-    """The initial weights of a run.
-
-    lr : the initial learning rate. copied : the layers that were copied from the file `source`.
-    """
-
-    preprocessing: Preprocessing
-    lr: float
-    copied: tuple[str, ...] = ()
-    source: str = ""
-    sha256: str = ""
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "Start":
-        """The start from what `asdict` and JSON made of it. Raises KeyError, TypeError or ValueError."""
-        prep = values["preprocessing"]
-        triples = {key: (float(prep[key][0]), float(prep[key][1]), float(prep[key][2])) for key in ("mean", "std")}
-        preprocessing = Preprocessing(**{**prep, **triples})
-        return cls(**{**values, "preprocessing": preprocessing, "copied": tuple(values["copied"])})
 
 
 @dataclass(frozen=True)
@@ -72,14 +51,9 @@ class Run:
         return StepPlan(len(self.sets.train), self.recipe, self.ranks.rank, self.ranks.world)
 
     @property
-    def about(self) -> dict[str, Any]:
-        """What a checkpoint says about its run."""
-        return {
-            "recipe": self.recipe.fixed(),
-            "colour": asdict(self.statistics),
-            "start": asdict(self.start),
-            "data": self.data,
-        }
+    def about(self) -> checkpoint.About:
+        """What a checkpoint says of its run."""
+        return checkpoint.About(self.recipe.fixed(), self.statistics, self.start, self.data)
 
 
 def begin_or_continue(folder: RunFolder, recipe: Recipe, sets: Sets, ranks: Ranks) -> tuple[Run, TrainState]:
@@ -110,7 +84,7 @@ def begin_or_continue(folder: RunFolder, recipe: Recipe, sets: Sets, ranks: Rank
     learner = Learner(vgg, replace(recipe, lr=start.lr), start.preprocessing, ranks)
     if ranks.main:
         for note in sets.notes:
-            print(note, file=sys.stderr)
+            say(note)
         precision = find_precision(recipe.precision, ranks.device)
         machine = {"device": str(ranks.device), "processes": ranks.world, "precision": precision}
         folder.write_json(CONFIG, {**config, "start": asdict(start), "settings": asdict(recipe), "began_on": machine})
@@ -128,45 +102,43 @@ def _as_begun(folder: RunFolder, recipe: Recipe) -> Recipe:
     A folder may have moved, or be named relative to another place.
     """
     begun = folder.begun()
-    named = begun.get("recipe", {}).get("init", "")
-    if not recipe.source or named == recipe.init or not str(named).startswith(FROM):
+    named = str(begun.recipe.get("init", "")) if begun else ""
+    if begun is None or not recipe.source or named == recipe.init or not named.startswith(FROM):
         return recipe
     found = resolve(recipe.source, None, "pool5")
-    return replace(recipe, init=named) if found.sha256 == begun.get("start", {}).get("sha256") else recipe
+    return replace(recipe, init=named) if found.sha256 == begun.start.get("sha256") else recipe
 
 
 def _continue(folder: RunFolder, recipe: Recipe, sets: Sets, ranks: Ranks, data: str) -> tuple[Run, TrainState]:
     file = folder.checkpoint
     tensors, state, about = checkpoint.load(file)
-    try:
-        was, start = about["recipe"], Start.from_json(about["start"])
-        statistics = PixelStatistics.from_json(about["colour"])
-        for key, value in recipe.fixed().items():
-            if was[key] != value:
-                raise WeightsError(f"{file}: is of a run with {key} {was[key]!r}, not {value!r}; remove it")
-        if about["data"] != data:
-            raise WeightsError(f"{file}: is of a run on different images or labels; remove it")
-        vgg = VGG(recipe.net, width=recipe.width, classes=len(sets.classes), dropout=recipe.dropout)
-        learner = Learner(vgg, recipe, start.preprocessing, ranks)
-    except (KeyError, TypeError, ValueError) as error:
-        raise WeightsError(f"{file}: its metadata are invalid ({error!r}); remove it") from None
+    start = about.start
+    for key, value in recipe.fixed().items():
+        if (was := about.recipe.get(key)) != value:
+            raise WeightsError(f"{file}: is of a run with {key} {was!r}, not {value!r}; remove it")
+    if about.data != data:
+        raise WeightsError(f"{file}: is of a run on different images or labels; remove it")
+    begun = folder.begun()
+    if begun and begun.start and begun.start.get("sha256") != start.sha256:
+        raise WeightsError(f"{file}: is of a run that began with other weights; remove it")
+    vgg = VGG(recipe.net, width=recipe.width, classes=len(sets.classes), dropout=recipe.dropout)
+    learner = Learner(vgg, recipe, start.preprocessing, ranks)
+    run = Run(folder, recipe, sets, ranks, learner, about.colour, start, data)
+    if state.step > run.plan.steps:
+        raise WeightsError(f"{file}: is of step {state.step} of an epoch of {run.plan.steps} steps; remove it")
     try:
         learner.restore(tensors, state.plateau.rate(start.lr))
     except WeightsError as error:
         raise WeightsError(f"{file}: {error}; remove it") from None
-    return Run(folder, recipe, sets, ranks, learner, statistics, start, data), state.for_epochs(recipe.epochs)
+    return run, state.for_epochs(recipe.epochs)
 
 
 def pixel_statistics(folder: RunFolder, recipe: Recipe, sets: Sets) -> PixelStatistics:
     """Published statistics, those of an earlier start of this run, or new ones; written to statistics.json."""
     ilsvrc = sets.folders == tuple(synset_names())
     published = recipe.statistics == "ilsvrc" or (recipe.statistics == "auto" and ilsvrc)
-    known = folder.read_json(STATISTICS)
-    if known is not None and not published:
-        try:
-            return PixelStatistics.from_json(known)
-        except (KeyError, TypeError, ValueError) as error:
-            raise VggfeatError(f"{folder.path / STATISTICS}: is invalid ({error!r}); remove it") from None
+    if not published and (known := folder.read_json(STATISTICS, PixelStatistics)) is not None:
+        return known
     found = ILSVRC if published else measure(sets.train.readable(sample(len(sets.train)).tolist(), cores()))
     folder.write_json(STATISTICS, asdict(found))
     return found

@@ -1,12 +1,31 @@
-"""How far a training run has come."""
+"""How far a training run has come, and where it began."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
+from vggfeat._util.json_files import Count
 from vggfeat.train.plateau import Plateau
 from vggfeat.train.recipe import Recipe
+from vggfeat.weights.header import Preprocessing
+
+
+@dataclass(frozen=True)
+class Start:
+    """The initial weights of a run.
+
+    lr : the initial learning rate. copied : the layers that were copied from the file `source`.
+    """
+
+    preprocessing: Preprocessing
+    lr: float
+    copied: tuple[str, ...] = ()
+    source: str = ""
+    sha256: str = ""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.lr < math.inf:
+            raise ValueError(f"a learning rate of {self.lr}")
 
 
 @dataclass(frozen=True)
@@ -16,18 +35,20 @@ class TrainState:
     A tally is (sum of the losses, images wrong among the best 1, among the best 5, images).
     """
 
-    epoch: int = 0  # epoch and step are the next ones to do
-    step: int = 0
+    epoch: Count = 0  # epoch and step are the next ones to do
+    step: Count = 0
     sums: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)  # tally of the epoch's steps so far
     seconds: float = 0.0  # spent in training steps
     plateau: Plateau = field(default_factory=Plateau)
     best_top5: float = math.nan  # top-5 error, in per cent, of the epoch with the lowest top-1 error
     finished: str = ""  # why the run has ended
+    best_sha256: str = ""  # of best.safetensors; empty if an earlier version wrote it
 
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "TrainState":
-        """The state from what `asdict` and JSON made of it. Raises KeyError, TypeError or ValueError."""
-        return cls(**{**values, "sums": tuple(values["sums"]), "plateau": Plateau(**values["plateau"])})
+    def __post_init__(self) -> None:
+        if len(self.sums) != 4 or not all(map(math.isfinite, (*self.sums, self.seconds))):
+            raise ValueError("sums or seconds are not finite")
+        if self.step and not self.sums[-1] > 0:
+            raise ValueError(f"{self.step} steps of no image")
 
     def after_steps(self, tallies: Sequence[Sequence[float]], seconds: float) -> "TrainState":
         """The state after steps with these tallies, which took `seconds`."""

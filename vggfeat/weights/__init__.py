@@ -10,11 +10,10 @@ foreign     files of other frameworks; Keras' files
 pytorch     PyTorch's files and checkpoints
 caffe       Caffe's files
 matconvnet  MatConvNet's files
-matfile     MATLAB's v7 files, for matconvnet
 lineage     who trained the weights, and so their preprocessing
 convert     from another framework's file to a native file
 verify      what a file is, whether it is whole, what it can be used for
-publish     from a training run to a native file with a model card
+publish     from a training run to a native file with a model card; run_files: the files of the run
 """
 
 from vggfeat.weights.convert import convert

@@ -1,6 +1,6 @@
 """Caffe's `.caffemodel`: the message NetParameter of caffe.proto, with its layers as V1 or as V2 messages.
 
-The file is mapped into memory, and its few hundred messages are read in place. protobuf's library would first make an
+The few hundred messages of a file are read in place. protobuf's library would first make an
 object of each message, which takes thirty times the size of a file that is made for this purpose.
 """
 
@@ -31,11 +31,10 @@ Values = list[int | memoryview]
 
 
 @contextmanager
-def open_caffe(src: Path) -> Iterator[ForeignFile]:
+def open_caffe(src: Path, data: bytes) -> Iterator[ForeignFile]:
     """A VGG of Caffe, with the layer names of VGG_ILSVRC_16_layers: conv1_1 ... fc8. fc6's inputs are in our order."""
     try:
-        content = memoryview(np.memmap(src, np.uint8, "r"))  # type: ignore[arg-type]
-        yield ForeignFile(*by_paper_name(_layers(src, content)))
+        yield ForeignFile(*by_paper_name(_layers(src, memoryview(data))))
     except (OSError, ValueError) as error:
         raise WeightsError(f"{src}: cannot be read as a Caffe model ({error})") from None
 

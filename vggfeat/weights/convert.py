@@ -9,20 +9,22 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from vggfeat._util.fetch import cache_dir, locked, mismatch
+from vggfeat._util.fetch import cache_dir, locked
 from vggfeat.errors import WeightsError
 from vggfeat.formats import HEAD, LFS, PAGE, kind
 from vggfeat.nets import CONFIGS, MAX_WIDTH, TOPS, Top, layers, tensor_shapes
 from vggfeat.spec import Lineage
 from vggfeat.weights.caffe import open_caffe
+from vggfeat.weights.content import Content
 from vggfeat.weights.foreign import ForeignFile, ForeignTensors, open_keras
 from vggfeat.weights.header import Weights, check_classes, check_tensors, shown
 from vggfeat.weights.lineage import training_of
 from vggfeat.weights.matconvnet import open_matconvnet
-from vggfeat.weights.native import check_finite, check_out, digest, opened, save_as
+from vggfeat.weights.native import check_finite, check_out, digest, reading, save_as
 from vggfeat.weights.published import REGISTRY
 from vggfeat.weights.pytorch import NUMPY_FILE, is_safetensors, open_torch
 from vggfeat.weights.registry import Form, Registry
+from vggfeat.weights.tensorfile import TensorFile
 
 _READERS = {"torchvision": open_torch, "keras": open_keras, "caffe": open_caffe, "matconvnet": open_matconvnet}
 SLACK = 8 << 20  # values that may be compressed to nothing
@@ -33,10 +35,12 @@ class Recognised(NamedTuple):
     """A VGG in a file of another framework.
 
     tensors : under their native names. weights : what the native file will say, with this file's path and no sha256.
+    content : of the file.
     """
 
     tensors: ForeignTensors
     weights: Weights
+    content: Content
 
     def tensor(self, name: str) -> Tensor:
         """A tensor in a precision of the native format. Raises WeightsError if its values are not finite."""
@@ -103,7 +107,23 @@ def convert(
     if out.exists() and out.samefile(src):
         raise WeightsError(f"{out}: is the file to convert; name another one for the native file")
     check_out(out)
+    return _convert(src, out, net, form, lineage, top, registry)
+
+
+def _convert(
+    src: Path,
+    out: Path,
+    net: str | None = None,
+    form: Form | None = None,
+    lineage: Lineage | None = None,
+    top: Top | None = None,
+    registry: Registry = REGISTRY,
+    sha256: str = "",
+) -> Weights:
+    """As `convert`; the file must have the checksum, if one is given."""
     with recognised(src, net, form, lineage, top, registry) as found:
+        if sha256 and found.content.sum("sha256") != sha256:
+            raise WeightsError(f"{src}: changed while it was read; start again")
         tensors = {name: found.tensor(name) for name in found.tensors}
     return save_as(out, tensors, found.weights)
 
@@ -113,7 +133,8 @@ def convert_into_cache(path: Path, top: Top, lineage: Lineage | None, registry: 
 
     All layers are converted, so that a store is the same weights' for each layer; only if that fails those up to `top`.
     """
-    stem = f"{path.stem}-{digest(path)[:16]}-{lineage or 'auto'}"
+    sha256 = digest(path)
+    stem = f"{path.stem}-{sha256[:16]}-{lineage or 'auto'}"
     whole, part = (cache_dir() / f"{stem}{end}.safetensors" for end in ("", f"-{top}"))
     for native in (whole, part):
         if native.is_file():
@@ -122,9 +143,9 @@ def convert_into_cache(path: Path, top: Top, lineage: Lineage | None, registry: 
         if whole.is_file():  # another process was faster
             return whole
         try:
-            convert(path, whole, lineage=lineage, registry=registry)
+            _convert(path, whole, lineage=lineage, registry=registry, sha256=sha256)
         except WeightsError:
-            convert(path, part, lineage=lineage, top=top, registry=registry)
+            _convert(path, part, lineage=lineage, top=top, registry=registry, sha256=sha256)
             return part
         return whole
 
@@ -143,13 +164,13 @@ def recognised(
     if looks == "native":
         raise WeightsError(f"{src}: is in vggfeat's format already")
     kind = form or looks
-    known = registry.by_file(src.name)
-    if known and not known.editions and (complaint := mismatch(src, **known.check)):
+    known, content = registry.by_file(src.name), Content(src)
+    if known and not known.editions and (complaint := content.complaint(known.check)):
         raise WeightsError(f"{src}: is damaged ({complaint}); remove it and fetch it again")
-    with _READERS[kind](src) as foreign:
+    with _READERS[kind](src, content.data) as foreign:
         net, width, tensors, last = _recognise(src, _up_to(src, foreign, top), net)
-        _refuse_unpacking(src, tensors)
-        training = training_of(src, kind, tensors, foreign.preprocessing, lineage, registry)
+        _refuse_unpacking(src, len(content.data), tensors)
+        training = training_of(src, content, kind, tensors, foreign.preprocessing, lineage, registry)
         outputs = tensors["fc8.bias"].shape[0] if last == "fc8" else 0
         classes = foreign.classes if outputs else None
         check_classes(src, classes, outputs)
@@ -168,24 +189,21 @@ def recognised(
             outputs=outputs,
             assumed=training.assumed,
         )
-        yield Recognised(tensors, weights)
+        yield Recognised(tensors, weights, content)
 
 
 def sniff(path: Path) -> Form | Literal["native"]:
     """The form of a weights file, by its first bytes or its name. Raises WeightsError if it has none."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(8)
-        if is_safetensors(path):
-            with opened(path) as tensors:
-                written_as = (tensors.metadata() or {}).get("format", "")
+    with reading(path) as raw:
+        head = raw.read(HEAD)
+        raw.seek(0)
+        if is_safetensors(head):
+            written_as = TensorFile(path, raw).metadata.get("format", "")
             if written_as.startswith("vggfeat-train/"):
                 raise WeightsError(
                     f"{path}: is the checkpoint of a training run; take best.safetensors or last.safetensors beside it"
                 )
             return "native" if written_as.startswith("vggfeat/") else "torchvision"
-    except OSError as error:
-        raise WeightsError(f"{path}: cannot be read ({error.strerror})") from None
     if head.startswith(_MATLAB) or (head.startswith(_HDF5) and path.suffix == ".mat"):
         return "matconvnet"
     if path.suffix == ".caffemodel":  # protobuf's messages begin with no mark
@@ -198,13 +216,11 @@ def sniff(path: Path) -> Form | Literal["native"]:
         return "torchvision"
     if head.startswith(_NUMPY):
         raise WeightsError(f"{path}: {NUMPY_FILE}")
-    raise WeightsError(f"{path}: {_why_not(path)}")
+    raise WeightsError(f"{path}: {_why_not(head)}")
 
 
-def _why_not(path: Path) -> str:
-    """What a file is that holds no weights, and what to do."""
-    with path.open("rb") as file:
-        head = file.read(HEAD)
+def _why_not(head: bytes) -> str:
+    """What a file is that holds no weights, by its first bytes, and what to do."""
     if not head:
         return "is empty; download it again"
     if (found := kind(head)) in (LFS, PAGE):
@@ -244,9 +260,9 @@ def _recognise(src: Path, tensors: ForeignTensors, net: str | None) -> tuple[str
     return net, width, native, top
 
 
-def _refuse_unpacking(src: Path, tensors: ForeignTensors) -> None:
+def _refuse_unpacking(src: Path, size: int, tensors: ForeignTensors) -> None:
     """Refuse a small file of a large net: trained weights hardly compress, but a stride of 0 or unwritten data do."""
-    values, size = sum(math.prod(tensor.shape) for tensor in tensors.values()), src.stat().st_size
+    values = sum(math.prod(tensor.shape) for tensor in tensors.values())
     if values > size + SLACK:  # the smallest kind, float16, takes 2 bytes per value
         raise WeightsError(f"{src}: lists {values:,} values, in {size:,} bytes; it is not a whole file")
 

@@ -5,13 +5,17 @@ then `fc6.weight` ... `fc8.bias`. Shapes are checked before values are read, onl
 another file is followed.
 """
 
+import io
+import math
 import re
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import h5py
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,6 +24,8 @@ from vggfeat.nets import FC_WINDOW
 from vggfeat.weights.header import Preprocessing, shown
 
 MAX_OBJECTS = 1000  # in an HDF5 file; Keras' VGG19 has about 80
+SLACK = 1 << 20  # bytes that a chunk may take more than its dataset
+_DEFLATE, _SHUFFLE, _CHECKSUM = h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32
 
 
 class ForeignTensor(NamedTuple):
@@ -59,10 +65,10 @@ def by_paper_name(layers: Mapping[str, tuple[ForeignTensor, ForeignTensor]]) -> 
 
 
 @contextmanager
-def open_keras(src: Path) -> Iterator[ForeignFile]:
+def open_keras(src: Path, data: bytes) -> Iterator[ForeignFile]:
     """The weights of Keras' VGG16 or VGG19, full or without the top, channels last."""
     try:
-        with h5py.File(src, "r") as file:
+        with h5py.File(io.BytesIO(data), "r") as file:
             yield _keras_names(src, _datasets(src, file))
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
         raise WeightsError(f"{src}: cannot be read as Keras weights in HDF5 ({error})") from None
@@ -91,6 +97,33 @@ def refuse_elsewhere(src: Path, dataset: Any) -> None:
     """Raise WeightsError for an HDF5 dataset whose values are in another file."""
     if dataset.external or dataset.is_virtual:
         raise WeightsError(f"{src}: {shown(dataset.name.lstrip('/'))} is in another file, which is not read")
+
+
+def stored_values(data: Any) -> Any:
+    """The values of an HDF5 dataset, if they take the space in memory that their shape says.
+
+    A chunk may unpack to any size, may be larger than the dataset, and need not be there. Raises ValueError.
+    """
+    size, file_size = data.size * data.dtype.itemsize, data.file.id.get_filesize()
+    if data.chunks is None:
+        if data.id.get_storage_size() != size:
+            raise ValueError(f"{shown(data.name)} is not stored whole")
+        return data[()]
+    chunk = math.prod(data.chunks) * data.dtype.itemsize
+    count = math.prod(-(-side // step) for side, step in zip(data.shape, data.chunks, strict=True))
+    chunks: list[Any] = []
+    data.id.chunk_iter(chunks.append)
+    if len(chunks) != count or sum(one.size for one in chunks) > file_size or chunk > size + SLACK:
+        raise ValueError(f"{shown(data.name)} is not stored whole, or in chunks larger than itself")
+    plan = data.id.get_create_plist()
+    filters = [plan.get_filter(i)[0] for i in range(plan.get_nfilters())]
+    if not {*filters} <= {_SHUFFLE, _CHECKSUM, _DEFLATE} or filters.count(_DEFLATE) > 1:
+        raise ValueError(f"{shown(data.name)} is compressed in an unusual way; save it without compression")
+    for one in chunks if _DEFLATE in filters else ():
+        mask, packed = data.id.read_direct_chunk(one.chunk_offset)
+        if not mask and len(zlib.decompressobj().decompress(packed, chunk + SLACK)) >= chunk + SLACK:
+            raise ValueError(f"{shown(data.name)} unpacks to more than its chunks hold")
+    return data[()]
 
 
 def _keras_names(src: Path, datasets: Mapping[str, Any]) -> ForeignFile:
@@ -127,7 +160,7 @@ def _keras_tensor(name: str, data: Any) -> ForeignTensor:
     """A tensor in our shape. Keras' kernels are (kh, kw, in, out) or (in, out), fc6's inputs in H, W, C order."""
 
     def read() -> Tensor:
-        return torch.from_numpy(data.astype("<f4")[()])
+        return torch.from_numpy(stored_values(data).astype(np.float32, copy=False))
 
     shape = tuple(data.shape)
     if len(shape) == 4:

@@ -5,15 +5,18 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, get_args
 
+from vggfeat._util.printable import printable
 from vggfeat.errors import UsageError, WeightsError
 from vggfeat.nets import TOPS, Top, tensor_shapes
+from vggfeat.weights.tensorfile import TensorInfo
 
 FORMAT = "vggfeat/1"
 DTYPES = ("F16", "BF16", "F32")  # as safetensors names them
 ASSUMED = "lineage"  # the value of the metadata `assumed`
 MAX_CLASSES = 100_000
+SCALES = 1000  # a deviation is between the range of the pixels divided by this and times this
 
 Colour = Literal["RGB", "BGR"]
 
@@ -29,7 +32,8 @@ class Preprocessing:
     range : float
         255 or 1, the largest pixel value.
     mean, std : tuple of 3 float
-        One number per channel, in the unit of `range`.
+        One number per channel, in the unit of `range`. Files hold means in 0..`range`, and deviations from
+        `range` / 1000 to `range` * 1000.
 
     References
     ----------
@@ -102,16 +106,9 @@ class Weights:
         return tuple(layer for layer in TOPS[: TOPS.index(self.top) + 1] if layer != "fc8")
 
 
-class TensorInfo(NamedTuple):
-    """What a header says of a tensor; `dtype` as safetensors names it."""
-
-    dtype: str
-    shape: tuple[int, ...]
-
-
 def shown(text: str) -> str:
     """Text from a file for a message: printable, on one line, at most 200 characters."""
-    return text[:200] if text.isprintable() else ascii(text[:200])
+    return printable(text, 200)
 
 
 def to_metadata(
@@ -219,7 +216,12 @@ def _preprocessing(metadata: Mapping[str, str]) -> Preprocessing:
     mean, std = (_triple(key, metadata[key]) for key in ("mean", "std"))
     if min(std) <= 0:
         raise ValueError(f"std {metadata['std']!r} is not above 0")
-    return Preprocessing(colour, float(metadata["range"]), mean, std)
+    largest = float(metadata["range"])
+    if not all(0 <= value <= largest for value in mean):
+        raise ValueError(f"mean {metadata['mean']!r} is not within 0..{largest:g}, the range of the pixels")
+    if not all(largest / SCALES <= value <= largest * SCALES for value in std):
+        raise ValueError(f"std {metadata['std']!r} is not within {largest / SCALES:g}..{largest * SCALES:g}")
+    return Preprocessing(colour, largest, mean, std)
 
 
 def _triple(key: str, text: str) -> tuple[float, float, float]:

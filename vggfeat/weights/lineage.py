@@ -5,7 +5,6 @@ conversion, rounding to bfloat16, and training of later layers. Some conversions
 the kernels for another range of pixels; the biases tell that the mean is still subtracted before.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
@@ -17,9 +16,9 @@ from torch import Tensor
 
 from vggfeat.errors import UsageError, WeightsError
 from vggfeat.spec import Lineage
+from vggfeat.weights.content import Content
 from vggfeat.weights.foreign import ForeignTensors
 from vggfeat.weights.header import OXFORD, TORCHVISION, Preprocessing
-from vggfeat.weights.native import digest
 from vggfeat.weights.registry import LINEAGES, PREPROCESSING, Form, PublishedFile, Registry
 
 TOLERANCE = 0.004  # of the norm; bfloat16 changes each value by 0.002 of it at most
@@ -80,6 +79,7 @@ FIRST_LAYERS = (
 
 def training_of(
     src: Path,
+    content: Content,
     form: Form,
     tensors: ForeignTensors,
     stated: Preprocessing | None,
@@ -94,7 +94,7 @@ def training_of(
     if lineage is not None and lineage not in PREPROCESSING:
         raise UsageError(f"no lineage {lineage!r}; take one of {', '.join(PREPROCESSING)}")
     known = by_first_layer(tensors["conv1_1.weight"].read(), tensors["conv1_1.bias"].read())
-    if known is None and (published := by_checksum(src, registry)):
+    if known is None and (published := by_checksum(content, registry)):
         known = Training(published.lineage, PREPROCESSING[LINEAGES[form]])
     if known and lineage not in (None, known.lineage):
         raise WeightsError(f"{src}: is of the lineage {known.lineage}, not {lineage}; leave out --lineage")
@@ -103,15 +103,9 @@ def training_of(
     return found._replace(preprocessing=stated or found.preprocessing)
 
 
-def by_checksum(path: Path, registry: Registry) -> PublishedFile | None:
+def by_checksum(content: Content, registry: Registry) -> PublishedFile | None:
     """The published file with the same checksum, under any name."""
-    with path.open("rb") as file:
-        md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-    sums = {"sha256": digest(path), "sha256_prefix": digest(path), "md5": md5}
-    for known in registry.files():
-        if known.check and all(sums[kind].startswith(str(value)) for kind, value in known.check.items()):
-            return known
-    return None
+    return next((known for known in registry.files() if known.check and not content.complaint(known.check)), None)
 
 
 def by_first_layer(weight: Tensor, bias: Tensor) -> Training | None:

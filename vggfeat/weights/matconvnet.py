@@ -4,6 +4,7 @@ Both kinds of file are first converted to plain values: a struct is a dict, a st
 and an array of numbers a ForeignTensor with MATLAB's order of axes.
 """
 
+import io
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
@@ -16,19 +17,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vggfeat._util.mat_files import read_mat
 from vggfeat.errors import WeightsError
-from vggfeat.weights.foreign import ForeignFile, ForeignTensor, by_paper_name, refuse_elsewhere
+from vggfeat.weights.foreign import ForeignFile, ForeignTensor, by_paper_name, refuse_elsewhere, stored_values
 from vggfeat.weights.header import Preprocessing
-from vggfeat.weights.matfile import MAX_MATRICES, load_v7
 
 VARIABLES = ("layers", "params", "meta", "normalization", "classes", "net")
+MAX_MATRICES = 10_000  # arrays, cells and struct fields of a file; VGG-19 has about 3,000
+_HDF5_MARK = b"\x89HDF\r\n\x1a\n"
 MAX_DEPTH = 12  # of nested structs and cells; net.layers(1).block.opts{1} is 5
 MAX_TEXT = 10_000  # characters
 MAX_MEAN = 3 << 22  # numbers in averageImage; a 224x224 image has 150,528
 
 
 @contextmanager
-def open_matconvnet(src: Path) -> Iterator[ForeignFile]:
+def open_matconvnet(src: Path, data: bytes) -> Iterator[ForeignFile]:
     """A VGG of MatConvNet, with the layer names of imagenet-vgg-verydeep-16: conv1_1 ... fc8.
 
     Filters are (H, W, in, out), fully connected layers are convolutions. The input is RGB in 0..255 minus averageImage.
@@ -36,11 +39,11 @@ def open_matconvnet(src: Path) -> Iterator[ForeignFile]:
     same values at all pixels.
     """
     try:
-        if h5py.is_hdf5(src):
-            with h5py.File(src, "r") as file:
+        if any(data.startswith(_HDF5_MARK, place) for place in (0, 512, 1024, 2048)):
+            with h5py.File(io.BytesIO(data), "r") as file:
                 yield _parsed(src, _Hdf5(src, file).variables())
         else:
-            found = load_v7(src, VARIABLES, _plain)
+            found = read_mat(data, VARIABLES, _plain, max_arrays=MAX_MATRICES)
             yield _parsed(src, found)
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, IndexError) as error:
         raise WeightsError(f"{src}: cannot be read as a net of MatConvNet ({error})") from None
@@ -144,7 +147,12 @@ def _plain(node: Any, depth: int = 0) -> Any:
 
 def _reader(array: Callable[[], np.ndarray]) -> Callable[[], Tensor]:
     """Numbers as float32; doubles stay."""
-    return lambda: torch.from_numpy(np.array(array(), np.float64 if array().dtype == np.float64 else np.float32))
+
+    def read() -> Tensor:
+        values = array()
+        return torch.from_numpy(np.array(values, np.float64 if values.dtype == np.float64 else np.float32))
+
+    return read
 
 
 class _Hdf5:
@@ -168,7 +176,11 @@ class _Hdf5:
             return self._cell(node, depth)
         if node.attrs.get("MATLAB_class") == b"char":
             return self._text(node)
-        return ForeignTensor(node.shape[::-1], _reader(lambda: node[()].T)) if node.dtype.kind in "fiu" else None
+        return (
+            ForeignTensor(node.shape[::-1], _reader(lambda: stored_values(node).T))
+            if node.dtype.kind in "fiu"
+            else None
+        )
 
     def _struct(self, group: Any, depth: int) -> Any:
         members = {name: _hard(group, name) for name in group}
@@ -181,12 +193,12 @@ class _Hdf5:
     def _cell(self, dataset: Any, depth: int) -> list[Any]:
         if dataset.size > MAX_MATRICES:
             raise ValueError(f"{dataset.name} has {dataset.size} cells")
-        return [self.plain(self.file[reference], depth + 1) for reference in dataset[()].T.flat]
+        return [self.plain(self.file[reference], depth + 1) for reference in stored_values(dataset).T.flat]
 
     def _text(self, dataset: Any) -> str:
         if dataset.size > MAX_TEXT or dataset.dtype.kind != "u":
             raise ValueError(f"{dataset.name} is not a text of at most {MAX_TEXT} characters")
-        return dataset[()].T.astype("<u2").tobytes().decode("utf-16-le", errors="replace")
+        return stored_values(dataset).T.astype("<u2").tobytes().decode("utf-16-le", errors="replace")
 
 
 def _hard(group: Any, name: str) -> Any:

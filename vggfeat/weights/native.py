@@ -27,9 +27,11 @@ A file ends at pool5, fc6, fc7 or fc8, and holds all layers before. The metadata
 import hashlib
 import json
 import math
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +40,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from vggfeat._util.files import Signature, check_writable, replacing, signature
+from vggfeat._util.files import check_writable, open_regular, replacing
 from vggfeat.errors import UsageError, WeightsError
 from vggfeat.nets import TOPS, VGG, Top, file_top, tensor_shapes
-from vggfeat.weights.header import Preprocessing, TensorInfo, Weights, parse_header, to_metadata
+from vggfeat.weights.header import Preprocessing, Weights, parse_header, to_metadata
+from vggfeat.weights.tensorfile import MAX_HEADER, TensorFile, TensorInfo
 
-MAX_HEADER = 4 << 20  # bytes; a full net E with 1000 class names takes 40 thousand
 _DTYPES = {torch.float16: "F16", torch.bfloat16: "BF16", torch.float32: "F32"}
-_digests: dict[tuple[Path, Signature | None], str] = {}
+_digests: dict[tuple[int, ...], str] = {}
 
 
 def read(path: str | Path) -> Weights:
@@ -68,33 +70,56 @@ def read(path: str | Path) -> Weights:
         to pool5, fc6, fc7 or fc8.
     """
     path = Path(path)
-    before = signature(path)
-    weights = replace(read_header(path), sha256=digest(path))
-    if signature(path) != before:
-        raise WeightsError(f"{path}: changed while it was read; start again")
-    return weights
+    with reading(path) as raw:
+        weights = header_of(TensorFile(path, raw))
+        return replace(weights, sha256=_digest(path, raw))
 
 
 def read_header(path: Path) -> Weights:
     """As `read`, but without the checksum, which takes long for a large file."""
-    with opened(path) as file:
-        infos = {}
-        for name in file.keys():  # noqa: SIM118 (not a mapping)
-            tensor = file.get_slice(name)
-            infos[name] = TensorInfo(tensor.get_dtype(), tuple(tensor.get_shape()))
-        return parse_header(path, file.metadata() or {}, infos)
+    with reading(path) as raw:
+        return header_of(TensorFile(path, raw))
+
+
+def header_of(file: TensorFile) -> Weights:
+    """What an open file says of itself; `sha256` is empty."""
+    return parse_header(file.path, file.metadata, file.infos)
 
 
 def digest(path: Path) -> str:
-    """The sha256 of a file, hexadecimal. It is kept until the file's signature changes, or `clear_digests`."""
-    key = path, signature(path)
-    if key not in _digests:
-        try:
-            with path.open("rb") as file:
-                _digests[key] = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise WeightsError(f"{path}: cannot be read ({error.strerror})") from None
-    return _digests[key]
+    """The sha256 of a file, hexadecimal. It is kept until the file changes, or `clear_digests`."""
+    with reading(path) as raw:
+        return _digest(path, raw)
+
+
+def _digest(path: Path, raw: BufferedReader) -> str:
+    """The sha256 of an open file. Raises WeightsError if it changes meanwhile."""
+    before = _state(raw)
+    if before not in _digests:
+        raw.seek(0)
+        found = hashlib.file_digest(raw, "sha256").hexdigest()
+        if _state(raw) != before:
+            raise WeightsError(f"{path}: changed while it was read; start again")
+        _digests[before] = found
+    return _digests[before]
+
+
+def _state(raw: BufferedReader) -> tuple[int, ...]:
+    """What changes with an open file; the time of the last change of its inode cannot be set back."""
+    found = os.fstat(raw.fileno())
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[BufferedReader]:
+    """The open file. Raises WeightsError if it cannot be read, or is a pipe or a device."""
+    try:
+        with open_regular(path) as raw:
+            yield raw
+    except FileNotFoundError:
+        raise WeightsError(f"{path}: no such file; check the name of the weights") from None
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
 def clear_digests() -> None:
@@ -103,7 +128,7 @@ def clear_digests() -> None:
 
 
 def load(weights: Weights, top: str = "fc8", *, dtype: torch.dtype = torch.float32, ceil: bool = False) -> VGG:
-    """Load a net with its weights. Only the tensors that are needed are read.
+    """Load a net with its weights. Only the tensors that are needed are kept.
 
     Parameters
     ----------
@@ -127,14 +152,12 @@ def load(weights: Weights, top: str = "fc8", *, dtype: torch.dtype = torch.float
         If the file ends before `top`, changed since it was read, or holds values that are not finite in `dtype`.
     """
     require(weights, file_top(top))
-    _require_unchanged(weights)
-    with opened(weights.path) as file:
-        # A copy in torch's own memory: it is aligned, and the file may be replaced or truncated later.
-        state = {
-            name: file.get_tensor(name).to(dtype, copy=True)
-            for name in tensor_shapes(weights.net, weights.width, top=top)
-        }
-    _require_unchanged(weights)
+    wanted = tensor_shapes(weights.net, weights.width, top=top)
+    with reading(weights.path) as raw:
+        file = TensorFile(weights.path, raw)
+        state = {name: tensor.to(dtype) for name, tensor in file.tensors() if name in wanted}
+    if file.sha256 != weights.sha256:  # the tensors may be of any shape
+        raise WeightsError(f"{weights.path}: changed since its header was read; start again")
     check_finite(weights.path, state)
     classes = len(state["fc8.bias"]) if top == "fc8" else 1000
     with torch.device("meta"):
@@ -256,11 +279,6 @@ def opened(path: Path) -> Iterator[Any]:
         raise WeightsError(f"{path}: is not a whole safetensors file ({error}); fetch or convert it again") from None
     except (OSError, RuntimeError) as error:
         raise WeightsError(f"{path}: cannot be read ({error})") from None
-
-
-def _require_unchanged(weights: Weights) -> None:
-    if digest(weights.path) != weights.sha256:
-        raise WeightsError(f"{weights.path}: changed since its header was read; start again")
 
 
 def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

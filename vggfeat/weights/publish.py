@@ -1,26 +1,28 @@
 """From the folder of a training run to one weights file with a model card."""
 
-import csv
-import json
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import torch
 
+from vggfeat._util.csv_files import read_table
 from vggfeat._util.files import write_text
+from vggfeat._util.json_files import read_json
 from vggfeat._util.options import check_choice
 from vggfeat.errors import UsageError, WeightsError
 from vggfeat.nets import parameter_count
 from vggfeat.weights.header import Weights, shown
 from vggfeat.weights.native import check_out, load, read, save_as
+from vggfeat.weights.run_files import CONFIG, EPOCHS, LOG, RESULT, RunConfig, RunResult, TrainingData
 
 Dtype = Literal["float32", "float16", "bfloat16"]
 T = TypeVar("T")
 
-MAX_FILE = 16 << 20  # bytes of a run's tables
 CLASSES_SHOWN = 20
 
 
@@ -69,6 +71,7 @@ def publish(
         raise UsageError("no licence given; say under which licence the weights are published, such as CC-BY-4.0")
     config, epochs, result = _tables(run)
     best = read(run / "best.safetensors")
+    _verify(best, result)
     state = load(best, best.top, dtype=getattr(torch, dtype)).state_dict()
     weights = save_as(out, state, replace(best, licence=licence))
     card = out.with_suffix(".md")
@@ -79,60 +82,48 @@ def publish(
     return PublishedRun(weights, card)
 
 
-def _tables(run: Path) -> tuple[dict[str, Any], list[dict[str, float]], dict[str, Any]]:
-    """config.json, the rows of log.csv, and result.json; the last is empty if the run is not finished or went on."""
-    config = _parsed(run / "config.json", _config, "is not the configuration of a run of vggfeat train")
-    epochs = _parsed(run / "log.csv", _epochs, "is not the log of a run of vggfeat train")
+def _tables(run: Path) -> tuple[RunConfig, list[dict[str, Any]], RunResult | None]:
+    """config.json, the rows of log.csv, and result.json; None if the run is not finished or went on."""
+    config = _parsed(run / CONFIG, partial(read_json, kind=RunConfig), "configuration")
+    epochs = _parsed(run / LOG, lambda file: list(read_table(file, EPOCHS)), "log")
     if not epochs:
-        raise WeightsError(f"{run / 'log.csv'}: has no epoch yet; train on")
-    result = {}
-    if (run / "result.json").is_file():
-        wrong = "is not the result of a run of vggfeat train; train on, and it is written again"
-        result = _parsed(run / "result.json", _result, wrong)
-    return config, epochs, result if result.get("epochs") == len(epochs) else {}
+        raise WeightsError(f"{run / LOG}: has no epoch yet; train on")
+    result = None
+    if (run / RESULT).is_file():
+        result = _parsed(run / RESULT, partial(read_json, kind=RunResult), "result")
+    return config, epochs, result if result and result.epochs == len(epochs) else None
 
 
-def _parsed(file: Path, parse: Callable[[str], T], wrong: str) -> T:
-    """What `parse` makes of a file of the run. Raises WeightsError that says what is `wrong`."""
+def _parsed(file: Path, read: Callable[[Path], T], what: str) -> T:
+    """What `read` makes of a file of the run. Raises WeightsError."""
     try:
-        if file.stat().st_size > MAX_FILE:
-            raise WeightsError(f"{file}: is larger than {MAX_FILE:,} bytes; it is not a file of a training run")
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
+        return read(file)
+    except OSError as error:
+        reason = error.strerror or error
         raise WeightsError(f"{file}: cannot be read ({reason}); name the folder of a run of vggfeat train") from None
-    try:
-        return parse(text)
-    except (ValueError, KeyError, TypeError):
-        raise WeightsError(f"{file}: {wrong}") from None
+    except ValueError as error:
+        remedy = "train on, and it is written again" if what == "result" else "name the folder of such a run"
+        raise WeightsError(f"{file}: is not the {what} of a run of vggfeat train ({error}); {remedy}") from None
 
 
-def _config(text: str) -> dict[str, Any]:
-    config = {key: dict(json.loads(text)[key]) for key in ("recipe", "data", "start")}
-    _ = config["data"]["sha256"], config["data"]["train"] + 0, config["data"]["val"] + 0
-    return config
-
-
-def _result(text: str) -> dict[str, Any]:
-    result = dict(json.loads(text))
-    if result.get("dense"):
-        _ = [result["dense"][name] + 0.0 for name in ("top1", "top5")]
-    return result
-
-
-def _epochs(text: str) -> list[dict[str, float]]:
-    rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(text.splitlines())]
-    _ = [(row["epoch"], row["val_top1"], row["val_top5"]) for row in rows]
-    return rows
+def _verify(best: Weights, result: RunResult | None) -> None:
+    """Raise WeightsError if the run wrote other weights. Says if the run has not noted which."""
+    if result is None or not result.sha256:
+        why = "the run is not finished" if result is None else "an earlier version made the run"
+        print(f"{best.path}: has no checksum to compare with, since {why}", file=sys.stderr)
+    elif result.sha256 != best.sha256:
+        raise WeightsError(
+            f"{best.path}: is not the file that the run wrote, as its sha256 is not that of {RESULT}; put it back"
+        )
 
 
 def _card(
     name: str,
     weights: Weights,
     dtype: str,
-    config: dict[str, Any],
-    epochs: list[dict[str, float]],
-    result: dict[str, Any],
+    config: RunConfig,
+    epochs: list[dict[str, Any]],
+    result: RunResult | None,
 ) -> str:
     parameters = parameter_count(weights.net, weights.width, max(weights.outputs, 1), weights.top)
     head = [
@@ -144,30 +135,31 @@ def _card(
     ]
     parts = [
         head,
-        _data(config["data"], weights.classes or (), result),
-        _recipe(config, len(epochs), bool(result)),
-        _scores(config["data"]["val"], min(epochs, key=lambda row: row["val_top1"]), result),
+        _data(config.data, weights.classes or (), result),
+        _recipe(config, len(epochs), result is not None),
+        _scores(config.data.val, min(epochs, key=lambda row: row["val_top1"]), result),
         _use(weights),
     ]
     return "\n\n".join("\n".join(part) for part in parts) + "\n"
 
 
-def _data(data: dict[str, Any], classes: tuple[str, ...], result: dict[str, Any]) -> list[str]:
+def _data(data: TrainingData, classes: tuple[str, ...], result: RunResult | None) -> list[str]:
     more = f", and {len(classes) - CLASSES_SHOWN} more" if len(classes) > CLASSES_SHOWN else ""
-    left_out = result.get("unreadable")
+    left_out = result.unreadable if result else 0
     return [
         "## Data",
-        f"{data['train']:,} training and {data['val']:,} validation images; sha256 of all names and labels: "
-        f"`{shown(str(data['sha256']))}`. The {len(classes):,} classes, in the order of the outputs: "
+        f"{data.train:,} training and {data.val:,} validation images; sha256 of all names and labels: "
+        f"`{shown(data.sha256)}`. The {len(classes):,} classes, in the order of the outputs: "
         f"{', '.join(map(shown, classes[:CLASSES_SHOWN]))}{more}.",
         *([f"{left_out:,} images could not be read and were left out."] if left_out else []),
     ]
 
 
-def _recipe(config: dict[str, Any], epochs: int, finished: bool) -> list[str]:
-    start = config["start"]
-    begun = f"the weights {start['source']} (sha256 {start['sha256']})" if start.get("source") else "random weights"
-    settings = {**config["recipe"], "lr": start.get("lr")}
+def _recipe(config: RunConfig, epochs: int, finished: bool) -> list[str]:
+    start = config.start
+    source = f"the weights {start['source']} (sha256 {start.get('sha256')})" if start.get("source") else ""
+    begun = source or "random weights"
+    settings = {**config.recipe, "lr": start.get("lr")}
     return [
         "## Recipe",
         f"Started from {shown(begun)}; {epochs} epochs" + ("." if finished else ", not finished yet."),
@@ -178,13 +170,13 @@ def _recipe(config: dict[str, Any], epochs: int, finished: bool) -> list[str]:
     ]
 
 
-def _scores(images: int, best: dict[str, float], result: dict[str, Any]) -> list[str]:
+def _scores(images: int, best: dict[str, Any], result: RunResult | None) -> list[str]:
     rows = {"one centre crop per image": (best["val_top1"], best["val_top5"])}
-    if result.get("dense"):
-        rows["dense, with mirror images"] = (result["dense"]["top1"], result["dense"]["top5"])
+    if result and result.dense:
+        rows["dense, with mirror images"] = (result.dense["top1"], result.dense["top5"])
     return [
         "## Scores",
-        f"Of epoch {best['epoch']:.0f} (counted from 0), the one with the lowest top-1 validation error:",
+        f"Of epoch {best['epoch']} (counted from 0), the one with the lowest top-1 validation error:",
         "",
         "| validation error, per cent (± standard error) | top-1 | top-5 |",
         "|---|---|---|",

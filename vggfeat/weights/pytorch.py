@@ -4,10 +4,9 @@ A VGG is found by the ends of its names, `features.0.weight` (torchvision, timm)
 Whatever stands before them, such as Lightning's `model.`, is the prefix of all its names.
 """
 
+import io
 import math
-import pickle
 import re
-import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,13 +14,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-from torch import Tensor
-
-from vggfeat.errors import WeightsError
+from vggfeat.errors import VggfeatError, WeightsError
 from vggfeat.weights.foreign import ForeignFile, ForeignTensor, ForeignTensors
 from vggfeat.weights.header import shown
-from vggfeat.weights.native import MAX_HEADER, opened
+from vggfeat.weights.tensorfile import MAX_HEADER, TensorFile
+from vggfeat.weights.torchfile import NotOnlyTensors, content_of
 
 NUMPY_FILE = "is a file of NumPy; put its arrays into a VGG of torchvision, and save its state_dict() with torch.save"
 MAX_PLACE = 1000  # characters of the keys that lead to a net
@@ -48,48 +45,37 @@ class _Net(NamedTuple):
 
 
 @contextmanager
-def open_torch(src: Path) -> Iterator[ForeignFile]:
+def open_torch(src: Path, data: bytes) -> Iterator[ForeignFile]:
     """The only VGG in a file of PyTorch. Raises WeightsError if there is none, or if there are several."""
-    if is_safetensors(src):
-        with opened(src) as file:
-            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-            raw = {name: ForeignTensor(shape, partial(file.get_tensor, name)) for name, shape in shapes.items()}
-            yield _our_names(src, _only(src, _nets(src, raw)))
-    else:
-        yield _our_names(src, _only(src, _nets(src, _unpickled(src))))
-
-
-def is_safetensors(path: Path) -> bool:
-    """Whether a file begins as safetensors files do: the header's length, then the header."""
-    with path.open("rb") as file:
-        length, brace = file.read(8), file.read(1)
-    return brace == b"{" and int.from_bytes(length, "little") <= MAX_HEADER
-
-
-def _unpickled(src: Path) -> Any:
-    """What torch.save wrote, if it is made of tensors and plain containers. Raises WeightsError."""
+    if is_safetensors(data):
+        file = TensorFile(src, io.BytesIO(data))
+        raw = {name: ForeignTensor(info.shape, partial(file.tensor, name)) for name, info in file.infos.items()}
+        yield _our_names(src, _only(src, _nets(src, raw)))
+        return
     try:
-        zipped = zipfile.is_zipfile(src)
-        if zipped:
-            _refuse_other_archives(src)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch warns of tensors that are refused below
-            return torch.load(src, map_location="cpu", weights_only=True, mmap=zipped)
-    except WeightsError:
+        if data.startswith(b"PK"):
+            _refuse_other_archives(src, data)
+        yield _our_names(src, _only(src, _nets(src, content_of(data))))
+    except VggfeatError:
         raise
-    except pickle.UnpicklingError:
+    except NotOnlyTensors:
         raise WeightsError(
             f"{src}: holds more than tensors, or is damaged; vggfeat runs no code in files, "
             "so save only the net's state_dict()"
         ) from None
-    except Exception as error:  # a damaged or hostile pickle can raise anything
-        reason = str(error).partition("\n")[0].partition(". ")[0]
-        raise WeightsError(f"{src}: is not a whole file of torch.save ({reason}); fetch it again") from None
+    except Exception as error:  # a damaged or hostile file can raise anything
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise WeightsError(f"{src}: is not a whole file of torch.save ({shown(reason)}); fetch it again") from None
 
 
-def _refuse_other_archives(src: Path) -> None:
+def is_safetensors(head: bytes) -> bool:
+    """Whether a file begins as safetensors files do: the header's length, then the header."""
+    return head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= MAX_HEADER
+
+
+def _refuse_other_archives(src: Path, data: bytes) -> None:
     """torch.save compresses nothing; a compressed member may unpack to any size."""
-    with zipfile.ZipFile(src) as archive:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
         members = archive.infolist()
     if any(member.filename.endswith(".npy") for member in members):
         raise WeightsError(f"{src}: {NUMPY_FILE}")
@@ -98,7 +84,7 @@ def _refuse_other_archives(src: Path) -> None:
             f"{src}: is a TorchScript program, and vggfeat runs no code in files; save its tensors: "
             "torch.save(torch.jit.load(FILE).state_dict(), 'net.pth')"
         )
-    if sum(member.file_size for member in members) > src.stat().st_size:
+    if sum(member.file_size for member in members) > len(data):
         raise WeightsError(f"{src}: its members are larger than the file; it is not from torch.save")
 
 
@@ -133,9 +119,7 @@ def _tensors(src: Path, state: Mapping[str, Any]) -> dict[str, ForeignTensor]:
     for name, value in state.items():
         if isinstance(value, ForeignTensor):
             tensors[name] = value
-        elif isinstance(value, Tensor) and value.layout == torch.strided and value.device.type == "cpu":
-            tensors[name] = ForeignTensor(tuple(value.shape), value.detach)
-        elif isinstance(value, Tensor) or name.endswith((".weight", ".bias")):
+        elif name.endswith((".weight", ".bias")):
             raise WeightsError(f"{src}: {shown(name)} is not a plain tensor")
     return tensors
 

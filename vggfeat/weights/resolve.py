@@ -1,13 +1,13 @@
 """From a name, a file or a folder to a native file on this machine."""
 
 import os
-import sys
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 from vggfeat._util.fetch import cache_dir, download, locked
+from vggfeat._util.printable import say
 from vggfeat.errors import FetchError, WeightsError
 from vggfeat.nets import TOPS, Top, parameter_count
 from vggfeat.nets.table import check_net
@@ -197,18 +197,19 @@ def _named(registry: Registry, name: str, net: str | None, top: Top) -> Weights:
     if not copy.native.is_file():
         if not copy.published.urls:
             raise WeightsError(f"{copy.native}: not found; install vggfeat again with its {name} weights")
-        _obtain(registry, copy)
+        _obtain(registry, copy, net)
     return _of_net(replace(read(copy.native), name=name), net)
 
 
-def _obtain(registry: Registry, copy: _Copy) -> None:
+def _obtain(registry: Registry, copy: _Copy, net: str) -> None:
     """Download and convert a published file; one that a user put into the cache stays there."""
     try:
         with locked(copy.native):
             if copy.native.is_file():  # another process was faster
                 return
             by_hand = copy.raw.is_file()
-            raw = download(copy.published.urls, copy.raw, **copy.published.check)
+            most = 5 * parameter_count(net)  # bytes: float32 takes 4, and the form of a file takes little more
+            raw = download(copy.published.urls, copy.raw, max_bytes=most, **copy.published.check)
             convert(raw, copy.native, registry=registry)
             if not by_hand:
                 raw.unlink()
@@ -261,7 +262,7 @@ def _of_lineage(weights: Weights, lineage: Lineage | None) -> Weights:
     """The weights, which must be of `lineage` if it is given. Says so once if theirs is assumed."""
     if lineage is None:
         if weights.assumed:
-            _say(
+            _say_once(
                 f"{known_as(weights)}: does not say who trained it; {weights.lineage}'s preprocessing is assumed "
                 f"({weights.preprocessing}); give --lineage oxford or --lineage torchvision"
             )
@@ -275,6 +276,6 @@ def _of_lineage(weights: Weights, lineage: Lineage | None) -> Weights:
 
 
 @cache
-def _say(line: str) -> None:
+def _say_once(line: str) -> None:
     """Print a line on stderr, once in a process."""
-    print(line, file=sys.stderr, flush=True)
+    say(line)

@@ -1,19 +1,21 @@
 """What a weights file is, whether it is whole, and what it can be used for."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import Tensor
 
+from vggfeat._util.printable import printable
 from vggfeat.errors import WeightsError
 from vggfeat.weights.convert import recognised, sniff
 from vggfeat.weights.header import Weights, shown
 from vggfeat.weights.lineage import by_checksum, by_first_layer
 from vggfeat.weights.names import class_names
-from vggfeat.weights.native import check_finite, digest, opened, read
+from vggfeat.weights.native import check_finite, header_of, reading
 from vggfeat.weights.published import REGISTRY
 from vggfeat.weights.registry import PublishedFile, Registry
+from vggfeat.weights.tensorfile import TensorFile
 
 _FORMS = {
     "native": "vggfeat's format",
@@ -68,7 +70,7 @@ class VerifiedFile:
             "training": shown(f"{weights.lineage}, source {weights.source}, licence {weights.licence}"),
             "serves": f"--layer {', '.join(weights.layers)}{classify}",
         }
-        return "\n".join(f"{key:<10} {text}" for key, text in lines.items())
+        return "\n".join(printable(f"{key:<10} {text}") for key, text in lines.items())
 
 
 def verify(path: str | Path, *, registry: Registry = REGISTRY) -> VerifiedFile:
@@ -96,10 +98,12 @@ def verify(path: str | Path, *, registry: Registry = REGISTRY) -> VerifiedFile:
     path = Path(path)
     form = sniff(path)
     if form == "native":
-        weights = read(path)
-        with opened(path) as file:
-            dtypes, values = _dtypes_and_values(path, file.keys(), file.get_tensor)
-            known = by_first_layer(*(file.get_tensor(f"conv1_1.{kind}") for kind in ("weight", "bias")))
+        with reading(path) as raw:
+            file = TensorFile(path, raw)
+            weights = header_of(file)
+            dtypes, values = _dtypes_and_values(path, file.tensors())
+            weights = replace(weights, sha256=file.sha256)
+            known = by_first_layer(*(file.tensor(f"conv1_1.{kind}") for kind in ("weight", "bias")))
         if known and known.preprocessing != weights.preprocessing:
             raise WeightsError(
                 f"{path}: its first layer is {known.lineage}'s, for {known.preprocessing}, but it says "
@@ -107,16 +111,15 @@ def verify(path: str | Path, *, registry: Registry = REGISTRY) -> VerifiedFile:
             )
         return VerifiedFile(form, weights, dtypes, values, None)
     with recognised(path, registry=registry) as found:
-        dtypes, values = _dtypes_and_values(path, found.tensors, found.tensor)
-        weights = replace(found.weights, sha256=digest(path))
-    return VerifiedFile(form, weights, dtypes, values, by_checksum(path, registry))
+        dtypes, values = _dtypes_and_values(path, ((name, found.tensor(name)) for name in found.tensors))
+        weights = replace(found.weights, sha256=found.content.sum("sha256"))
+        return VerifiedFile(form, weights, dtypes, values, by_checksum(found.content, registry))
 
 
-def _dtypes_and_values(path: Path, names: Iterable[str], get: Callable[[str], Tensor]) -> tuple[tuple[str, ...], int]:
+def _dtypes_and_values(path: Path, tensors: Iterable[tuple[str, Tensor]]) -> tuple[tuple[str, ...], int]:
     """The precisions and the number of values, which are all checked; one tensor at a time is in memory."""
     dtypes, values = set(), 0
-    for name in names:
-        tensor = get(name)
+    for name, tensor in tensors:
         check_finite(path, {name: tensor})
         dtypes.add(str(tensor.dtype).removeprefix("torch."))
         values += tensor.numel()
