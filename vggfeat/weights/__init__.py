@@ -1,7 +1,7 @@
 """VGG weights: the native file format, published files, and files of other frameworks.
 
 header      what a native file says of itself; no tensors
-native      the native format: read, load, save
+native      the native format: read, load, save; rounding: weights as 8-bit integers
 names       the names of a net's classes
 registry    what is known of a published file, and Registry, a table of them
 published   REGISTRY: the published files that are known by name; demonstration: the net inside the package

@@ -9,6 +9,8 @@ The tensors are float16, bfloat16 or float32, named and shaped as in Caffe:
     ...
     fc8.bias        (classes,)
 
+A weight may also be int8. Then (outputs,) float32 scales, conv1_1.scale, multiply its rows.
+
 A file ends at pool5, fc6, fc7 or fc8, and holds all layers before. The metadata are texts:
 
     format     vggfeat/1
@@ -44,9 +46,10 @@ from vggfeat._util.files import check_writable, open_regular, replacing
 from vggfeat.errors import UsageError, WeightsError
 from vggfeat.nets import TOPS, VGG, Top, file_top, tensor_shapes
 from vggfeat.weights.header import Preprocessing, Weights, parse_header, to_metadata
+from vggfeat.weights.rounding import restored
 from vggfeat.weights.tensorfile import MAX_HEADER, TensorFile, TensorInfo
 
-_DTYPES = {torch.float16: "F16", torch.bfloat16: "BF16", torch.float32: "F32"}
+_DTYPES = {torch.float16: "F16", torch.bfloat16: "BF16", torch.float32: "F32", torch.int8: "I8"}
 _digests: dict[tuple[int, ...], str] = {}
 
 
@@ -155,9 +158,10 @@ def load(weights: Weights, top: str = "fc8", *, dtype: torch.dtype = torch.float
     wanted = tensor_shapes(weights.net, weights.width, top=top)
     with reading(weights.path) as raw:
         file = TensorFile(weights.path, raw)
-        state = {name: tensor.to(dtype) for name, tensor in file.tensors() if name in wanted}
+        found = {name: tensor for name, tensor in file.tensors() if name in wanted or name.endswith(".scale")}
     if file.sha256 != weights.sha256:  # the tensors may be of any shape
         raise WeightsError(f"{weights.path}: changed since its header was read; start again")
+    state = {name: tensor for name, tensor in restored(found, dtype).items() if name in wanted}
     check_finite(weights.path, state)
     classes = len(state["fc8.bias"]) if top == "fc8" else 1000
     with torch.device("meta"):
@@ -200,7 +204,7 @@ def save(
         The file; its folder is made if needed.
     tensors : mapping of str to torch.Tensor
         float16, bfloat16 or float32, named and shaped as `vggfeat.nets.tensor_shapes` says, up to pool5, fc6, fc7 or
-        fc8. The state dict of a `VGG` is one.
+        fc8. The state dict of a `VGG` is one. Weights may be int8, with scales; see `vggfeat.weights.rounding`.
     net, width, preprocessing, lineage, source, licence, classes, assumed
         What the file says of itself; see `Weights`.
 
