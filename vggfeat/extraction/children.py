@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from threading import Event, Lock, Thread
@@ -106,22 +105,21 @@ class Child:
         self.ready = False
         self._seconds = self._left = seconds
         self._awaited = self._late = False
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (what it says until it has started)
         path = json.dumps([os.path.abspath(part) for part in sys.path if isinstance(part, str)])  # noqa: PTH100
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", f"-Xutf8={sys.flags.utf8_mode}", "-c", START, path],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=self._errors,
+                stderr=subprocess.PIPE,  # what it says until it has started
                 env=os.environ | ONE_THREAD,
                 creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
             )
         except (OSError, TypeError) as error:  # TypeError: Python does not know its own program
-            self._errors.close()
             raise VggfeatError(_not_started(getattr(error, "strerror", None) or str(error))) from error
-        assert self._process.stdin and self._process.stdout
+        assert self._process.stdin and self._process.stdout and self._process.stderr
         self._requests, self._answers = self._process.stdin, self._process.stdout
+        self._errors = self._process.stderr
 
     def start(self) -> None:
         """Wait until it is ready. Raises VggfeatError."""
@@ -130,7 +128,6 @@ class Child:
             try:
                 self._receive()
             except Lost:
-                self._errors.seek(0)
                 said = self._errors.read().decode(errors="replace").strip().splitlines()
                 raise VggfeatError(_not_started(said[-1] if said else self._end())) from None
             self.ready = True
