@@ -10,7 +10,10 @@ import importlib
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
+import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +54,8 @@ def windows() -> None:
     for name in NO_UNIX:
         sys.modules[name] = None  # type: ignore[assignment]
     multiprocessing.set_start_method("spawn")
+    tempfile.TemporaryFile = partial(tempfile.NamedTemporaryFile, delete=False)  # type: ignore  # Windows deletes it
+    subprocess.Popen.kill = _end  # type: ignore[method-assign]
     sync = os.fsync
 
     def fsync(file: Any) -> None:
@@ -61,6 +66,12 @@ def windows() -> None:
     os.fsync = fsync
     sys.addaudithook(_no_proc)
     sys.addaudithook(_as_windows)
+
+
+def _end(process: "subprocess.Popen[Any]") -> None:
+    """As TerminateProcess, for which Windows needs no signal."""
+    if process.poll() is None:
+        os.kill(process.pid, 9)
 
 
 def _remove(module: Any, names: tuple[str, ...]) -> None:
@@ -78,8 +89,9 @@ MAPS = "/proc/self/maps"
 
 def _as_windows(event: str, arguments: tuple[Any, ...]) -> None:
     if event == "open" and isinstance(arguments[0], str | Path):
-        path, _, flags = arguments
-        if os.path.isdir(path):  # noqa: PTH112
+        path, mode, flags = arguments
+        by_tempfile = mode and "+" in mode  # which opens a new file in that folder
+        if os.path.isdir(path) and not by_tempfile:  # noqa: PTH112
             raise PermissionError(errno.EACCES, "a folder, on Windows", str(path))
         if flags & WRITING and set(str(path)) & set('<>:"|?*'):
             raise OSError(errno.EINVAL, "no name on Windows", str(path))
