@@ -84,7 +84,7 @@ def single(make: Callable[[Path], Attack], package: Path, seconds: int) -> dict[
         found = {"outcome": kind(ran), "status": ran.status, **in_store(folder / "s")}
         if said or ran.status:
             found["said"] = said or last_line(ran)
-        return json.loads(json.dumps({**found, **measured}).replace(f"{name}/", ""))
+        return json.loads(json.dumps({**found, **measured}).replace(name, "FOLDER"))
 
 
 def vggfeat(command: Command, package: Path, seconds: int) -> tuple[Ran, dict[str, float]]:

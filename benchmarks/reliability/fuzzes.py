@@ -189,8 +189,7 @@ FUZZES: dict[str, tuple[Callable[[Path, int], Outcomes], float]] = {
 def main() -> None:
     name, tries = sys.argv[1:]
     with tempfile.TemporaryDirectory() as folder:
-        fuzz, share = FUZZES[name]
-        found = fuzz(Path(folder), max(20, int(int(tries) * share)))
+        found = FUZZES[name][0](Path(folder), int(tries))
     print(json.dumps(found))
 
 
