@@ -20,6 +20,8 @@ from typing import NamedTuple
 
 import torch
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from tests._util.test_hostile_servers import Server
 from tests.extraction.test_bounds import slow_jpeg
@@ -29,7 +31,6 @@ from tests.kit.pixel_files import with_canvas
 from tests.kit.training_photos import photo_set
 from tests.sources.test_hostile_tars import END, member, pax
 from vggfeat import nets, weights
-from vggfeat.weights.registry import ASSETS
 
 
 class Command(NamedTuple):
@@ -177,18 +178,24 @@ def links_into_itself(folder: Path) -> Attack:
 # Stores, checkpoints, exports
 
 
+def random_weights(file: Path) -> Path:
+    """Of a net as wide as slim."""
+    net = nets.initialise(nets.VGG("A", width=3 / 16, top="pool5"), "glorot", torch.Generator().manual_seed(0))
+    weights.save(
+        file, net.state_dict(), net="A", width=3 / 16, preprocessing=weights.OXFORD, lineage="random", source="random",
+        licence="Apache-2.0", classes=None,
+    )  # fmt: skip
+    return file
+
+
 def a_part_of_other_weights(folder: Path) -> Attack:
     """Rows of the other store in the export are foreign."""
-    net = nets.initialise(nets.VGG("A", width=3 / 16, top="pool5"), "glorot", torch.Generator().manual_seed(0))
-    other = weights.save(
-        folder / "other.safetensors", net.state_dict(), net="A", width=3 / 16, preprocessing=weights.OXFORD,
-        lineage="random", source="random", licence="Apache-2.0", classes=None,
-    )  # fmt: skip
+    other = random_weights(folder / "other.safetensors")
     (folder / "others").mkdir()
     for i in range(14):
         photo(folder / f"others/other{i}.png", seed=100 + i)
     yield extract(photos(folder), folder / "s")
-    yield extract(folder / "others", folder / "o", "--weights", other.path)
+    yield extract(folder / "others", folder / "o", "--weights", other)
     (part,) = (folder / "o").glob("part-*")
     shutil.copy(part, folder / "s" / "part-00003.parquet")
     ran = yield Command(["export", folder / "s", folder / "x.csv"])
@@ -230,24 +237,24 @@ def exports_to_a_full_disk(folder: Path) -> Attack:
 
 
 def a_pth_that_asks_for_3_gb(folder: Path) -> Attack:
-    yield Command(["weights", "verify", calls(folder)[0]])
+    yield Command(["weights", "verify", calls(folder)[2]])
 
 
 def an_h5_that_unpacks_to_gigabytes(folder: Path) -> Attack:
     yield Command(["weights", "verify", changed_keras(folder / "x.h5", bomb)])
 
 
-def means_of_1e308(folder: Path) -> Attack:
-    from safetensors import safe_open
-    from safetensors.torch import save_file
-
-    with safe_open(ASSETS / "slim.safetensors", "pt") as opened:
+def means_of_1e308_deviations_of_1e_minus_320(folder: Path) -> Attack:
+    file = random_weights(folder / "x.safetensors")
+    with safe_open(file, "pt") as opened:
         tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-        save_file(tensors, folder / "x.safetensors", opened.metadata() | {"mean": "1e308,1e308,1e308"})
-    yield Command(["weights", "verify", folder / "x.safetensors"])
+        metadata = opened.metadata() | {"mean": "1e308,1e308,1e308", "std": "1e-320,1e-320,1e-320"}
+    save_file(tensors, file, metadata)
+    yield Command(["weights", "verify", file])
 
 
 def a_server_that_always_says_416(folder: Path) -> Attack:
+    put(folder / "vgg16_weights_tf_dim_ordering_tf_kernels.h5.part", b"begun")
     answer = b"HTTP/1.1 416 No\r\nContent-Length: 0\r\n\r\n"
     server = Server(lambda sent, _: sent.sendall(answer))
     nowhere = "http://127.0.0.1:9"  # no other address is reached
@@ -280,6 +287,6 @@ ATTACKS: dict[str, Callable[[Path], Attack]] = {
     "export to .h5 on a full disk": exports_to_a_full_disk,
     "a .pth of 1 KB that asks for 3 GB": a_pth_that_asks_for_3_gb,
     "an .h5 that unpacks to gigabytes": an_h5_that_unpacks_to_gigabytes,
-    "weights with means of 1e308": means_of_1e308,
+    "weights with means of 1e308 and deviations of 1e-320": means_of_1e308_deviations_of_1e_minus_320,
     "a server that always says 416": a_server_that_always_says_416,
 }
