@@ -17,7 +17,7 @@ MEMBERS = 200_000  # of an archive, at most
 # Photos hardly shrink in an archive: one that grows more than this is a decompression bomb.
 GROWTH = 4
 SLACK = 2**20  # bytes, for archives of a few files
-# what the readers raise of damaged archives; a chain of headers that lead to headers ends in a RecursionError
+# What the readers raise for damaged archives. Headers that lead to headers end in a RecursionError.
 DAMAGE = (
     tarfile.TarError, zipfile.BadZipFile, KeyError, EOFError, ZlibError, ValueError, OverflowError, RecursionError
 )  # fmt: skip
@@ -111,14 +111,5 @@ def _tar(file: Path, inner: str | None) -> Iterator[tarfile.TarFile]:
                 yield tar
     except tarfile.FilterError as error:
         raise DataError(f"{file}: a member leads out of the folder ({error}); download it again") from error
-    except (
-        tarfile.TarError,
-        zipfile.BadZipFile,
-        KeyError,
-        EOFError,
-        ZlibError,
-        ValueError,
-        OverflowError,
-        RecursionError,
-    ) as error:
+    except DAMAGE as error:
         raise DataError(f"{file}: cannot be unpacked ({error}); delete it and download it again") from error
