@@ -25,7 +25,8 @@ from vggfeat.errors import WeightsError
 from vggfeat.train.folder import writing
 from vggfeat.train.pixel_statistics import PixelStatistics
 from vggfeat.train.state import Start, TrainState
-from vggfeat.weights.native import opened
+from vggfeat.weights.native import reading
+from vggfeat.weights.tensorfile import TensorFile
 
 FORMAT = "vggfeat-train/1"
 RANDOM = (
@@ -72,9 +73,9 @@ def save(path: Path, tensors: Mapping[str, Tensor], state: TrainState, about: Ab
 def load(path: Path) -> tuple[dict[str, Tensor], TrainState, About]:
     """What `save` wrote, verified. Raises WeightsError that names the file."""
     try:
-        with opened(path) as file:
-            metadata = dict(file.metadata() or {})
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (not a mapping)
+        with reading(path) as raw:
+            file = TensorFile(path, raw)
+            metadata, tensors = file.metadata, dict(file.tensors())
     except WeightsError as error:
         raise _refused(path, "is damaged") from error
     if metadata.get("format") != FORMAT:

@@ -33,10 +33,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from io import BufferedReader
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -44,7 +43,7 @@ from vggfeat._util.files import check_writable, open_regular, replacing
 from vggfeat.errors import UsageError, WeightsError
 from vggfeat.nets import TOPS, VGG, Top, tensor_shapes
 from vggfeat.weights.header import Preprocessing, Weights, parse_header, to_metadata
-from vggfeat.weights.tensorfile import MAX_HEADER, TensorFile, TensorInfo
+from vggfeat.weights.tensorfile import TensorFile, TensorInfo
 
 _DTYPES = {torch.float16: "F16", torch.bfloat16: "BF16", torch.float32: "F32"}
 _digests: dict[tuple[int, ...], str] = {}
@@ -261,24 +260,6 @@ def check_finite(file: Path, tensors: Mapping[str, Tensor]) -> None:
     for name, tensor in tensors.items():
         if not all(math.isfinite(extreme) for extreme in torch.aminmax(tensor.detach())):
             raise WeightsError(f"{file}: {name} holds values that are not finite; take other weights")
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[Any]:
-    """Any safetensors file through the library's reader. All its errors become WeightsError."""
-    try:
-        if not path.is_file():
-            raise WeightsError(f"{path}: no such file; check the name of the weights")
-        with path.open("rb") as raw:
-            length = int.from_bytes(raw.read(8), "little")
-        if length > MAX_HEADER:
-            raise WeightsError(f"{path}: is not a safetensors file; its header would be {length} bytes long")
-        with safe_open(path, "pt") as file:
-            yield file
-    except SafetensorError as error:
-        raise WeightsError(f"{path}: is not a whole safetensors file ({error}); fetch or convert it again") from None
-    except (OSError, RuntimeError) as error:
-        raise WeightsError(f"{path}: cannot be read ({error})") from None
 
 
 def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
