@@ -16,6 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from vggfeat import formats, netpbm
 from vggfeat._util import files
+from vggfeat._util.printable import reason_of
 from vggfeat.errors import ImageError
 from vggfeat.formats import FORMATS
 from vggfeat.pixels import black_is_zero, rgb
@@ -73,7 +74,7 @@ class Opened:
         except OSError as error:
             if allow_truncated or not _IS_CUT.search(str(error)):
                 raise
-            raise ImageError(f"{self.name}: cannot be decoded ({_one_line(error)}){_REMEDY}") from error
+            raise ImageError(f"{self.name}: cannot be decoded ({reason_of(error)}){_REMEDY}") from error
         if not allow_truncated and (lack := lacking(image, self.file)):
             raise ImageError(f"{self.name}: {lack}{_REMEDY}")
         return image
@@ -127,7 +128,7 @@ def open_regular(path: Path) -> io.BufferedReader:
     try:
         return files.open_regular(path)
     except OSError as error:
-        raise ImageError(f"{path}: {error.strerror or error}") from error
+        raise ImageError(f"{path}: {reason_of(error)}") from error
 
 
 def _seekable(file: BinaryIO) -> BinaryIO:
@@ -180,11 +181,7 @@ def _decoding(name: str, max_pixels: int) -> Iterator[None]:
     except MemoryError as error:
         raise ImageError(f"{name}: not enough memory to decode it; reduce it first, or decode fewer at once") from error
     except Exception as error:  # on damaged files, decoders raise OSError, SyntaxError, struct.error, ...
-        raise ImageError(f"{name}: cannot be decoded ({_one_line(error)})") from error
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+        raise ImageError(f"{name}: cannot be decoded ({reason_of(error)})") from error
 
 
 def check_size(width: int, height: int, max_pixels: int, name: str) -> None:

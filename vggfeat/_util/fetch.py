@@ -14,9 +14,9 @@ from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
 from vggfeat._util.files import lock, no_link
-from vggfeat._util.printable import hidden
+from vggfeat._util.printable import hidden, reason_of
 from vggfeat._util.progress import progress as progress_bar
-from vggfeat._util.web import Failed, Interrupted, Watch, reason_of, request, words
+from vggfeat._util.web import Failed, Interrupted, Watch, request, why_failed, words
 from vggfeat.errors import FetchError
 
 ATTEMPTS = 4  # for each address, as long as each attempt receives some bytes
@@ -100,7 +100,7 @@ def locked(path: Path) -> Iterator[None]:
             yield
     except OSError as error:
         raise FetchError(
-            f"{path}: cannot be written ({error.strerror or error}); make it writable, "
+            f"{path}: cannot be written ({reason_of(error)}); make it writable, "
             "or name another folder (for weights: $VGGFEAT_CACHE)"
         ) from None
 
@@ -246,7 +246,7 @@ def _read(response: HTTPResponse, watch: Watch) -> bytes:
         chunk = response.read1(CHUNK)
     except (OSError, HTTPException, ValueError) as error:
         # Not an OSError, which `locked` takes for an error of the disk.
-        raise (Interrupted if watch.received else Failed)(reason_of(watch, error)) from None
+        raise (Interrupted if watch.received else Failed)(why_failed(watch, error)) from None
     watch.received += len(chunk)
     return chunk
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from vggfeat._util.printable import say
+from vggfeat._util.printable import reason_of, say
 from vggfeat.errors import UsageError
 
 try:
@@ -222,7 +222,7 @@ def _naming(file: Path) -> Iterator[None]:
         yield
     except OSError as error:
         # The texts of Arrow and HDF5 are longer than the system's.
-        reason = os.strerror(error.errno) if error.errno else str(error).partition("\n")[0] or type(error).__name__
+        reason = os.strerror(error.errno) if error.errno else reason_of(error)
         raise OSError(error.errno or errno.EIO, reason, str(file)) from error
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from vggfeat._util.files import open_regular
+from vggfeat._util.printable import reason_of
 
 MAX_UNPACKED = 1 << 30  # bytes; VGG-19 has 575 million
 SLACK = 16 << 20  # bytes that may be compressed to nothing, such as a mean image of one colour
@@ -61,7 +62,7 @@ def read_mat(
             return then({name: found[name] for name in variables if name in found}), ""
         except Exception as error:  # a damaged file makes scipy raise anything
             # Only the text: the exception would keep the nested values, which would be freed on the small stack.
-            return None, str(error).partition("\n")[0] or type(error).__name__
+            return None, reason_of(error)
 
     before = threading.stack_size(STACK)
     try:

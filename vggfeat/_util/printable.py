@@ -75,6 +75,16 @@ def recorded(address: str) -> str:
     return head + mark + kept
 
 
+def reason_of(error: BaseException) -> str:
+    r"""What an error says, in one line: the words of the system, or the first line of its text, or its type.
+
+    >>> reason_of(OSError(2, "No such file", "a.jpg")), reason_of(ValueError("one\ntwo")), reason_of(EOFError())
+    ('No such file', 'one', 'EOFError')
+    """
+    text = str((error.strerror if isinstance(error, OSError) else None) or error)
+    return next(iter(text.strip().splitlines()), "") or type(error).__name__
+
+
 def say(line: str) -> None:
     """Print a line on stderr. One of more than LINE characters loses its middle."""
     print(printable(hidden(line), LINE), file=sys.stderr, flush=True)

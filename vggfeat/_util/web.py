@@ -23,7 +23,7 @@ from urllib.request import (
     Request,
 )
 
-from vggfeat._util.printable import hidden, printable
+from vggfeat._util.printable import hidden, printable, reason_of
 
 REASON = 200  # characters of a server's words, at most
 
@@ -142,11 +142,11 @@ def request(url: str, headers: dict[str, str], timeout: float, watch: Watch) -> 
         error.close()
         raise Failed(_unfollowed(error) or f"the server answers {error.code} {words(error.reason)}") from None
     except URLError as error:
-        raise Failed(reason_of(watch, error.reason)) from None
+        raise Failed(why_failed(watch, error.reason)) from None
     except (ValueError, InvalidURL):  # whose text may hold the password of a proxy
         raise Failed("an invalid redirect of the server, or an invalid proxy in the environment") from None
     except (OSError, HTTPException) as error:
-        raise Failed(reason_of(watch, error)) from None
+        raise Failed(why_failed(watch, error)) from None
     encoding = answer.headers.get("Content-Encoding", "identity")
     if encoding.lower() != "identity":
         answer.close()
@@ -154,13 +154,11 @@ def request(url: str, headers: dict[str, str], timeout: float, watch: Watch) -> 
     return answer
 
 
-def reason_of(watch: Watch, error: object) -> str:
+def why_failed(watch: Watch, error: BaseException | str) -> str:
     """Why a request failed, in printable words."""
     if watch.too_slow:
         return "the server is too slow"
-    if isinstance(error, HTTPException) and not str(error):
-        return type(error).__name__
-    return words((error.strerror if isinstance(error, OSError) else None) or error or type(error).__name__)
+    return words(error if isinstance(error, str) else reason_of(error))
 
 
 def words(text: object) -> str:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vggfeat._util import files
+from vggfeat._util.printable import reason_of
 from vggfeat.errors import DataError, UsageError
 
 
@@ -185,7 +186,7 @@ def read_text(file: Path, inside: Path, limit: int) -> str:
     try:
         return files.read_text(file, limit)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
+        reason = reason_of(error)
         raise DataError(f"{file}: cannot be read ({reason}); unpack the data set again") from error
 
 

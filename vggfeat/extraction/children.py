@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from vggfeat._util.printable import reason_of
 from vggfeat.errors import ImageError, VggfeatError
 from vggfeat.extraction.decoder_process import Message, receive, send
 
@@ -119,7 +120,7 @@ class Child:
             )
         except (OSError, TypeError) as error:  # TypeError: Python does not know its own program
             self._errors.close()
-            raise VggfeatError(_not_started(getattr(error, "strerror", None) or str(error))) from error
+            raise VggfeatError(_not_started(reason_of(error))) from error
         assert self._process.stdin and self._process.stdout
         self._requests, self._answers = self._process.stdin, self._process.stdout
 

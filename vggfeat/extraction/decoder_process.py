@@ -20,6 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
+from vggfeat._util.printable import reason_of
 from vggfeat.errors import ImageError
 from vggfeat.reading import open_regular, opened
 
@@ -107,7 +108,7 @@ def _read(path: str, most: int) -> bytes:
         try:
             data = file.read(min(os.fstat(file.fileno()).st_size, most) + 1)
         except OSError as error:
-            raise ImageError(f"{path}: {error.strerror or error}") from error
+            raise ImageError(f"{path}: {reason_of(error)}") from error
     if len(data) > most:
         raise ImageError(f"{path}: {too_large(len(data), most)}")
     return data

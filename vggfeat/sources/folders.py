@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vggfeat._util.left_out import LeftOut
+from vggfeat._util.printable import reason_of
 from vggfeat.errors import DataError, ImageError
 from vggfeat.formats import STORE, is_hidden, is_tar, subset_of
 from vggfeat.images import Source
@@ -35,7 +36,7 @@ def walk(root: Path, left_out: LeftOut, packed: int = PACKED, most_links: int = 
     for folder, files in _folders(root, left_out, packed, most_links):
         if isinstance(files, OSError):
             _refuse_gone(root, before)
-            yield Item(folder.name, ImageError(files.strerror or str(files)))
+            yield Item(folder.name, ImageError(reason_of(files)))
             continue
         prefix = f"{folder.name}/" if folder.name else ""
         for name in files:
@@ -72,7 +73,7 @@ def items(file: Path, name: str, left_out: LeftOut, listed: bool = True) -> Iter
         try:
             file.stat()
         except OSError as error:
-            image = ImageError(f"is a link that leads to no file ({error.strerror})")
+            image = ImageError(f"is a link that leads to no file ({reason_of(error)})")
     yield from file_items(name, image, left_out, listed)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from vggfeat._util.files import open_regular
 from vggfeat._util.left_out import LeftOut
+from vggfeat._util.printable import reason_of
 from vggfeat.errors import DataError
 from vggfeat.formats import is_tar
 from vggfeat.sources import remote, rows, shards
@@ -26,7 +27,7 @@ def items(file: Path, left_out: LeftOut) -> Iterator[Item]:
                     example = example or name
                 yield from _entry(name, label, folder, left_out)
     except OSError as error:
-        raise DataError(f"{file}: cannot be read ({error.strerror or error})") from error
+        raise DataError(f"{file}: cannot be read ({reason_of(error)})") from error
     if missing:
         place = os.path.realpath(folder)
         reason = f"entries of the list, none of which exists (they are relative to {place})"

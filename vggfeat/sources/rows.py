@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from vggfeat._util.files import open_regular
 from vggfeat._util.left_out import LeftOut
+from vggfeat._util.printable import reason_of
 from vggfeat.errors import DataError
 from vggfeat.formats import has_image_suffix
 from vggfeat.sources import labels, parquet
@@ -55,7 +56,7 @@ def rows(file: IO[bytes], name: str, left_out: LeftOut, is_file: Callable[[str],
     except (csv.Error, pa.ArrowException, ValueError, LookupError, ArithmeticError, RecursionError, OSError) as error:
         if getattr(error, "errno", None):  # of the disk; pyarrow says OSError of damaged bytes, too
             raise
-        raise DataError(f"{name}: is damaged ({(str(error).splitlines() or [''])[0]})") from error
+        raise DataError(f"{name}: is damaged ({reason_of(error)})") from error
 
 
 def count(file: Path) -> int:

@@ -10,6 +10,7 @@ from typing import IO, NamedTuple
 
 from vggfeat._util.files import Signature, open_regular, signature, size_and_change
 from vggfeat._util.left_out import LeftOut
+from vggfeat._util.printable import reason_of
 from vggfeat.errors import ImageError
 from vggfeat.formats import has_image_suffix, is_hidden, is_tar, other_kind, suffix_of
 from vggfeat.sources import labels, tar
@@ -82,7 +83,7 @@ def members(archive: Path, name: str, left_out: LeftOut, label: str | None = Non
             else:
                 yield from _Samples(name, left_out, label, archive).items(_read(file, archive))
     except OSError as error:
-        yield Item(name, ImageError(error.strerror or str(error)))
+        yield Item(name, ImageError(reason_of(error)))
 
 
 def stream(file: IO[bytes], name: str, left_out: LeftOut, label: str | None = None) -> Iterator[Item]:

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
 from vggfeat._util.files import Signature, open_regular, signature
+from vggfeat._util.printable import reason_of
 from vggfeat.errors import ImageError
 from vggfeat.sources import unpacking
 from vggfeat.sources.item import Unanswered
@@ -193,7 +194,7 @@ def reason(error: Exception) -> str:
     """Why an archive cannot be read to its end, in one line; with the type of an error that is not of a known type."""
     if isinstance(error, MemoryError):
         return "there is not enough memory for it"
-    said = (str(error).splitlines() or [""])[0][:MAX_REASON] or type(error).__name__
+    said = reason_of(error)[:MAX_REASON]
     return said if isinstance(error, EXPECTED) else f"{type(error).__name__}: {said}"
 
 
@@ -206,7 +207,7 @@ def read_at(archive: Path, offset: int, size: int, expected: Signature | None = 
             file.seek(offset)
             data = read_pieces(file, size)
     except OSError as error:
-        raise Unanswered(f"{archive}: {error.strerror or error}") from error
+        raise Unanswered(f"{archive}: {reason_of(error)}") from error
     if len(data) < size:
         raise ImageError(f"{archive}: ends within this image")
     return data

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from vggfeat._util.files import open_regular
 from vggfeat._util.json_files import parse_json
+from vggfeat._util.printable import reason_of
 from vggfeat.errors import StoreError
 from vggfeat.store.files import difference, writing
 from vggfeat.store.identity import COLUMNS
@@ -232,7 +233,7 @@ def _undamaged(part: Path) -> Iterator[None]:
     except MemoryError as error:
         raise StoreError(f"{part}: is damaged, or needs more memory than is free; free memory, or {_REPAIR}") from error
     except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = reason_of(error)
         if isinstance(error, OSError) and error.errno:
-            raise StoreError(f"{part}: cannot be read ({error.strerror}); make it readable, or {_REPAIR}") from error
+            raise StoreError(f"{part}: cannot be read ({reason_of(error)}); make it readable, or {_REPAIR}") from error
         raise StoreError(f"{part}: is damaged ({reason}); {_REPAIR}") from error

@@ -8,6 +8,7 @@ from typing import Any
 
 from vggfeat._util.files import open_regular
 from vggfeat._util.memory import free_memory
+from vggfeat._util.printable import reason_of
 from vggfeat.errors import WeightsError
 
 
@@ -25,7 +26,7 @@ class Content:
                     )
                 self.data = file.read(size)
         except OSError as error:
-            raise WeightsError(f"{path}: cannot be read ({error.strerror})") from None
+            raise WeightsError(f"{path}: cannot be read ({reason_of(error)})") from None
         self._sums: dict[str, str] = {}
 
     def sum(self, algorithm: str) -> str:

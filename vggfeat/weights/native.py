@@ -40,6 +40,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from vggfeat._util.files import check_writable, open_regular, replacing
+from vggfeat._util.printable import reason_of
 from vggfeat.errors import UsageError, WeightsError
 from vggfeat.nets import TOPS, VGG, Top, tensor_shapes
 from vggfeat.weights.header import Preprocessing, Weights, parse_header, to_metadata
@@ -118,7 +119,7 @@ def reading(path: Path) -> Iterator[BufferedReader]:
     except FileNotFoundError:
         raise WeightsError(f"{path}: no such file; check the name of the weights") from None
     except OSError as error:
-        raise WeightsError(f"{path}: cannot be read ({error.strerror or error})") from None
+        raise WeightsError(f"{path}: cannot be read ({reason_of(error)})") from None
 
 
 def clear_digests() -> None:
@@ -227,7 +228,7 @@ def save(
             save_file(_separate(tensors), temporary, metadata)
             _sort_metadata(temporary)
     except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or error
+        reason = reason_of(error)
         raise WeightsError(f"{path}: cannot be written ({reason}); name another file, or make room") from None
     return read(path)
 

@@ -14,6 +14,7 @@ from vggfeat._util.csv_files import read_table
 from vggfeat._util.files import write_text
 from vggfeat._util.json_files import read_json
 from vggfeat._util.options import check_choice
+from vggfeat._util.printable import reason_of
 from vggfeat.errors import UsageError, WeightsError
 from vggfeat.nets import parameter_count
 from vggfeat.weights.header import Weights, shown
@@ -78,7 +79,9 @@ def publish(
     try:
         write_text(card, _card(name or out.stem, weights, dtype, config, epochs, result))
     except OSError as error:
-        raise WeightsError(f"{card}: cannot be written ({error.strerror}); make room, or name another file") from error
+        raise WeightsError(
+            f"{card}: cannot be written ({reason_of(error)}); make room, or name another file"
+        ) from error
     return PublishedRun(weights, card)
 
 
@@ -99,7 +102,7 @@ def _parsed(file: Path, read: Callable[[Path], T], what: str) -> T:
     try:
         return read(file)
     except OSError as error:
-        reason = error.strerror or error
+        reason = reason_of(error)
         raise WeightsError(f"{file}: cannot be read ({reason}); name the folder of a run of vggfeat train") from None
     except ValueError as error:
         remedy = "train on, and it is written again" if what == "result" else "name the folder of such a run"
