@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from vggfeat import formats, netpbm
-from vggfeat._util import files
+from vggfeat._util import regular_files
 from vggfeat._util.printable import reason_of
 from vggfeat.errors import ImageError
 from vggfeat.formats import FORMATS
@@ -126,7 +126,7 @@ def _binary(source: Any) -> tuple[BinaryIO, str]:
 def open_regular(path: Path) -> io.BufferedReader:
     """Open a regular file. Raises ImageError that names it."""
     try:
-        return files.open_regular(path)
+        return regular_files.open_regular(path)
     except OSError as error:
         raise ImageError(f"{path}: {reason_of(error)}") from error
 

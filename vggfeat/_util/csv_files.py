@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from vggfeat._util.files import open_regular
+from vggfeat._util.regular_files import open_regular
 
 MAX_BYTES = 2**26  # of a file
 MOST = 2**53  # a whole number, at most

@@ -3,10 +3,8 @@
 import errno
 import glob
 import hashlib
-import io
 import os
 import secrets
-import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -47,43 +45,6 @@ def signature(file: Path | IO[Any]) -> Signature | None:
     except (OSError, ValueError):  # ValueError: a NUL in the name, or a closed file
         return None
     return Signature(found.st_ino, found.st_size, found.st_mtime_ns)
-
-
-def open_regular(file: Path) -> io.BufferedReader:
-    """Open a regular file to read its bytes. Opening a pipe would wait for a writer, and a device may have no end.
-
-    Raises OSError that names the file.
-    """
-    try:
-        if stat.S_ISREG(file.stat().st_mode):
-            opened = open(file, "rb", opener=_at_once)  # noqa: SIM115  (Path.open takes no opener)
-            if stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
-                return opened
-            opened.close()
-    except ValueError as error:  # a NUL in the name
-        raise OSError(errno.EINVAL, str(error), str(file)) from None
-    raise OSError(errno.EINVAL, "not a regular file", str(file))
-
-
-def read_text(file: Path, max_bytes: int) -> str:
-    """The text of a regular file in UTF-8.
-
-    Raises OSError that names the file; ValueError, with one line that says what is wrong, for more than `max_bytes`, or
-    another encoding.
-    """
-    with open_regular(file) as opened:
-        data = opened.read(max_bytes + 1)
-    if len(data) > max_bytes:
-        raise ValueError(f"more than {max_bytes:,} bytes")
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        raise ValueError("not UTF-8 text") from None
-
-
-def _at_once(name: str, flags: int) -> int:
-    """Open without waiting: a pipe may have taken the name of the file. Of a regular file this changes nothing."""
-    return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def no_link(name: str, flags: int) -> int:

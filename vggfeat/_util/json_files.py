@@ -6,7 +6,7 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
-from vggfeat._util.files import open_regular
+from vggfeat._util.regular_files import read_bytes
 
 T = TypeVar("T")
 
@@ -26,11 +26,7 @@ def read_json(file: Path, kind: type[T] | Any, max_bytes: int = MAX_BYTES) -> T:
     Raises OSError, FileNotFoundError among them, if the file cannot be read; ValueError, with one line that says what
     is wrong, if it is too large, no JSON, or not of the type.
     """
-    with open_regular(file) as opened:
-        data = opened.read(max_bytes + 1)
-    if len(data) > max_bytes:
-        raise ValueError(f"more than {max_bytes:,} bytes")
-    return parse_json(data, kind)
+    return parse_json(read_bytes(file, max_bytes), kind)
 
 
 def parse_json(text: bytes | str, kind: type[T] | Any) -> T:

@@ -11,8 +11,8 @@ from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-from vggfeat._util.files import open_regular
 from vggfeat._util.printable import reason_of
+from vggfeat._util.regular_files import open_regular
 
 MAX_UNPACKED = 1 << 30  # bytes; VGG-19 has 575 million
 SLACK = 16 << 20  # bytes that may be compressed to nothing, such as a mean image of one colour

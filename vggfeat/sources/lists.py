@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from vggfeat._util.files import open_regular
 from vggfeat._util.left_out import LeftOut
 from vggfeat._util.printable import reason_of
+from vggfeat._util.regular_files import open_regular
 from vggfeat.errors import DataError
 from vggfeat.formats import is_tar
 from vggfeat.sources import remote, rows, shards

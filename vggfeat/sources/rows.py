@@ -15,9 +15,9 @@ from typing import IO
 
 import pyarrow as pa
 
-from vggfeat._util.files import open_regular
 from vggfeat._util.left_out import LeftOut
 from vggfeat._util.printable import reason_of
+from vggfeat._util.regular_files import open_regular
 from vggfeat.errors import DataError
 from vggfeat.formats import has_image_suffix
 from vggfeat.sources import labels, parquet

@@ -8,9 +8,10 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
-from vggfeat._util.files import Signature, open_regular, signature, size_and_change
+from vggfeat._util.files import Signature, signature, size_and_change
 from vggfeat._util.left_out import LeftOut
 from vggfeat._util.printable import reason_of
+from vggfeat._util.regular_files import open_regular
 from vggfeat.errors import ImageError
 from vggfeat.formats import has_image_suffix, is_hidden, is_tar, other_kind, suffix_of
 from vggfeat.sources import labels, tar

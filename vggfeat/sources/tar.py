@@ -10,8 +10,9 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
-from vggfeat._util.files import Signature, open_regular, signature
+from vggfeat._util.files import Signature, signature
 from vggfeat._util.printable import reason_of
+from vggfeat._util.regular_files import open_regular
 from vggfeat.errors import ImageError
 from vggfeat.sources import unpacking
 from vggfeat.sources.item import Unanswered

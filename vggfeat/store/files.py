@@ -11,9 +11,10 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from msgspec import Meta as Limits
 
-from vggfeat._util.files import open_regular, replacing
+from vggfeat._util.files import replacing
 from vggfeat._util.json_files import checked, read_json
 from vggfeat._util.printable import hidden, reason_of
+from vggfeat._util.regular_files import open_regular
 from vggfeat.errors import StoreError
 
 FORMAT = "vggfeat-store/1"

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from vggfeat._util.files import open_regular
 from vggfeat._util.json_files import parse_json
 from vggfeat._util.printable import reason_of
+from vggfeat._util.regular_files import open_regular
 from vggfeat.errors import StoreError
 from vggfeat.store.files import difference, writing
 from vggfeat.store.identity import COLUMNS

@@ -25,9 +25,10 @@ import PIL
 from PIL import features
 
 from vggfeat import __version__
-from vggfeat._util.files import Locked, lock, open_regular, remove_leftovers, replacing, signature
+from vggfeat._util.files import Locked, lock, remove_leftovers, replacing, signature
 from vggfeat._util.printable import reason_of, say
 from vggfeat._util.progress import progress
+from vggfeat._util.regular_files import open_regular
 from vggfeat.errors import ImageError, VggfeatError
 from vggfeat.spec import MAX_PIXELS
 from vggfeat.train.ranks import Ranks

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from vggfeat._util.csv_files import Columns, finite, read_table, whole
-from vggfeat._util.files import Locked, lock, open_regular, replacing
+from vggfeat._util.files import Locked, lock, replacing
 from vggfeat._util.json_files import read_json
 from vggfeat._util.printable import reason_of
+from vggfeat._util.regular_files import open_regular
 from vggfeat.errors import DataError, UsageError, VggfeatError
 from vggfeat.weights.run_files import CONFIG, EPOCHS, LOG, RunConfig
 

@@ -14,9 +14,9 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from vggfeat._util.files import read_text
 from vggfeat._util.left_out import LeftOut
 from vggfeat._util.printable import reason_of
+from vggfeat._util.regular_files import read_text
 from vggfeat.data import subsets
 from vggfeat.data.listing import Folder, add_file, contents, subfolders
 from vggfeat.errors import DataError, ImageError

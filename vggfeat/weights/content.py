@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vggfeat._util.files import open_regular
 from vggfeat._util.memory import free_memory
 from vggfeat._util.printable import reason_of
+from vggfeat._util.regular_files import open_regular
 from vggfeat.errors import WeightsError
 
 

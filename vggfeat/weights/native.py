@@ -39,8 +39,9 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from vggfeat._util.files import check_writable, open_regular, replacing
+from vggfeat._util.files import check_writable, replacing
 from vggfeat._util.printable import reason_of
+from vggfeat._util.regular_files import open_regular
 from vggfeat.errors import UsageError, WeightsError
 from vggfeat.nets import TOPS, VGG, Top, tensor_shapes
 from vggfeat.weights.header import Preprocessing, Weights, parse_header, to_metadata
