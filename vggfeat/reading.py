@@ -23,8 +23,9 @@ from vggfeat.pixels import black_is_zero, rgb
 from vggfeat.spec import MAX_PIXELS
 from vggfeat.truncation import lacking, loaded
 
-__all__ = ["Opened", "check_size", "open_regular", "opened", "read_file"]
+__all__ = ["NO_MEMORY", "Opened", "check_size", "open_regular", "opened", "read_file"]
 
+NO_MEMORY = "not enough memory to decode it; reduce it first, or decode fewer at once"
 _IS_CUT = re.compile("truncated|missing")  # in Pillow's words and ours
 _REMEDY = "; copy it again, or give --allow-truncated to take what is there"
 
@@ -179,7 +180,7 @@ def _decoding(name: str, max_pixels: int) -> Iterator[None]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(f"{name}: more than {min(max_pixels, MAX_PIXELS):,} pixels; reduce it first") from error
     except MemoryError as error:
-        raise ImageError(f"{name}: not enough memory to decode it; reduce it first, or decode fewer at once") from error
+        raise ImageError(f"{name}: {NO_MEMORY}") from error
     except Exception as error:  # on damaged files, decoders raise OSError, SyntaxError, struct.error, ...
         raise ImageError(f"{name}: cannot be decoded ({reason_of(error)})") from error
 

@@ -22,7 +22,7 @@ from typing import IO, Any
 
 from vggfeat._util.printable import reason_of
 from vggfeat.errors import ImageError
-from vggfeat.reading import open_regular, opened
+from vggfeat.reading import NO_MEMORY, open_regular, opened
 
 try:
     import resource
@@ -33,7 +33,6 @@ HEADER = 2**30  # bytes of memory to read the header of an image
 SLACK = 2**28  # bytes beyond what was granted, for what is not counted
 THREAD = 2**24  # bytes for each thread that a decoder may start
 MAX_MESSAGE = 2**20  # bytes of a header
-MEMORY = "not enough memory to decode it; reduce it first, or decode fewer at once"
 
 Message = dict[str, Any]
 
@@ -95,7 +94,7 @@ def _decode(request: Message, requests: IO[bytes], answers: IO[bytes]) -> None:
     except ImageError as error:
         found = {"error": str(error)}
     except MemoryError:
-        found = {"error": MEMORY}
+        found = {"error": NO_MEMORY}
     except Exception as error:  # a defect, of which the parent tells
         found = {"defect": f"{type(error).__name__}: {error}"}
     finally:

@@ -19,11 +19,11 @@ from vggfeat.descriptors import Describer
 from vggfeat.errors import DataError, ImageError, VggfeatError
 from vggfeat.extraction.budget import Budget, share_of_memory
 from vggfeat.extraction.children import Children, Defect, Read
-from vggfeat.extraction.decoder_process import MEMORY, too_large
+from vggfeat.extraction.decoder_process import too_large
 from vggfeat.extraction.environment import processes_here
 from vggfeat.extraction.identity import file_of, read_identity, size_of, stamp
 from vggfeat.extraction.settings import ExtractionSettings
-from vggfeat.reading import opened
+from vggfeat.reading import NO_MEMORY, opened
 from vggfeat.sources.item import Fetched, Item, Unanswered
 from vggfeat.sources.remote import Remote
 from vggfeat.store.identity import UNKNOWN, Identity
@@ -124,7 +124,7 @@ class Decoder:
         except VggfeatError:
             raise
         except MemoryError:
-            failure = _failure(item, ImageError(MEMORY))
+            failure = _failure(item, ImageError(NO_MEMORY))
         except Exception as error:
             what = str(error) if isinstance(error, Defect) else f"{type(error).__name__}: {error}"
             failure = _failure(item, ImageError(f"{DEFECT} ({what}), please report it"))

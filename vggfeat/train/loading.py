@@ -12,12 +12,13 @@ from torch.utils.data import DataLoader, Dataset
 from vggfeat._util.processes import cores
 from vggfeat.errors import ImageError, VggfeatError
 from vggfeat.nets.table import CROP
+from vggfeat.reading import NO_MEMORY
 from vggfeat.train.crops import centre_crop, random_crop
 from vggfeat.train.draws import augmentation, order
 from vggfeat.train.pixel_statistics import PixelStatistics
 from vggfeat.train.ranks import Ranks
 from vggfeat.train.recipe import Recipe
-from vggfeat.train.sets import NO_MEMORY, Photos
+from vggfeat.train.sets import Photos
 
 MAX_WORKERS = 16
 
