@@ -63,7 +63,7 @@ def download(
     sha256, md5, sha256_prefix : checksums, hexadecimal. A file with another checksum is kept as `path` + ".bad".
     timeout : seconds without a byte after which an attempt ends.
     patience : seconds after which an attempt ends if fewer than SLOWEST bytes came in them.
-    max_bytes : an address that sends more is given up, whatever it said before.
+    max_bytes : an address that sends more is given up, whatever size it declared.
 
     The bytes are kept in `path` + ".part" until the file is whole. If a checksum is given, a later call resumes from
     there; without one it could not tell whether the two pieces belong together. A second process waits for the first.
@@ -201,7 +201,7 @@ def _receive(url: str, part: Path, bounds: _Bounds) -> None:
 def _check_end(found: int, total: int | None, watch: Watch) -> None:
     """Raise Interrupted if the file has not all its bytes."""
     if watch.too_slow:
-        raise Interrupted(f"the server is too slow; {found} bytes came")
+        raise Interrupted(f"the server is too slow; {found} bytes were received")
     if total is not None and found != total:
         raise Interrupted(f"the connection ended after {found} of {total} bytes")
 

@@ -70,7 +70,7 @@ def size_and_change(file: Path) -> tuple[int | None, int | None]:
 def replacing(file: Path, owner: str = "") -> Iterator[Path]:
     """A temporary path to write to; at the end of the block it is synced and renamed to `file`.
 
-    If the block fails, the temporary file is removed and `file` stays as it was; nothing is raised once `file` is new.
+    If the block fails, the temporary file is removed and `file` stays as it was. After the renaming nothing is raised.
     The mode is what the umask says. A symbolic link stays a link. A device or a pipe is written directly.
 
     owner : ends the temporary name instead of a random ending, so that a later process can find the file. Two
@@ -167,7 +167,7 @@ def remove_leftovers(file: Path) -> None:
 
 
 def _short(name: str) -> str:
-    """A name that can be made longer: most file systems allow 255 bytes."""
+    """The name, or a digest of a long name: it gets an ending, and most file systems allow 255 bytes."""
     data = os.fsencode(name)
     return name if len(data) <= MAX_STEM else hashlib.sha256(data).hexdigest()
 
@@ -203,9 +203,9 @@ def _sync(file: Path) -> None:
 
 
 def _sync_name(file: Path) -> None:
-    """Bring the new name of a file to the disk. The file has it already, so that an error is only printed.
+    """Bring the new name of a file to the disk. The file is renamed already, so an error is only printed.
 
-    Many systems cannot sync a folder, or not one that cannot be read; they say so in different ways.
+    Many systems cannot sync a folder, or only one that can be read. They report this by different errors.
     """
     try:
         descriptor = os.open(file.parent, os.O_RDONLY)

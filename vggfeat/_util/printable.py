@@ -47,7 +47,7 @@ def printable(text: str, most: int | None = None) -> str:
 
 
 def hidden(text: str) -> str:
-    """The text; its addresses are without user and password, and … stands for what follows the ? of a query.
+    """The text; its addresses have no user and password, and … stands for the query after their ?.
 
     >>> hidden("https://me:secret@host/list.csv?token=secret: not found")
     'https://host/list.csv?…: not found'
@@ -91,7 +91,7 @@ def say(line: str) -> None:
 
 
 def _without_users(text: str) -> str:
-    """Without the users of addresses; a name without a password may be a container, as in abfs://photos@account."""
+    """The text without the users of addresses. One without a password may be a container: abfs://photos@account."""
 
     def bare(found: re.Match[str]) -> str:
         scheme, user = found.groups()
