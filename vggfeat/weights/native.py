@@ -88,7 +88,7 @@ def header_of(file: TensorFile) -> Weights:
 
 
 def digest(path: Path) -> str:
-    """The sha256 of a file, hexadecimal. It is kept until the file changes, or `clear_digests`."""
+    """The sha256 of a file, hexadecimal. It is kept until the file changes."""
     with reading(path) as raw:
         return _digest(path, raw)
 
@@ -121,11 +121,6 @@ def reading(path: Path) -> Iterator[BufferedReader]:
         raise WeightsError(f"{path}: no such file; check the name of the weights") from None
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read ({reason_of(error)})") from None
-
-
-def clear_digests() -> None:
-    """Forget all checksums, so that each file is read again."""
-    _digests.clear()
 
 
 def load(weights: Weights, top: Top = "fc8", *, dtype: torch.dtype = torch.float32, ceil: bool = False) -> VGG:
