@@ -29,7 +29,7 @@ NO_MEMORY = "not enough memory to decode it; reduce it first, or decode fewer at
 _IS_CUT = re.compile("truncated|missing")  # in Pillow's words and ours
 _REMEDY = "; copy it again, or give --allow-truncated to take what is there"
 
-# Bytes of memory for each pixel. Of Pillow's modes; the others take 4. Of the decoders beside the pixels, as measured.
+# Bytes of memory for each pixel: in Pillow's modes (others take 4), and in the decoders beside the pixels (measured).
 _MODES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
 _DECODERS = {"PNG": 1, "BMP": 3, "GIF": 3, "PPM": 2, "JPEG": 6, "MPO": 6, "TIFF": 9, "WEBP": 14, "JPEG2000": 18}
 _DECODER = 20  # of the others
@@ -39,9 +39,9 @@ _SLACK = 2**24  # bytes for the rows that are converted at once, tags, tables
 
 @dataclass(frozen=True)
 class Opened:
-    """An image whose header was read, but not its pixels. name : begins each message.
+    """An image whose header was read, but not its pixels.
 
-    file : of `size` bytes; None of a PIL image.
+    name : with which each message begins. file : it has `size` bytes; None for a PIL image.
     """
 
     image: Image.Image
@@ -55,7 +55,7 @@ class Opened:
         """An upper estimate of the bytes of memory that `pixels` takes, the result included."""
         image = self.image
         stored, beside = _MODES.get(image.mode, 4), _DECODERS.get(image.format or "", _DECODER)
-        each = 2 * stored + _RGB + beside  # twice: as stored and turned, or as decoded a second time to compare
+        each = 2 * stored + _RGB + beside  # twice: stored and turned, or decoded again to compare
         return each * image.width * image.height + 2 * self.size + _SLACK
 
     def pixels(self, *, exif: bool = True, allow_truncated: bool = False) -> np.ndarray:

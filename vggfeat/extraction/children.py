@@ -46,9 +46,9 @@ class Read(NamedTuple):
 
 
 class Children:
-    """As many processes as are used at the same time; one that was lost is replaced.
+    """As many processes as are used at the same time. One that has ended is replaced.
 
-    seconds : for an image, without the time that it waits for memory.
+    seconds : that an image may take, without the time that it waits for memory.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -70,7 +70,7 @@ class Children:
 
     @contextmanager
     def one(self) -> Iterator["Child"]:
-        """A process for one thread. Raises VggfeatError if there can be none."""
+        """A process for one thread. Raises VggfeatError if none can be started."""
         with self._lock:
             if self._ended.is_set():
                 raise VggfeatError("the extraction has ended")
@@ -98,16 +98,16 @@ class Children:
 
 
 class Child:
-    """A process that decodes images, one at a time, each in so many seconds. ready : it waits for a request.
+    """A process that decodes one image at a time. ready : whether it waits for a request.
 
-    Raises VggfeatError if it cannot be started.
+    seconds : that an image may take. Raises VggfeatError if the process cannot be started.
     """
 
     def __init__(self, seconds: float) -> None:
         self.ready = False
         self._seconds = self._left = seconds
         self._awaited = self._late = False
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (what it says until it has started)
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (why it could not start)
         path = json.dumps([os.path.abspath(part) for part in sys.path if isinstance(part, str)])  # noqa: PTH100
         try:
             self._process = subprocess.Popen(
@@ -139,8 +139,8 @@ class Child:
     def decode(self, request: Message, content: bytes | None, hold: Callable[[int], None]) -> Read:
         """Decode a file, or its content.
 
-        request : see `decoder_process`. hold : called with the bytes of memory that this takes; it may wait, and raise
-        ImageError.
+        request : see `decoder_process`. hold : called with the bytes of memory that the image needs; it may wait, and
+        raise ImageError.
 
         Raises ImageError, and Defect.
         """
@@ -179,7 +179,7 @@ class Child:
         return answer
 
     def _pixels(self, height: int, width: int, most: int) -> np.ndarray:
-        if 3 * height * width > most:  # what a damaged process says is not trusted
+        if 3 * height * width > most:  # a damaged process may say anything
             raise Lost
         pixels = np.empty((height, width, 3), np.uint8)
         with self._timed():
@@ -222,8 +222,10 @@ class Child:
 
     def _why_lost(self) -> str:
         if self._late:
-            return f"was not decoded within {self._seconds:g} s; if it is not damaged, give --image-seconds more"
-        return f"the process that decoded it {self._end()}; is it damaged?"
+            return (
+                f"was not decoded within {self._seconds:g} s; if the file is not damaged, give a larger --image-seconds"
+            )
+        return f"the process that decoded it {self._end()}; if the file is damaged, replace it"
 
     def _end(self) -> str:
         """How it ended."""
@@ -234,4 +236,4 @@ class Child:
 
 
 def _not_started(reason: str) -> str:
-    return f"{sys.executable}: cannot be started to decode images ({reason}); make room for more processes"
+    return f"{sys.executable}: cannot be started to decode images ({reason}); allow more processes, or free some memory"

@@ -6,8 +6,8 @@ is pickled. A message is the length of its header in four bytes, the header in J
     parent                                        child
                                                   {}, when it has started
     {path or bytes, max_pixels, ...} and bytes    {memory}, when it has read the header; or {error}, {defect}
-    {granted}, when there is so much memory       {height, width, size, sha256, bytes} and pixels; or {error}, {defect}
-    {granted: 0}, if there will never be          nothing
+    {granted}, when so many bytes are free        {height, width, size, sha256, bytes} and pixels; or {error}, {defect}
+    {granted: 0}, if they will never be free      nothing
 """
 
 import faulthandler
@@ -30,7 +30,7 @@ except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
 HEADER = 2**30  # bytes of memory to read the header of an image
-SLACK = 2**28  # bytes beyond what was granted, for what is not counted
+SLACK = 2**28  # bytes beyond the granted ones, for what is not counted
 THREAD = 2**24  # bytes for each thread that a decoder may start
 MAX_MESSAGE = 2**20  # bytes of a header
 
@@ -95,7 +95,7 @@ def _decode(request: Message, requests: IO[bytes], answers: IO[bytes]) -> None:
         found = {"error": str(error)}
     except MemoryError:
         found = {"error": NO_MEMORY}
-    except Exception as error:  # a defect, of which the parent tells
+    except Exception as error:  # a defect, which the parent reports
         found = {"defect": f"{type(error).__name__}: {error}"}
     finally:
         faulthandler.cancel_dump_traceback_later()
@@ -132,7 +132,7 @@ class _File(io.BytesIO):
 
 
 def _limit(seconds: float, used: int | None, more: int) -> None:
-    """End this process if it takes far too long, as the parent may have ended, and refuse it too much memory."""
+    """Limit the memory of this process, and end it if it takes far too long: its parent may have ended already."""
     faulthandler.dump_traceback_later(2 * seconds, exit=True)
     if used is not None:
         _, most = resource.getrlimit(resource.RLIMIT_DATA)

@@ -30,7 +30,7 @@ from vggfeat.store.identity import UNKNOWN, Identity
 
 AHEAD = 4  # images for each worker
 FETCHES = 16  # files from addresses at the same time, which take time and no processor
-LOST = 32  # files in a row that a source listed but does not deliver
+LOST = 32  # files in a row that a source listed but does not deliver: then it is down
 DEFECT = "a defect of vggfeat"  # begins the reason of an image that met one
 
 
@@ -114,7 +114,7 @@ class Decoder:
         return decoded
 
     def _read(self, number: int, place: int, item: Item) -> Decoded:
-        """Whatever one image raises is its failure; only an error of the run is raised."""
+        """Any error of an image becomes its failure. Raises only errors of the run."""
         try:
             image, identity = self._image(number, item.image)
             self._budget.note(number, image.nbytes)

@@ -70,7 +70,7 @@ class PartWriter:
         """The reason why a record cannot be stored; empty if it can."""
         for what, text in (("name", record.path), ("label", record.label or "")):
             if len(text) > parts.MAX_TEXT:
-                return f"its {what} has {len(text):,} characters, more than {parts.MAX_TEXT:,}"
+                return f"its {what} has {len(text):,} characters, more than {parts.MAX_TEXT:,}; shorten it"
         dtype = np.dtype(self.dtype.to_pandas_dtype())
         largest = np.finfo(dtype).max
         if all(np.abs(vector).max(initial=0) <= largest for vector in record.scales.values()):  # false for NaN as well
