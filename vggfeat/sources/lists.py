@@ -18,7 +18,7 @@ from vggfeat.sources.item import Item, utf8
 def items(file: Path, left_out: LeftOut) -> Iterator[Item]:
     """The images that a list names, relative to the list's folder. Raises DataError."""
     folder = file.parent
-    missing, example = 0, ""  # entries before the first one that exists; after it nothing is looked for
+    missing, example = 0, ""  # entries before the first one that exists; later ones are not checked
     try:
         with open_regular(file) as opened:
             for name, label in rows.rows(opened, str(file), left_out, partial(_is_file, folder)):

@@ -1,7 +1,7 @@
 """Read columns of text from a Parquet file in bounded memory.
 
-A few bytes of a file may stand for gigabytes: a page that is compressed, a long text in a dictionary to which each row
-points, a prefix that each row repeats. pyarrow has no limit for them, so the headers of the pages are read first.
+A few bytes of a file may stand for gigabytes: a compressed page, a long text of a dictionary that each row names, a
+prefix that each row repeats. pyarrow has no limits for these, so the headers of the pages are read first.
 """
 
 import io
@@ -18,8 +18,8 @@ MAX_CELL = 2**17  # bytes of one text, as in Python's csv
 MAX_PAGE = 2**27  # bytes of a page without compression; writers make pages of 1 MB
 MAX_HEADER = 2**16  # bytes of the header of a page
 MAX_NAMES = 2**17  # columns, or groups of rows
-MAX_ROWS = 20  # for each byte of the file: rows that are equal take no space
-ROWS = 1024  # that are read at once
+MAX_ROWS = 20  # for each byte of the file; equal rows take no space
+ROWS = 1024  # how many are read at once
 DELTA_BYTE_ARRAY = 7  # the encoding in which a text begins with a part of the one before it
 
 Columns = list[list[str | None]]

@@ -93,7 +93,7 @@ def stream(file: IO[bytes], name: str, left_out: LeftOut, label: str | None = No
 
 
 def _read(file: IO[bytes], archive: Path | None) -> Iterator[_Found]:
-    """The members that are not hidden. archive: where members can be read later; None if they are read now."""
+    """The members that are not hidden. archive : where members can be read later; None if they are read now."""
     state = signature(file) if archive else None
     for entry in tar.entries(file, stream=archive is None):
         path = PurePosixPath(utf8(entry.name))
@@ -190,7 +190,7 @@ class _Samples:
 
 
 def _samples(found: Iterator[_Found], damage: list[Exception]) -> Iterator[list[_Found]]:
-    """Members one after the other that have the same key. What ends them too soon is added to `damage`."""
+    """Groups of successive members with the same key. An error that ends the members too soon is added to `damage`."""
     sample = list[_Found]()
     while True:
         try:

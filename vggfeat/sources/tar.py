@@ -23,15 +23,14 @@ MAX_HEADERS = 2**15  # bytes of all headers of one member, with its map if it is
 MAX_DIGITS = 1024  # in a row in a header: the time that tarfile takes grows with their square
 MAX_GLOBAL = 1000  # fields of headers that hold for all members: tarfile copies them for each
 
-# A compressed archive that unpacks to more than both is no archive of images: 1 MB of gzip holds 1 GB of zeros.
+# An archive that unpacks to more than both holds no images: 1 MB of gzip may hold 1 GB of zeros.
 MAX_RATIO = 200
 MAX_UNPACKED = 2**30  # bytes
 
 MAX_REASON = 200  # characters
 DAMAGED, CUT = "a header is damaged", "unexpected end of data"
 
-
-EXPECTED = (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError)  # that damaged bytes raise
+EXPECTED = (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError)  # what damaged bytes raise
 
 
 class Entry(NamedTuple):
