@@ -1,7 +1,7 @@
 """Page and its blocks: one HTML file that loads nothing from elsewhere, written whole or not at all.
 
-All text is plain text: names of classes and files are escaped, and control characters become their
-escapes. The exceptions are `Figure.svg` and `Figures`: their SVG, from `plots`, is taken as it is.
+All text is plain: markup is escaped, and control characters are shown as their escapes. The exceptions are
+`Figure.svg` and `Figures`: their SVG, from `plots`, is taken as it is.
 """
 
 from collections.abc import Sequence

@@ -22,7 +22,7 @@ _LINK = re.compile(r"""<a\s[^<>]{0,999}?href=["']([^"'<>]{1,4096})|(https?://[-a
 
 
 class Web(HTTPFileSystem):
-    """fsspec's file system with bounds. Its own reading takes a page of any length, and a time that grows with its square."""
+    """fsspec's file system, with bounds. fsspec reads a page of any length, in a time that grows with its square."""
 
     async def _ls(
         self, url: str, detail: bool = True, page: int = MAX_PAGE, links: int = MAX_LINKS, **_: Any

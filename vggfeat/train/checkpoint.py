@@ -8,7 +8,6 @@ describes how all random numbers follow from the seed. Nothing in it is unpickle
 
 import hashlib
 import json
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from torch import Tensor
 
 from vggfeat._util.files import replacing
 from vggfeat._util.json_files import Setting, parse_json
+from vggfeat._util.printable import say
 from vggfeat.errors import WeightsError
 from vggfeat.train.folder import writing
 from vggfeat.train.pixel_statistics import PixelStatistics
@@ -39,8 +39,10 @@ CHECKSUM = "sha256"
 
 @dataclass(frozen=True)
 class About:
-    """What a checkpoint says of its run. recipe : the settings that decide what is trained. colour : the pixels'
-    statistics. data : sha256 of all names and labels.
+    """What a checkpoint says of its run.
+
+    recipe : the settings that decide what is trained. colour : the statistics of the pixels. data : sha256 of all names
+    and labels.
     """
 
     recipe: dict[str, Setting]
@@ -91,12 +93,12 @@ def load(path: Path) -> tuple[dict[str, Tensor], TrainState, About]:
 
 
 def _verify(path: Path, metadata: dict[str, str], tensors: Mapping[str, Tensor]) -> None:
-    """Raise WeightsError if the checksum is another, or is lost. Says if an earlier version wrote none."""
+    """Raise WeightsError if the checksum does not fit or is lost. Prints a line if an earlier version wrote none."""
     written = metadata.pop(CHECKSUM, None)
     if written is None and metadata.keys() <= {*TEXTS, *KINDS}:  # else the key of the checksum may be damaged
-        print(f"{path}: has no checksum, as an earlier version wrote it; the next checkpoint has one", file=sys.stderr)
+        say(f"{path}: has no checksum, because an earlier version wrote it; the next checkpoint has one")
     elif written != json.dumps(_checksum(metadata, tensors)):
-        raise _refused(path, "is damaged (its content is not what its checksum says)")
+        raise _refused(path, "is damaged (its content does not fit its checksum)")
 
 
 def _checksum(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:

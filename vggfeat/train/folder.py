@@ -4,7 +4,6 @@ import csv
 import json
 import os
 import re
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any, TypeVar
 from vggfeat._util.csv_files import Columns, finite, read_table, whole
 from vggfeat._util.files import Locked, lock, replacing
 from vggfeat._util.json_files import read_json
-from vggfeat._util.printable import reason_of
+from vggfeat._util.printable import reason_of, say
 from vggfeat._util.regular_files import open_regular
 from vggfeat.errors import DataError, UsageError, VggfeatError
 from vggfeat.weights.run_files import CONFIG, EPOCHS, LOG, RunConfig
@@ -91,7 +90,7 @@ class CsvTable:
             return
         with writing(self.path):
             os.truncate(self.path, start + end)
-        print(f"{self.path}: its last line was not complete and is left out", file=sys.stderr)
+        say(f"{self.path}: its last line was not complete and is left out")
 
     def _append(self, path: Path, rows: Sequence[Sequence[Any]]) -> None:
         with path.open("a", newline="", encoding="utf-8", errors="backslashreplace") as lines:
@@ -160,8 +159,8 @@ class RunFolder:
         """Raise VggfeatError if another folder has taken the place of the run's."""
         if self.own is not None and _identity(self.path) != self.own:
             raise VggfeatError(
-                f"{self.path}: is not the folder any more in which this run began; move that one back, and run the "
-                "command again"
+                f"{self.path}: is not the folder in which this run began; move that folder back, and run the "
+                "same command again"
             )
 
     def rewind(self, epoch: int, step: int) -> None:

@@ -134,8 +134,8 @@ def micro_batches(crops: Crops, keys: Iterator[Key], workers: int, pin: bool) ->
         if "exited unexpectedly" not in str(error):  # torch has no class of its own for it
             raise
         raise VggfeatError(
-            "a process that decodes images was killed, perhaps as memory ran out or an image broke its decoder; run "
-            "the command again, which continues, with fewer --workers, or look for that image with `vggfeat extract`"
+            "a process that decodes images was killed: the memory may be too small, or an image may break its decoder; "
+            "run the same command again with fewer --workers to continue, or find the image with `vggfeat extract`"
         ) from None
 
 

@@ -13,7 +13,7 @@ from vggfeat.errors import WeightsError
 
 
 class Content:
-    """All bytes of a file, at most as many as memory is free. Raises WeightsError."""
+    """All bytes of a file. Raises WeightsError, also for a file that is larger than the free memory."""
 
     def __init__(self, path: Path) -> None:
         try:
@@ -37,7 +37,7 @@ class Content:
         return self._sums[algorithm]
 
     def complaint(self, check: Mapping[str, Any]) -> str:
-        """What is wrong with the checksums; nothing if they are those of `check`."""
+        """The first checksum that is not that of `check`, in words; empty if all are."""
         for kind, wanted in check.items():
             if not (found := self.sum(kind)).startswith(wanted):
                 return f"its {kind.removesuffix('_prefix')} is {found[: max(len(wanted), 32)]}, not {wanted}"
