@@ -95,7 +95,7 @@ def test_a_damaged_one_names_the_weights_to_go_on_from(file):
     data = bytearray(file.read_bytes())
     data[-1] ^= 1
     file.write_bytes(data)
-    with pytest.raises(WeightsError, match=r"is damaged \(its content is not what its checksum says\); remove it to"):
+    with pytest.raises(WeightsError, match=r"is damaged \(its content does not fit its checksum\); remove it to"):
         checkpoint.load(file)
     (file.parent / "last.safetensors").touch()
     with pytest.raises(WeightsError, match=r"or train from .*last\.safetensors in another folder with --init from:"):
