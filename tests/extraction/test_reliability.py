@@ -455,7 +455,7 @@ def test_labels_that_are_not_unicode_are_stored_and_no_news(tmp_path, describer,
     for _ in range(2):
         store = extract(items, tmp_path / "s", describer=describer)
     assert load(store.path).labels == [r"lone \ud800"]
-    assert store.failures == {"b": "its label has 1,000,000 characters, more than 16,384"}
+    assert store.failures == {"b": "its label has 1,000,000 characters, more than 16,384; shorten it"}
     assert "new label" not in capsys.readouterr().err
 
 

@@ -118,7 +118,7 @@ def test_one_of_an_earlier_version_is_read_and_said_to_be_without(file, capsys):
     rewritten(file, without_checksum)
     assert is_whole(checkpoint.load(file))
     said = capsys.readouterr().err
-    assert said == f"{file}: has no checksum, as an earlier version wrote it; the next checkpoint has one\n"
+    assert said == f"{file}: has no checksum, because an earlier version wrote it; the next checkpoint has one\n"
 
 
 def test_a_lost_checksum_is_no_earlier_version(file):
