@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import ClassVar, TypeAlias
 
 from vggfeat._util.files import check_writable, write_text
-from vggfeat._util.printable import printable
 from vggfeat.errors import UsageError
-from vggfeat.report.text import Cell, known, number, share
+from vggfeat.report.text import Cell, known, number, plain, share
 
 
 @dataclass(frozen=True)
@@ -248,7 +247,7 @@ class Page:
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
-            finalize=_finalised,
+            finalize=plain,
         )
         environment.filters.update(number=number, share=share)
         environment.tests["known"] = known
@@ -276,11 +275,6 @@ class Page:
         check_target(file)
         write_text(Path(file), self.html())
         return Path(file)
-
-
-def _finalised(value: object) -> object:
-    """Printable text; markup stays as it is."""
-    return printable(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
 def check_target(file: str | Path) -> None:
