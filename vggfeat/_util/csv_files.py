@@ -5,12 +5,14 @@ import io
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from vggfeat._util.regular_files import open_regular
 
 MAX_BYTES = 2**26  # of a file
+MAX_LINE = 2**20  # characters that are read at once: a file may have no line breaks
 MOST = 2**53  # the largest whole number
 
 Columns = Mapping[str, Callable[[str], Any]]  # the name of each column -> what makes a value of its text
@@ -25,7 +27,7 @@ def read_csv(file: Path, max_bytes: int = MAX_BYTES) -> Iterator[list[str]]:
     with open_regular(file) as opened, io.TextIOWrapper(opened, "utf-8-sig", newline="") as lines:
         if os.fstat(opened.fileno()).st_size > max_bytes:
             raise ValueError(f"more than {max_bytes:,} bytes")
-        yield from parse_csv(lines)
+        yield from parse_csv(iter(partial(lines.readline, MAX_LINE), ""))
 
 
 def parse_csv(lines: Iterable[str]) -> Iterator[list[str]]:
