@@ -232,5 +232,5 @@ def _undamaged(part: Path) -> Iterator[None]:
     except Exception as error:
         reason = reason_of(error)
         if isinstance(error, OSError) and error.errno:
-            raise StoreError(f"{part}: cannot be read ({reason_of(error)}); make it readable, or {_REPAIR}") from error
+            raise StoreError(f"{part}: cannot be read ({reason}); make it readable, or {_REPAIR}") from error
         raise StoreError(f"{part}: is damaged ({reason}); {_REPAIR}") from error
