@@ -54,8 +54,8 @@ def windows() -> None:
     for name in NO_UNIX:
         sys.modules[name] = None  # type: ignore[assignment]
     multiprocessing.set_start_method("spawn")
-    tempfile.TemporaryFile = partial(tempfile.NamedTemporaryFile, delete=False)  # type: ignore  # Windows deletes it
-    subprocess.Popen.kill = _end  # type: ignore[method-assign]
+    tempfile.TemporaryFile = partial(tempfile.NamedTemporaryFile, delete=False)  # Windows itself removes the file
+    subprocess.Popen.kill = lambda process: process.send_signal(9)  # type: ignore[method-assign]
     sync = os.fsync
 
     def fsync(file: Any) -> None:
@@ -66,12 +66,6 @@ def windows() -> None:
     os.fsync = fsync
     sys.addaudithook(_no_proc)
     sys.addaudithook(_as_windows)
-
-
-def _end(process: "subprocess.Popen[Any]") -> None:
-    """As TerminateProcess, for which Windows needs no signal."""
-    if process.poll() is None:
-        os.kill(process.pid, 9)
 
 
 def _remove(module: Any, names: tuple[str, ...]) -> None:
@@ -90,8 +84,7 @@ MAPS = "/proc/self/maps"
 def _as_windows(event: str, arguments: tuple[Any, ...]) -> None:
     if event == "open" and isinstance(arguments[0], str | Path):
         path, mode, flags = arguments
-        by_tempfile = mode and "+" in mode  # which opens a new file in that folder
-        if os.path.isdir(path) and not by_tempfile:  # noqa: PTH112
+        if mode is None and os.path.isdir(path):  # noqa: PTH112  (by os.open; tempfile gives a folder to `open`)
             raise PermissionError(errno.EACCES, "a folder, on Windows", str(path))
         if flags & WRITING and set(str(path)) & set('<>:"|?*'):
             raise OSError(errno.EINVAL, "no name on Windows", str(path))

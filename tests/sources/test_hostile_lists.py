@@ -67,7 +67,7 @@ def test_a_row_of_lines_without_end_is_not_read_to_its_end(tmp_path):
     """Each line break is in quotes, and each cell is short."""
     with (tmp_path / "l.csv").open("wb") as file:
         file.write(b"path,x\na.jpg,b\n" + b'"\n",' * 2**20)
-    with pytest.raises(DataError, match=r"l\.csv: is damaged \(line \d+ ends a row of over 1,048,576 bytes\)"):
+    with pytest.raises(DataError, match=r"l\.csv: is damaged \(line \d+: a row has over 1,048,576 bytes\); save"):
         names(tmp_path / "l.csv")
 
 
