@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from functools import lru_cache
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -94,13 +93,9 @@ class Describer:
         **changes
             Fields of the spec: scales, agg, normalize.
         """
-        return Describer(
-            spec=replace(self.spec, **changes),
-            engine=engine or self.engine,
-            view=view or self.view,
-            facts=self.facts,
-            task=self.task,
-        )
+        spec = replace(self.spec, **changes)
+        engine, view = engine or self.engine, view or self.view
+        return Describer(spec=spec, engine=engine, view=view, facts=self.facts, task=self.task)
 
     def fingerprint(self) -> list[dict[str, Any]]:
         """For each net, everything that decides the values of a single scale."""
@@ -137,10 +132,9 @@ class Describer:
         ImageError
             If the image cannot be read or is too large; the message names the file.
         """
-        spec, source = self.spec, self.view.source(image)
-        return self.prepared(
-            images.read(source, max_pixels, exif=spec.exif, allow_truncated=spec.allow_truncated), image
-        )
+        spec = self.spec
+        pixels = images.read(self.view.source(image), max_pixels, exif=spec.exif, allow_truncated=spec.allow_truncated)
+        return self.prepared(pixels, image)
 
     def prepared(self, pixels: np.ndarray, image: Source) -> Tensor:
         """Cut the pixels that were read for an image, and check that they can be rescaled to each scale.
@@ -191,7 +185,7 @@ class Describer:
             try:
                 tensor = self.prepare(image, max_pixels)
             except ImageError as error:
-                if isinstance(image, str | PathLike):
+                if isinstance(image, str | os.PathLike):
                     raise
                 raise ImageError(f"image {i} of the list (from 0): {error}") from error
             yield i, tensor
@@ -216,11 +210,9 @@ class Describer:
 
         Parameters
         ----------
-        image : path, bytes, file object, PIL image, array or tensor, or an iterable of these
-            Arrays are uint8 (H, W, 3) RGB or (H, W), or uint8 (N, H, W, 3) for N images; tensors uint8 (3, H, W). A
-            Series, an array of paths, and a table with one column count as several.
+        image : as for `vggfeat.describe`
         max_pixels : int
-            An image that has more pixels is an error.
+            Largest number of pixels of an image. A larger one is an error.
 
         Returns
         -------

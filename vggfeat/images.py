@@ -48,8 +48,8 @@ def read(
         Turn the image upright as its EXIF orientation says, or take the pixels as they are stored. HEIC, and a TIFF
         that Pillow has loaded already, are always upright.
     allow_truncated : bool
-        Take an image of which rows or details are missing in the file. What is missing becomes grey or black. Of a PIL
-        image it is not known whether rows are missing.
+        Also take an image file that is cut: missing rows or details become grey or black. Of a PIL image it is not
+        known whether rows are missing.
 
     Returns
     -------

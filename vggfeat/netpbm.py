@@ -1,4 +1,4 @@
-"""PPM and PGM in text or of other ranges than 8 bits, of which Pillow decodes less than a megapixel a second."""
+"""Decode PPM and PGM in text, or of other ranges than 8 bits. Pillow decodes less than a megapixel of them a second."""
 
 import re
 from collections.abc import Iterator
@@ -18,9 +18,9 @@ _SPACE = b" \t\n\v\f\r"
 
 
 def decoded(image: Any, file: BinaryIO, rest: bool) -> Image.Image | None:
-    """The same pixels as Pillow's, of an image whose header it has read; None of a kind that it decodes fast.
+    """An image with the same pixels as Pillow's; None for a kind that Pillow decodes fast.
 
-    rest : of a file that is cut, take what is there. Raises OSError and ValueError.
+    image : as Pillow has opened it. rest : take what is there of a file that is cut. Raises OSError and ValueError.
     """
     decoder, _, place, args = image.tile[0]
     if decoder not in ("ppm", "ppm_plain"):

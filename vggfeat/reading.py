@@ -15,19 +15,21 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from vggfeat import formats, netpbm
-from vggfeat._util import files
+from vggfeat._util import regular_files
+from vggfeat._util.printable import reason_of
 from vggfeat.errors import ImageError
 from vggfeat.formats import FORMATS
 from vggfeat.pixels import black_is_zero, rgb
 from vggfeat.spec import MAX_PIXELS
 from vggfeat.truncation import lacking, loaded
 
-__all__ = ["Opened", "check_size", "open_regular", "opened", "read_file"]
+__all__ = ["NO_MEMORY", "Opened", "check_size", "open_regular", "opened", "read_file"]
 
+NO_MEMORY = "not enough memory to decode it; reduce it first, or decode fewer at once"
 _IS_CUT = re.compile("truncated|missing")  # in Pillow's words and ours
 _REMEDY = "; copy it again, or give --allow-truncated to take what is there"
 
-# Bytes of memory for each pixel. Of Pillow's modes; the others take 4. Of the decoders beside the pixels, as measured.
+# Bytes of memory for each pixel: in Pillow's modes (others take 4), and in the decoders beside the pixels (measured).
 _MODES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
 _DECODERS = {"PNG": 1, "BMP": 3, "GIF": 3, "PPM": 2, "JPEG": 6, "MPO": 6, "TIFF": 9, "WEBP": 14, "JPEG2000": 18}
 _DECODER = 20  # of the others
@@ -37,9 +39,9 @@ _SLACK = 2**24  # bytes for the rows that are converted at once, tags, tables
 
 @dataclass(frozen=True)
 class Opened:
-    """An image whose header was read, but not its pixels. name : begins each message.
+    """An image whose header was read, but not its pixels.
 
-    file : of `size` bytes; None of a PIL image.
+    name : with which each message begins. file : it has `size` bytes; None for a PIL image.
     """
 
     image: Image.Image
@@ -53,7 +55,7 @@ class Opened:
         """An upper estimate of the bytes of memory that `pixels` takes, the result included."""
         image = self.image
         stored, beside = _MODES.get(image.mode, 4), _DECODERS.get(image.format or "", _DECODER)
-        each = 2 * stored + _RGB + beside  # twice: as stored and turned, or as decoded a second time to compare
+        each = 2 * stored + _RGB + beside  # twice: stored and turned, or decoded again to compare
         return each * image.width * image.height + 2 * self.size + _SLACK
 
     def pixels(self, *, exif: bool = True, allow_truncated: bool = False) -> np.ndarray:
@@ -73,7 +75,7 @@ class Opened:
         except OSError as error:
             if allow_truncated or not _IS_CUT.search(str(error)):
                 raise
-            raise ImageError(f"{self.name}: cannot be decoded ({_one_line(error)}){_REMEDY}") from error
+            raise ImageError(f"{self.name}: cannot be decoded ({reason_of(error)}){_REMEDY}") from error
         if not allow_truncated and (lack := lacking(image, self.file)):
             raise ImageError(f"{self.name}: {lack}{_REMEDY}")
         return image
@@ -125,9 +127,9 @@ def _binary(source: Any) -> tuple[BinaryIO, str]:
 def open_regular(path: Path) -> io.BufferedReader:
     """Open a regular file. Raises ImageError that names it."""
     try:
-        return files.open_regular(path)
+        return regular_files.open_regular(path)
     except OSError as error:
-        raise ImageError(f"{path}: {error.strerror or error}") from error
+        raise ImageError(f"{path}: {reason_of(error)}") from error
 
 
 def _seekable(file: BinaryIO) -> BinaryIO:
@@ -178,13 +180,9 @@ def _decoding(name: str, max_pixels: int) -> Iterator[None]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(f"{name}: more than {min(max_pixels, MAX_PIXELS):,} pixels; reduce it first") from error
     except MemoryError as error:
-        raise ImageError(f"{name}: not enough memory to decode it; reduce it first, or decode fewer at once") from error
+        raise ImageError(f"{name}: {NO_MEMORY}") from error
     except Exception as error:  # on damaged files, decoders raise OSError, SyntaxError, struct.error, ...
-        raise ImageError(f"{name}: cannot be decoded ({_one_line(error)})") from error
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+        raise ImageError(f"{name}: cannot be decoded ({reason_of(error)})") from error
 
 
 def check_size(width: int, height: int, max_pixels: int, name: str) -> None:

@@ -75,7 +75,7 @@ class NetSpec(ABC):
     exif : bool
         Turn photos upright as their EXIF orientation says.
     allow_truncated : bool
-        Take images of which rows or details are missing in the file. What is missing becomes grey or black.
+        Also take image files that are cut: missing rows or details become grey or black. Else they are errors.
 
     Raises
     ------

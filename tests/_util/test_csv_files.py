@@ -2,6 +2,7 @@
 
 import os
 import random
+import tracemalloc
 
 import pytest
 
@@ -47,6 +48,19 @@ def test_other_content_is_refused(tmp_path, content, says):
     with pytest.raises(ValueError, match=says) as refused:
         table(tmp_path, content, max_bytes=1000 if "1,000" in says else 2**20)
     assert "\n" not in str(refused.value)
+
+
+def test_a_file_without_line_breaks_takes_little_memory(tmp_path):
+    tracemalloc.start()
+    try:
+        file = tmp_path / "t.csv"
+        with file.open("wb") as opened:
+            opened.truncate(2**25)
+        with pytest.raises(ValueError, match="line 1: "):
+            list(read_csv(file))
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+    finally:
+        tracemalloc.stop()
 
 
 def test_pipes_and_missing_files_are_refused_at_once(tmp_path):

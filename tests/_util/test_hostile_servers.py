@@ -120,7 +120,7 @@ ATTACKS: dict[str, tuple[Answer | bytes, str]] = {
     "a range of a huge number": (
         b"HTTP/1.1 206 OK\r\nContent-Range: bytes " + b"9" * 5000 + b"-1/2\r\n\r\n", "bytes from -1, not from 0"
     ),
-    "gzip": (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\nx", r"the server sends it encoded \(gzip\)"),
+    "gzip": (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\nx", r"the server sends the file encoded \(gzip\)"),
     "nothing": (b"", "closed connection"),
 }  # fmt: skip
 

@@ -31,8 +31,8 @@ def test_what_json_writes_is_read():
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ('{"name": 3}', "Expected 'str', got 'int' - at 'the file.name'"),
-        ('{"name": "a", "sizes": [1, "2"]}', r"at 'the file.sizes\[1\]'"),
+        ('{"name": 3}', "Expected 'str', got 'int' - at 'name'"),
+        ('{"name": "a", "sizes": [1, "2"]}', r"at 'sizes\[1\]'"),
         ("{}", "missing required field 'name'"),
         ("[]", "Expected 'object', got 'array'"),
         ('{"name": ', "Expecting value"),
@@ -74,5 +74,5 @@ def test_json_that_is_nested_deeply_is_refused():
 def test_a_value_is_checked_and_keeps_its_further_keys():
     value = parse_json('{"a": 1, "b": 2}', dict[str, int])
     assert checked(value, dict[str, int]) == value
-    with pytest.raises(ValueError, match=r"Expected 'str', got 'int' - at 'the file\[\.\.\.\]'"):
+    with pytest.raises(ValueError, match=r"Expected 'str', got 'int' - at '\[\.\.\.\]'"):
         checked(value, dict[str, str])

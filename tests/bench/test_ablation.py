@@ -62,11 +62,13 @@ def ablated(options):
 
 
 @pytest.fixture
-def opened(monkeypatch):
-    """Files that were opened as images, each as often as it was opened."""
-    files, opening = [], Image.open
-    monkeypatch.setattr(Image, "open", lambda file, *args, **named: files.append(file) or opening(file, *args, **named))
-    return files
+def read(monkeypatch):
+    """Images that were read and prepared, each as often as it was."""
+    images, prepared = [], Describer.prepared
+    monkeypatch.setattr(
+        Describer, "prepared", lambda self, pixels, image: images.append(image) or prepared(self, pixels, image)
+    )
+    return images
 
 
 def described(stores):
@@ -108,7 +110,7 @@ def test_the_ladder_has_a_row_for_each_choice(ablated):
         ("A & B, Q=32,64, mean", {"agg": "mean"}),
     ],
 )
-def test_a_row_is_what_a_run_of_its_own_gives(row, settings, ablated, options, opened):
+def test_a_row_is_what_a_run_of_its_own_gives(row, settings, ablated, options, read):
     """And such a run finds everything in the stores of the ablation."""
     if "net" in settings:
         settings = one_net(options, settings["net"]) | settings
@@ -117,7 +119,7 @@ def test_a_row_is_what_a_run_of_its_own_gives(row, settings, ablated, options, o
     assert (one["value"], one["std"]) == (own.value, own.std)
     assert one["C"] == [split["C"] for split in own.splits]
     assert one["net"] == own.config["net"] and one["scales"] == own.config["scales"]
-    assert not opened
+    assert not read
 
 
 def test_the_result_is_the_same_without_the_ablation(ablated, options):
@@ -127,23 +129,23 @@ def test_the_result_is_the_same_without_the_ablation(ablated, options):
     assert {one["row"]: one["value"] for one in ablated.ablation}["A & B, Q=32,64, max"] == alone.value
 
 
-def test_every_image_is_described_once_for_each_net_and_scale(options, opened, tmp_path):
+def test_every_image_is_described_once_for_each_net_and_scale(options, read, tmp_path):
     settings = {**options, "stores": tmp_path, "seeds": 1, "test_per_class": 2, "scales": (64,)}
     run(BENCHMARKS["folder"], **settings)
     used = 3 * (6 + 2)  # of each class half train, and two test
     first = {("A", 64, True): used, ("B", 64, True): used}
     assert described(tmp_path) == first
-    assert len(opened) == 2 * used
+    assert len(read) == 2 * used
     run(BENCHMARKS["folder"], ablate=True, **settings | {"scales": (64, 32)})
     both = first | {(net, 32, mirror): used for net in TWO for mirror in (True, False)}
     assert described(tmp_path) == both
-    assert len(opened) == 6 * used
+    assert len(read) == 6 * used
     run(BENCHMARKS["folder"], ablate=True, **settings | {"scales": (32, 64)})
     assert described(tmp_path) == both
-    assert len(opened) == 6 * used
+    assert len(read) == 6 * used
     run(BENCHMARKS["folder"], **settings | {"test_per_class": 3})
     assert described(tmp_path) == both | {(net, 64, True): used + 3 for net in TWO}
-    assert len(opened) == 6 * used + 2 * 3
+    assert len(read) == 6 * used + 2 * 3
     assert len(list(tmp_path.iterdir())) == 6
 
 
@@ -266,7 +268,7 @@ def test_table_json_and_record(options, ablated, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["voc2007", "voc2012-actions"])
-def test_the_kits(name, options, tmp_path, opened):
+def test_the_kits(name, options, tmp_path, read):
     kit = action_kit(tmp_path) if name == "voc2012-actions" else classification_kit(tmp_path, 2007)
     options = one_net(options) | {"root": kit, "stores": tmp_path / "stores"}
     printed = bench(name, options, "--json", tmp_path / "r.json")
@@ -275,7 +277,7 @@ def test_the_kits(name, options, tmp_path, opened):
     assert len(rows) == 6 + (name == "voc2012-actions")
     counted = described(tmp_path / "stores")
     assert len(counted) == 3 and len(set(counted.values())) == 1  # all samples at each scale
-    assert len(opened) == sum(counted.values())  # once
+    assert len(read) == sum(counted.values())  # once
     settings = {key: options[key] for key in ("root", "net", "weights", "layer", "scales", "stores", "jobs")}
     if name == "voc2012-actions":
         own = run(BENCHMARKS[name], box=False, **settings)
@@ -285,7 +287,7 @@ def test_the_kits(name, options, tmp_path, opened):
         own = run(BENCHMARKS[name], agg="stack", **settings)
         row = rows["A, Q=32,64, stack"]
     assert row["value"] == own.value
-    assert described(tmp_path / "stores") == counted and len(opened) == sum(counted.values())
+    assert described(tmp_path / "stores") == counted and len(read) == sum(counted.values())
 
 
 # --- solvers ---

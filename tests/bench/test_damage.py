@@ -28,14 +28,14 @@ SPLITS = {"benchmark": "digits", "splits": [{"seed": 3, "train": ["a0", "a1", "b
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ({"value": float("nan")}, r"Expected 'float' >= 0.0 - at 'the file\[0\].value'"),
+        ({"value": float("nan")}, r"Expected 'float' >= 0.0 - at '\[0\].value'"),
         ({"value": "91"}, "Expected 'float', got 'str'"),
         ({"value": 10**400}, "Number out of range"),
         ({"splits": [{"seed": 0}]}, "missing required field 'C'"),
         ({"ablation": [{"row": "x", "value": float("inf")}]}, "Expected 'float' <= 100.0"),
         ({"weights": {}}, "Expected 'array', got 'object'"),
         ({"config": {"net": "D"}}, "a result lacks net, layer, scales or agg in its config"),
-        ({"config": {**CONFIG, "net": [["D"]]}}, r"at 'the file\[0\].config\[...\]"),
+        ({"config": {**CONFIG, "net": [["D"]]}}, r"at '\[0\].config\[...\]"),
     ],
 )
 def test_values_that_no_result_has(tmp_path, change, says):

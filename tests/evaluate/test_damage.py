@@ -51,7 +51,7 @@ def test_labels_that_are_no_class_and_outputs_that_do_not_fit(tmp_path):
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_posteriors_that_are_no_numbers_do_not_count_as_right(tmp_path, value):
     run = make_run(tmp_path / "run", {256: [[value] * 3, [0.1, 0.8, 0.1]]}, [0, 1])
-    with pytest.raises(StoreError, match="its rows are not posteriors of the 3 outputs"):
+    with pytest.raises(StoreError, match="its column q256 has a value that is not finite"):
         summarise(open_runs([run]))
 
 

@@ -59,7 +59,7 @@ def slow_jpeg(scans: int = 20_000, side: int = 1500) -> bytes:
 def test_an_image_that_takes_too_long_is_a_failure_and_the_others_are_read(tmp_path, describer):
     slow = put(tmp_path / "slow.jpg", slow_jpeg())
     items = [Item("a", png(1)), Item("file", slow), Item("bytes", slow_jpeg()), Item("b", photo(tmp_path / "b.png"))]
-    said = "was not decoded within 0.5 s; if it is not damaged, give --image-seconds more"
+    said = "was not decoded within 0.5 s; if the file is not damaged, give a larger --image-seconds"
     assert reasons(decode(describer, items, image_seconds=0.5, workers=1)) == {"file": said, "bytes": said}
 
 
@@ -103,7 +103,7 @@ def test_a_decoder_that_crashes_costs_the_image_that_it_decodes(describer, numbe
     items = [Item("1", png(1)), Item("2", slow_jpeg()), Item("3", png(3)), Item("4", png(4))]
     how = f"was ended by signal {number.value} ({signal.strsignal(number)})"
     failed = reasons(decode(Ending(describer, number, after=0.3), items, workers=1))
-    assert failed == {"2": f"the process that decoded it {how}; is it damaged?"}
+    assert failed == {"2": f"the process that decoded it {how}; if the file is damaged, replace it"}
 
 
 def test_a_decoder_that_is_ended_while_it_waits_costs_nothing(describer):

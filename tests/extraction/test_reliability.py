@@ -444,7 +444,7 @@ def test_names_no_disk_could_hold_are_shortened(tmp_path, describer):
     items = [Item("good", pixels), Item("x" * 100_000, pixels), Item("nul\0.png", pixels), Item("lone \ud800", pixels)]
     store = extract(items, tmp_path / "s", describer=describer)
     assert store.paths == ["good", r"nul\0.png", r"lone \ud800"]
-    assert list(store.failures.values()) == ["its name has 100,000 characters"]
+    assert list(store.failures.values()) == ["its name has 100,000 characters, more than 4,096; shorten it"]
 
 
 def test_labels_that_are_not_unicode_are_stored_and_no_news(tmp_path, describer, capsys):
@@ -455,7 +455,7 @@ def test_labels_that_are_not_unicode_are_stored_and_no_news(tmp_path, describer,
     for _ in range(2):
         store = extract(items, tmp_path / "s", describer=describer)
     assert load(store.path).labels == [r"lone \ud800"]
-    assert store.failures == {"b": "its label has 1,000,000 characters, more than 16,384"}
+    assert store.failures == {"b": "its label has 1,000,000 characters, more than 16,384; shorten it"}
     assert "new label" not in capsys.readouterr().err
 
 

@@ -10,7 +10,10 @@ import importlib
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
+import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +54,8 @@ def windows() -> None:
     for name in NO_UNIX:
         sys.modules[name] = None  # type: ignore[assignment]
     multiprocessing.set_start_method("spawn")
+    tempfile.TemporaryFile = partial(tempfile.NamedTemporaryFile, delete=False)  # Windows itself removes the file
+    subprocess.Popen.kill = lambda process: process.send_signal(9)  # type: ignore[method-assign]
     sync = os.fsync
 
     def fsync(file: Any) -> None:
@@ -78,8 +83,8 @@ MAPS = "/proc/self/maps"
 
 def _as_windows(event: str, arguments: tuple[Any, ...]) -> None:
     if event == "open" and isinstance(arguments[0], str | Path):
-        path, _, flags = arguments
-        if os.path.isdir(path):  # noqa: PTH112
+        path, mode, flags = arguments
+        if mode is None and os.path.isdir(path):  # noqa: PTH112  (by os.open; tempfile gives a folder to `open`)
             raise PermissionError(errno.EACCES, "a folder, on Windows", str(path))
         if flags & WRITING and set(str(path)) & set('<>:"|?*'):
             raise OSError(errno.EINVAL, "no name on Windows", str(path))

@@ -21,6 +21,7 @@ def make_run(
     width: float = 1.0,
     sha256: str = "",
     method: str = "dense",
+    precision: str = "float32",
     train_scale: tuple[int, ...] | None = None,
     classes: Sequence[str] = ("a", "b", "c"),
     outputs: Sequence[str] | None = None,
@@ -46,6 +47,7 @@ def make_run(
         "layer": "fc8",
         "scales": list(matrices),
         "method": method,
+        "precision": precision,
     }
     labels = None if truth is None else [classes[i] for i in truth]
     with Writer(path, made, weights="made up") as writer:

@@ -155,7 +155,7 @@ def test_a_folder_on_the_web_that_holds_itself_is_left_out(endless):
 def test_folders_of_folders_without_end_end(endless):
     _, address = endless
     system, path = addresses.reach(f"{address}/in")
-    with pytest.raises(DataError, match=r"the last of 50 folders in a row without a file"):
+    with pytest.raises(DataError, match=r"is the last of 50 folders in a row without a file; name a folder of images"):
         list(remote._folders(system, path, remote._entries(system, path), LeftOut(), empty=50))
 
 

@@ -244,10 +244,10 @@ def test_a_store_that_is_removed_during_a_run_is_noticed(store, removed):
         ({"fingerprint": {"scales": []}}, "Expected 'array' of length >= 1"),
         ({"fingerprint": {"scales": ["256"]}}, "Expected 'int', got 'str'"),
         ({"fingerprint": {"scales": [256, 256]}}, "has a scale twice"),
-        ({"fingerprint": {"scales": [10**30]}}, "the file.fingerprint.scales"),
+        ({"fingerprint": {"scales": [10**30]}}, "at 'fingerprint.scales"),
         ({"fingerprint": {"scales": [256], "layer": 7}}, "Expected 'str', got 'int'"),
         ({"agg": "median"}, "Invalid enum value 'median'"),
-        ({"source": 3}, "the file.source"),
+        ({"source": 3}, "at 'source"),
         ({"deep": json.loads("[" * 50 + "]" * 50)}, "nested too deeply"),
     ],
 )

@@ -301,7 +301,7 @@ def test_no_kept_pixel_decides_a_number(tmp_path, monkeypatch, one_thread):
         train(data, tmp_path / way, **TINY, **settings)
         losses = (tmp_path / way / "steps.csv").read_text()
         with (tmp_path / way / "log.csv").open() as lines:
-            epochs = [{name: row[name] for name in EPOCHS[:-2]} for row in csv.DictReader(lines)]  # but for times
+            epochs = [{name: row[name] for name in list(EPOCHS)[:-2]} for row in csv.DictReader(lines)]  # but for times
         failures = (tmp_path / way / "failures.csv").read_text()
         logs[way] = losses, epochs, failures, (tmp_path / way / "last.safetensors").read_bytes()
         times.append(len(list(tmp_path.glob("kept/*.pixels"))))

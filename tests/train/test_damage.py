@@ -95,7 +95,7 @@ def test_a_damaged_one_names_the_weights_to_go_on_from(file):
     data = bytearray(file.read_bytes())
     data[-1] ^= 1
     file.write_bytes(data)
-    with pytest.raises(WeightsError, match=r"is damaged \(its content is not what its checksum says\); remove it to"):
+    with pytest.raises(WeightsError, match=r"is damaged \(its content does not fit its checksum\); remove it to"):
         checkpoint.load(file)
     (file.parent / "last.safetensors").touch()
     with pytest.raises(WeightsError, match=r"or train from .*last\.safetensors in another folder with --init from:"):
@@ -118,7 +118,7 @@ def test_one_of_an_earlier_version_is_read_and_said_to_be_without(file, capsys):
     rewritten(file, without_checksum)
     assert is_whole(checkpoint.load(file))
     said = capsys.readouterr().err
-    assert said == f"{file}: has no checksum, as an earlier version wrote it; the next checkpoint has one\n"
+    assert said == f"{file}: has no checksum, because an earlier version wrote it; the next checkpoint has one\n"
 
 
 def test_a_lost_checksum_is_no_earlier_version(file):
@@ -277,12 +277,10 @@ def test_a_folder_that_is_swapped_is_noticed(tmp_path):
     with held(tmp_path / "run", main=True) as folder:
         folder.check_in_place()
         (tmp_path / "run").rename(tmp_path / "mine")
-        with pytest.raises(
-            VggfeatError, match="is not the folder any more in which this run began; move that one back"
-        ):
+        with pytest.raises(VggfeatError, match="is not the folder in which this run began; move that folder back"):
             folder.check_in_place()
         (tmp_path / "run").mkdir()
-        with pytest.raises(VggfeatError, match="is not the folder any more"):
+        with pytest.raises(VggfeatError, match="is not the folder in which this run began"):
             folder.check_in_place()
 
 
@@ -309,13 +307,14 @@ def crops():
 
 def test_an_image_that_takes_all_memory_is_one_failure():
     (batch,) = micro_batches(crops(), iter([(-1, (0, 1))]), 0, pin=False)
-    assert [tuple(failure) for failure in batch.failures] == [("large.jpg", "takes more memory than there is")]
+    said = "not enough memory to decode it; reduce it first, or decode fewer at once"
+    assert [tuple(failure) for failure in batch.failures] == [("large.jpg", said)]
     assert batch.labels.tolist() == [0]
 
 
 def test_a_decoding_process_that_is_killed_is_one_line():
     batches = micro_batches(crops(), iter([(-1, (2,))]), 1, pin=False)
-    with pytest.raises(VggfeatError, match=r"a process that decodes images was killed, .* continues") as error:
+    with pytest.raises(VggfeatError, match=r"a process that decodes images was killed: .* to continue") as error:
         list(batches)
     assert "\n" not in str(error.value)
 

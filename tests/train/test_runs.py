@@ -283,7 +283,9 @@ def test_the_best_weights_are_those_that_were_written(finished, data, tmp_path):
     (out / "best.safetensors").write_bytes(changed)
     with pytest.raises(WeightsError, match=r"best\.safetensors: is not the file that this run wrote after epoch \d"):
         train(data, out, **TINY)
-    with pytest.raises(WeightsError, match=r"best\.safetensors: is not the file that the run wrote, as its sha256"):
+    with pytest.raises(
+        WeightsError, match=r"best\.safetensors: is not the file that the run wrote: result\.json has another sha256"
+    ):
         publish(out, tmp_path / "bad.safetensors", licence="MIT")
     assert not (tmp_path / "bad.safetensors").exists()
 

@@ -1,6 +1,10 @@
 """What every package uses; nothing here knows about pixels or nets.
 
 files           whole-file writes, locks, file signatures
+regular_files   opens and reads files from outside: only regular ones, of a bounded size
+json_files      JSON from outside, checked against a type
+csv_files       CSV tables from outside, checked against the types of their columns
+mat_files       MATLAB's files, checked before scipy reads them
 fetch           downloads with resume and checksum; the cache folder
 web             one request to a web server, with bounds
 printable       names and lines for people: no control characters, no secrets of addresses

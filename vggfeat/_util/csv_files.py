@@ -5,13 +5,15 @@ import io
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from vggfeat._util.files import open_regular
+from vggfeat._util.regular_files import open_regular
 
 MAX_BYTES = 2**26  # of a file
-MOST = 2**53  # a whole number, at most
+MAX_LINE = 2**20  # characters that are read at once: a file may have no line breaks
+MOST = 2**53  # the largest whole number
 
 Columns = Mapping[str, Callable[[str], Any]]  # the name of each column -> what makes a value of its text
 
@@ -20,12 +22,12 @@ def read_csv(file: Path, max_bytes: int = MAX_BYTES) -> Iterator[list[str]]:
     """The rows of a CSV file in UTF-8, without empty ones.
 
     Raises OSError if the file cannot be read; ValueError, with one line that says what is wrong, if it is too large or
-    no such table.
+    is not CSV in UTF-8.
     """
     with open_regular(file) as opened, io.TextIOWrapper(opened, "utf-8-sig", newline="") as lines:
         if os.fstat(opened.fileno()).st_size > max_bytes:
             raise ValueError(f"more than {max_bytes:,} bytes")
-        yield from parse_csv(lines)
+        yield from parse_csv(iter(partial(lines.readline, MAX_LINE), ""))
 
 
 def parse_csv(lines: Iterable[str]) -> Iterator[list[str]]:
@@ -40,7 +42,7 @@ def parse_csv(lines: Iterable[str]) -> Iterator[list[str]]:
 
 
 def read_table(file: Path, columns: Columns, max_bytes: int = MAX_BYTES) -> Iterator[dict[str, Any]]:
-    """The rows of a CSV file that begins with the names of its columns; those that are not named are left out.
+    """The rows of a CSV file that begins with the names of its columns. Columns that are not wanted are left out.
 
     Raises as `read_csv`; ValueError also if a column is missing, or a value is not what its column must have.
     """

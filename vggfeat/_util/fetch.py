@@ -14,9 +14,9 @@ from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
 from vggfeat._util.files import lock, no_link
-from vggfeat._util.printable import hidden
+from vggfeat._util.printable import hidden, reason_of
 from vggfeat._util.progress import progress as progress_bar
-from vggfeat._util.web import Failed, Interrupted, Watch, reason_of, request, words
+from vggfeat._util.web import Failed, Interrupted, Watch, request, why_failed, words
 from vggfeat.errors import FetchError
 
 ATTEMPTS = 4  # for each address, as long as each attempt receives some bytes
@@ -63,7 +63,7 @@ def download(
     sha256, md5, sha256_prefix : checksums, hexadecimal. A file with another checksum is kept as `path` + ".bad".
     timeout : seconds without a byte after which an attempt ends.
     patience : seconds after which an attempt ends if fewer than SLOWEST bytes came in them.
-    max_bytes : an address that sends more is given up, whatever it said before.
+    max_bytes : an address that sends more is given up, whatever size it declared.
 
     The bytes are kept in `path` + ".part" until the file is whole. If a checksum is given, a later call resumes from
     there; without one it could not tell whether the two pieces belong together. A second process waits for the first.
@@ -100,7 +100,7 @@ def locked(path: Path) -> Iterator[None]:
             yield
     except OSError as error:
         raise FetchError(
-            f"{path}: cannot be written ({error.strerror or error}); make it writable, "
+            f"{path}: cannot be written ({reason_of(error)}); make it writable, "
             "or name another folder (for weights: $VGGFEAT_CACHE)"
         ) from None
 
@@ -201,7 +201,7 @@ def _receive(url: str, part: Path, bounds: _Bounds) -> None:
 def _check_end(found: int, total: int | None, watch: Watch) -> None:
     """Raise Interrupted if the file has not all its bytes."""
     if watch.too_slow:
-        raise Interrupted(f"the server is too slow; {found} bytes came")
+        raise Interrupted(f"the server is too slow; {found} bytes were received")
     if total is not None and found != total:
         raise Interrupted(f"the connection ended after {found} of {total} bytes")
 
@@ -246,7 +246,7 @@ def _read(response: HTTPResponse, watch: Watch) -> bytes:
         chunk = response.read1(CHUNK)
     except (OSError, HTTPException, ValueError) as error:
         # Not an OSError, which `locked` takes for an error of the disk.
-        raise (Interrupted if watch.received else Failed)(reason_of(watch, error)) from None
+        raise (Interrupted if watch.received else Failed)(why_failed(watch, error)) from None
     watch.received += len(chunk)
     return chunk
 

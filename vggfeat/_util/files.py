@@ -3,16 +3,14 @@
 import errno
 import glob
 import hashlib
-import io
 import os
 import secrets
-import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from vggfeat._util.printable import say
+from vggfeat._util.printable import reason_of, say
 from vggfeat.errors import UsageError
 
 try:
@@ -49,43 +47,6 @@ def signature(file: Path | IO[Any]) -> Signature | None:
     return Signature(found.st_ino, found.st_size, found.st_mtime_ns)
 
 
-def open_regular(file: Path) -> io.BufferedReader:
-    """Open a regular file to read its bytes. Opening a pipe would wait for a writer, and a device may have no end.
-
-    Raises OSError that names the file.
-    """
-    try:
-        if stat.S_ISREG(file.stat().st_mode):
-            opened = open(file, "rb", opener=_at_once)  # noqa: SIM115  (Path.open takes no opener)
-            if stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
-                return opened
-            opened.close()
-    except ValueError as error:  # a NUL in the name
-        raise OSError(errno.EINVAL, str(error), str(file)) from None
-    raise OSError(errno.EINVAL, "not a regular file", str(file))
-
-
-def read_text(file: Path, max_bytes: int) -> str:
-    """The text of a regular file in UTF-8.
-
-    Raises OSError that names the file; ValueError, with one line that says what is wrong, for more than `max_bytes`, or
-    another encoding.
-    """
-    with open_regular(file) as opened:
-        data = opened.read(max_bytes + 1)
-    if len(data) > max_bytes:
-        raise ValueError(f"more than {max_bytes:,} bytes")
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        raise ValueError("not UTF-8 text") from None
-
-
-def _at_once(name: str, flags: int) -> int:
-    """Open without waiting: a pipe may have taken the name of the file. Of a regular file this changes nothing."""
-    return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
-
-
 def no_link(name: str, flags: int) -> int:
     """Open a file of this name, not one that a link of this name leads to."""
     return os.open(name, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0), 0o666)
@@ -109,7 +70,7 @@ def size_and_change(file: Path) -> tuple[int | None, int | None]:
 def replacing(file: Path, owner: str = "") -> Iterator[Path]:
     """A temporary path to write to; at the end of the block it is synced and renamed to `file`.
 
-    If the block fails, the temporary file is removed and `file` stays as it was; nothing is raised once `file` is new.
+    If the block fails, the temporary file is removed and `file` stays as it was. After the renaming nothing is raised.
     The mode is what the umask says. A symbolic link stays a link. A device or a pipe is written directly.
 
     owner : ends the temporary name instead of a random ending, so that a later process can find the file. Two
@@ -206,7 +167,7 @@ def remove_leftovers(file: Path) -> None:
 
 
 def _short(name: str) -> str:
-    """A name that can be made longer: most file systems allow 255 bytes."""
+    """The name, or a digest of a long name: it gets an ending, and most file systems allow 255 bytes."""
     data = os.fsencode(name)
     return name if len(data) <= MAX_STEM else hashlib.sha256(data).hexdigest()
 
@@ -222,7 +183,7 @@ def _naming(file: Path) -> Iterator[None]:
         yield
     except OSError as error:
         # The texts of Arrow and HDF5 are longer than the system's.
-        reason = os.strerror(error.errno) if error.errno else str(error).partition("\n")[0] or type(error).__name__
+        reason = os.strerror(error.errno) if error.errno else reason_of(error)
         raise OSError(error.errno or errno.EIO, reason, str(file)) from error
 
 
@@ -242,9 +203,9 @@ def _sync(file: Path) -> None:
 
 
 def _sync_name(file: Path) -> None:
-    """Bring the new name of a file to the disk. The file has it already, so that an error is only printed.
+    """Bring the new name of a file to the disk. The file is renamed already, so an error is only printed.
 
-    Many systems cannot sync a folder, or not one that cannot be read; they say so in different ways.
+    Many systems cannot sync a folder, or only one that can be read. They report this by different errors.
     """
     try:
         descriptor = os.open(file.parent, os.O_RDONLY)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
-from vggfeat._util.files import open_regular
+from vggfeat._util.regular_files import read_bytes
 
 T = TypeVar("T")
 
@@ -24,13 +24,9 @@ def read_json(file: Path, kind: type[T] | Any, max_bytes: int = MAX_BYTES) -> T:
     Keys that the type does not name are left out. NaN and texts that are not Unicode are read, as `json` writes them.
 
     Raises OSError, FileNotFoundError among them, if the file cannot be read; ValueError, with one line that says what
-    is wrong, if it is too large, no JSON, or not of the type.
+    is wrong, if it is too large, is not JSON, or is not of the type.
     """
-    with open_regular(file) as opened:
-        data = opened.read(max_bytes + 1)
-    if len(data) > max_bytes:
-        raise ValueError(f"more than {max_bytes:,} bytes")
-    return parse_json(data, kind)
+    return parse_json(read_bytes(file, max_bytes), kind)
 
 
 def parse_json(text: bytes | str, kind: type[T] | Any) -> T:
@@ -50,11 +46,12 @@ def checked(value: Any, kind: type[T] | Any) -> T:
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        raise ValueError(str(error).replace("`", "'").replace("$", "the file")) from None
+        said = str(error).replace("`$.", "`").replace("`$[", "`[").replace("$", "the file")
+        raise ValueError(said.replace("`", "'")) from None
 
 
 def _check_depth(value: Any) -> None:
-    """What is nested deeply can be read, but not be written again or shown."""
+    """Raise ValueError for deep nesting: such a value can be read, but neither written again nor shown."""
     level = [value]
     for _ in range(MAX_DEPTH):
         inside = [one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list)]

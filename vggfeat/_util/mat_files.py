@@ -11,7 +11,8 @@ from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-from vggfeat._util.files import open_regular
+from vggfeat._util.printable import reason_of
+from vggfeat._util.regular_files import open_regular
 
 MAX_UNPACKED = 1 << 30  # bytes; VGG-19 has 575 million
 SLACK = 16 << 20  # bytes that may be compressed to nothing, such as a mean image of one colour
@@ -39,7 +40,9 @@ def read_mat(
     max_bytes: int = MAX_UNPACKED,
     max_arrays: int = MAX_ARRAYS,
 ) -> T:
-    """`then` of the variables that scipy reads from a file or its bytes, on a stack that is large enough for nesting.
+    """Read variables of a file, or of its bytes, with scipy, and return what `then` makes of them.
+
+    Both run on a stack that is large enough for nested values.
 
     max_bytes : of the file after unpacking. max_arrays : arrays, cells and struct fields; at most MAX_ARRAYS.
 
@@ -61,7 +64,7 @@ def read_mat(
             return then({name: found[name] for name in variables if name in found}), ""
         except Exception as error:  # a damaged file makes scipy raise anything
             # Only the text: the exception would keep the nested values, which would be freed on the small stack.
-            return None, str(error).partition("\n")[0] or type(error).__name__
+            return None, reason_of(error)
 
     before = threading.stack_size(STACK)
     try:
@@ -77,8 +80,8 @@ def read_mat(
 def _check(data: bytes, variables: Sequence[str], max_bytes: int, max_arrays: int) -> None:
     """Raise ValueError if scipy would need more memory, or a deeper stack, than for a file of this kind.
 
-    scipy makes room for as many values as a head says, and uses the kinds of elements as places in a table: a false one
-    ends the process.
+    scipy takes memory for as many values as a head declares. It also uses the kind of an element as an index into a
+    table: a wrong kind ends the process.
     """
     most = min(max_bytes, 2 * len(data) + SLACK)  # bytes; weights hardly compress
     with io.BytesIO(data) as file:
@@ -115,7 +118,7 @@ class _Budget:
 
 @dataclass
 class _Content:
-    """The bytes of a variable, which may be packed. rest : those that come first."""
+    """The bytes of a variable, which may be packed. rest : bytes that are unpacked already, and come first."""
 
     file: BinaryIO
     length: int

@@ -47,7 +47,7 @@ def printable(text: str, most: int | None = None) -> str:
 
 
 def hidden(text: str) -> str:
-    """The text; its addresses are without user and password, and … stands for what follows the ? of a query.
+    """The text; its addresses have no user and password, and … stands for the query after their ?.
 
     >>> hidden("https://me:secret@host/list.csv?token=secret: not found")
     'https://host/list.csv?…: not found'
@@ -75,13 +75,23 @@ def recorded(address: str) -> str:
     return head + mark + kept
 
 
+def reason_of(error: BaseException) -> str:
+    r"""What an error says, in one line: the words of the system, or the first line of its text, or its type.
+
+    >>> reason_of(OSError(2, "No such file", "a.jpg")), reason_of(ValueError("one\ntwo")), reason_of(EOFError())
+    ('No such file', 'one', 'EOFError')
+    """
+    text = str((error.strerror if isinstance(error, OSError) else None) or error)
+    return next(iter(text.strip().splitlines()), "") or type(error).__name__
+
+
 def say(line: str) -> None:
     """Print a line on stderr. One of more than LINE characters loses its middle."""
     print(printable(hidden(line), LINE), file=sys.stderr, flush=True)
 
 
 def _without_users(text: str) -> str:
-    """Without the users of addresses; a name without a password may be a container, as in abfs://photos@account."""
+    """The text without the users of addresses. One without a password may be a container: abfs://photos@account."""
 
     def bare(found: re.Match[str]) -> str:
         scheme, user = found.groups()

@@ -23,7 +23,7 @@ from urllib.request import (
     Request,
 )
 
-from vggfeat._util.printable import hidden, printable
+from vggfeat._util.printable import hidden, printable, reason_of
 
 REASON = 200  # characters of a server's words, at most
 
@@ -37,9 +37,9 @@ class Interrupted(Failed):
 
 
 class Watch:
-    """Ends a connection over which fewer than `least` bytes come in a period; the headers have one period.
+    """Ends a connection if fewer than `least` bytes come in a period. The headers must come within one period.
 
-    The timeout of a socket would not: it begins anew with each byte.
+    The timeout of a socket does not do this, because it starts again with each byte.
 
     period : seconds. least : bytes. received : bytes until now; whoever reads adds to it.
     """
@@ -71,7 +71,7 @@ class Watch:
             if self.received - before < self._least:
                 self.too_slow = True
                 if self._socket is not None:
-                    with suppress(OSError):  # not the method of an SSL socket, which takes its state from the reader
+                    with suppress(OSError):  # SSLSocket.shutdown would also remove the state that the reader uses
                         socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
             before = self.received
 
@@ -129,7 +129,7 @@ class _Redirects(HTTPRedirectHandler):
 
 
 def request(url: str, headers: dict[str, str], timeout: float, watch: Watch) -> HTTPResponse:
-    """The server's answer, with the headers of a file. Raises Failed, and HTTPError for the status 416.
+    """The server's answer, of which only the headers have been read. Raises Failed, and HTTPError for the status 416.
 
     url : may hold user and password, which the server is told. timeout : seconds without a byte.
     """
@@ -142,25 +142,23 @@ def request(url: str, headers: dict[str, str], timeout: float, watch: Watch) -> 
         error.close()
         raise Failed(_unfollowed(error) or f"the server answers {error.code} {words(error.reason)}") from None
     except URLError as error:
-        raise Failed(reason_of(watch, error.reason)) from None
-    except (ValueError, InvalidURL):  # whose text may hold the password of a proxy
+        raise Failed(why_failed(watch, error.reason)) from None
+    except (ValueError, InvalidURL):  # their text may hold the password of a proxy
         raise Failed("an invalid redirect of the server, or an invalid proxy in the environment") from None
     except (OSError, HTTPException) as error:
-        raise Failed(reason_of(watch, error)) from None
+        raise Failed(why_failed(watch, error)) from None
     encoding = answer.headers.get("Content-Encoding", "identity")
     if encoding.lower() != "identity":
         answer.close()
-        raise Failed(f"the server sends it encoded ({words(encoding)})")
+        raise Failed(f"the server sends the file encoded ({words(encoding)})")
     return answer
 
 
-def reason_of(watch: Watch, error: object) -> str:
+def why_failed(watch: Watch, error: BaseException | str) -> str:
     """Why a request failed, in printable words."""
     if watch.too_slow:
         return "the server is too slow"
-    if isinstance(error, HTTPException) and not str(error):
-        return type(error).__name__
-    return words((error.strerror if isinstance(error, OSError) else None) or error or type(error).__name__)
+    return words(error if isinstance(error, str) else reason_of(error))
 
 
 def words(text: object) -> str:
@@ -169,7 +167,7 @@ def words(text: object) -> str:
 
 
 def _unfollowed(error: HTTPError) -> str:
-    """Why a redirect was not followed, of which urllib tells by its reason; empty for other errors."""
+    """Why a redirect was not followed, as the reason of urllib tells; empty for other errors."""
     reason = str(error.reason) if error.code // 100 == 3 else ""
     if "infinite loop" in reason:
         return "the server redirects too often"
@@ -200,7 +198,7 @@ def _to_ask(url: str, headers: dict[str, str]) -> Request:
 
 
 def _opener(watch: Watch) -> OpenerDirector:
-    """Of all that urllib opens only http and https, by the proxies of the environment."""
+    """urllib, for http and https only, through the proxies of the environment."""
     opener = OpenerDirector()
     handlers = (_Http(watch), _Https(watch), _Redirects(), HTTPErrorProcessor(), HTTPDefaultErrorHandler())
     for handler in (ProxyHandler(), *handlers):

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from zlib import error as ZlibError
 
 from vggfeat._util import fetch
+from vggfeat._util.printable import reason_of
 from vggfeat._util.progress import progress
 from vggfeat.data.base import Archive, Origin, data_folder
 from vggfeat.data.readers import ORIGINS
@@ -17,7 +18,7 @@ MEMBERS = 200_000  # of an archive, at most
 # Photos hardly shrink in an archive: one that grows more than this is a decompression bomb.
 GROWTH = 4
 SLACK = 2**20  # bytes, for archives of a few files
-# what the readers raise of damaged archives; a chain of headers that lead to headers ends in a RecursionError
+# What the readers raise for damaged archives. Headers that lead to headers end in a RecursionError.
 DAMAGE = (
     tarfile.TarError, zipfile.BadZipFile, KeyError, EOFError, ZlibError, ValueError, OverflowError, RecursionError
 )  # fmt: skip
@@ -110,15 +111,6 @@ def _tar(file: Path, inner: str | None) -> Iterator[tarfile.TarFile]:
             with zipfile.ZipFile(file) as outer, outer.open(inner) as stream, tarfile.open(None, "r|*", stream) as tar:
                 yield tar
     except tarfile.FilterError as error:
-        raise DataError(f"{file}: a member leads out of the folder ({error}); download it again") from error
-    except (
-        tarfile.TarError,
-        zipfile.BadZipFile,
-        KeyError,
-        EOFError,
-        ZlibError,
-        ValueError,
-        OverflowError,
-        RecursionError,
-    ) as error:
-        raise DataError(f"{file}: cannot be unpacked ({error}); delete it and download it again") from error
+        raise DataError(f"{file}: a member leads out of the folder ({reason_of(error)}); download it again") from error
+    except DAMAGE as error:
+        raise DataError(f"{file}: cannot be unpacked ({reason_of(error)}); delete it and download it again") from error

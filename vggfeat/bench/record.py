@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 from vggfeat._util.json_files import PerCent, Setting, checked, read_json
+from vggfeat._util.printable import reason_of
 from vggfeat.bench.comparison import words
 from vggfeat.bench.result import BenchmarkResult
 from vggfeat.errors import DataError
@@ -147,7 +148,7 @@ def read_record(file: Path) -> list[dict[str, Any]]:
     except FileNotFoundError as error:
         raise DataError(f"{file}: no such record; run it in the source folder, or name a file by --record") from error
     except OSError as error:
-        raise DataError(f"{file}: cannot be read ({error.strerror or error}); name a file by --record") from error
+        raise DataError(f"{file}: cannot be read ({reason_of(error)}); name a file by --record") from error
     except ValueError as error:
         raise DataError(
             f"{file}: is no record, which is a list of results as --json writes them ({error}); name a file by --record"

@@ -88,7 +88,7 @@ class BenchmarkSettings:
         Turn photos upright as their EXIF orientation says. Default: yes for a folder; no for the data sets of the
         paper, whose pixels its tools took as stored.
     allow_truncated : bool
-        Take images of which rows or details are missing in the file. What is missing becomes grey or black.
+        Also take image files that are cut: missing rows or details become grey or black. Else they are errors.
     seeds : int or None
         Number of random splits, made with seeds 0, 1, ... Default: the benchmark's own, 3.
     train_per_class : int or None

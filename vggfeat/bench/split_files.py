@@ -18,6 +18,7 @@ import numpy as np
 
 from vggfeat._util.files import write_text
 from vggfeat._util.json_files import read_json
+from vggfeat._util.printable import reason_of
 from vggfeat.bench.protocol import Fold, Splits, hold_out, shared_image
 from vggfeat.data import ImageSet
 from vggfeat.errors import DataError
@@ -37,7 +38,7 @@ def write_splits(splits: Splits, images: ImageSet, benchmark: str, file: Path) -
     try:
         write_text(file, json.dumps({"benchmark": benchmark, "splits": listed}, indent=0, ensure_ascii=False) + "\n")
     except OSError as error:
-        raise DataError(f"{file}: cannot be written ({error.strerror}); name another file") from error
+        raise DataError(f"{file}: cannot be written ({reason_of(error)}); name another file") from error
 
 
 def read_splits(file: Path, images: ImageSet, benchmark: str, choose: Choose = hold_out) -> Splits:
@@ -66,7 +67,7 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         return read_json(file, dict[str, Any], FILE_BYTES)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
+        reason = reason_of(error)
         raise DataError(f"{file}: cannot be read as splits ({reason}); name another file") from error
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from vggfeat._util.files import replacing, write_text
+from vggfeat._util.printable import reason_of
 from vggfeat.bench.probe import FoldScores
 from vggfeat.data import ImageSet
 from vggfeat.data.voc import submission_id
@@ -78,7 +79,7 @@ def _finished(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
 
 
 def _unwritable(out: Path, error: OSError) -> DataError:
-    return DataError(f"{error.filename or out}: cannot be written ({error.strerror}); name another folder to submit")
+    return DataError(f"{error.filename or out}: cannot be written ({reason_of(error)}); name another folder to submit")
 
 
 def _lines(images: ImageSet, scores: FoldScores, k: int) -> Iterator[str]:

@@ -13,7 +13,7 @@ import typer
 
 from vggfeat import __version__
 from vggfeat._util.memory import keep_freed_memory
-from vggfeat._util.printable import say
+from vggfeat._util.printable import reason_of, say
 from vggfeat.cli import bench, describing, evaluate, train, weights
 from vggfeat.cli.derive import derived
 from vggfeat.cli.usage import Group
@@ -76,7 +76,7 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
-        _fail(f"{error.filename or ''}: {error.strerror or error}".lstrip(": "), 1)
+        _fail(f"{error.filename or ''}: {reason_of(error)}".lstrip(": "), 1)
 
 
 def _set_output() -> None:

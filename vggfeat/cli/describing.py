@@ -93,7 +93,9 @@ def describe(
         Path | None,
         typer.Option(help="Write a file instead: .npy, .npz, .h5, .csv or .mat, as export writes it."),
     ] = None,
-    max_pixels: Annotated[int, typer.Option(help="An image that has more pixels is not read.")] = MAX_PIXELS,
+    max_pixels: Annotated[
+        int, typer.Option(help="Largest number of pixels of an image. A larger one is an error.")
+    ] = MAX_PIXELS,
     *,
     spec: DescriptorSpec,
 ) -> None:

@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from vggfeat._util.printable import reason_of
 from vggfeat.data import voc
 from vggfeat.data.base import ImageSet, read_text, shortfall
 from vggfeat.errors import DataError
@@ -146,7 +147,7 @@ def _person_boxes(file: Path, kit: Path) -> list[tuple[int, ...] | None]:
     try:
         annotation = ElementTree.fromstring(text)
     except ElementTree.ParseError as error:
-        raise DataError(f"{file}: not XML ({error}); unpack the data set again") from error
+        raise DataError(f"{file}: not XML ({reason_of(error)}); unpack the data set again") from error
     return [_box(element) for element in annotation.findall("object")]
 
 

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vggfeat._util import files
+from vggfeat._util import regular_files
+from vggfeat._util.printable import reason_of
 from vggfeat.errors import DataError, UsageError
 
 
@@ -183,9 +184,9 @@ def read_text(file: Path, inside: Path, limit: int) -> str:
     if not _file_inside(file, inside):
         raise DataError(f"{file}: missing, or a link out of {inside}; unpack the data set again")
     try:
-        return files.read_text(file, limit)
+        return regular_files.read_text(file, limit)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
+        reason = reason_of(error)
         raise DataError(f"{file}: cannot be read ({reason}); unpack the data set again") from error
 
 

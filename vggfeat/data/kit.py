@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vggfeat._util.mat_files import read_mat
+from vggfeat._util.printable import reason_of
 from vggfeat.data.base import read_text
 from vggfeat.errors import DataError
 
@@ -123,7 +124,7 @@ def _of_meta(file: Path) -> list[tuple[str, int]]:
     try:
         return read_mat(file, ["synsets"], _leaves, max_bytes=MAX_META, max_arrays=MAX_ARRAYS)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
+        reason = reason_of(error)
         raise DataError(f"{file}: is not the kit's table of synsets ({reason}); unpack the kit again") from error
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vggfeat._util.left_out import LeftOut
+from vggfeat._util.printable import reason_of
 from vggfeat.errors import DataError
 from vggfeat.formats import STORE, has_image_suffix, is_hidden, is_tar, other_kind
 
@@ -117,7 +118,7 @@ def _entries(folder: str) -> list["os.DirEntry[str]"]:
         with os.scandir(folder) as entries:
             return [entry for entry in entries if not is_hidden(entry.name)]
     except OSError as error:
-        raise DataError(f"{folder}: cannot be listed ({error.strerror}); check its permissions") from error
+        raise DataError(f"{folder}: cannot be listed ({reason_of(error)}); check its permissions") from error
 
 
 def _utf8(name: str, path: str) -> str:

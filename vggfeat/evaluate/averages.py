@@ -94,12 +94,11 @@ def _truth(run: PosteriorRun, labels: dict[str, str]) -> list[int]:
 def _batches(run: PosteriorRun, q: int) -> Iterator[tuple[list[str], np.ndarray]]:
     """(n paths, float32 (n, K)), some rows at a time.
 
-    Raises StoreError for a damaged part, and for rows that are not posteriors of the run's outputs: a NaN would count
-    as the likeliest class.
+    Raises StoreError for a damaged part, and for rows that have not one value for each output of the run.
     """
     for batch in run.store.batches(["path", f"q{q}"]):
         values = batch.column(f"q{q}").flatten().to_numpy(zero_copy_only=False)
-        if values.size != len(batch) * len(run.facts.outputs) or not np.isfinite(values).all():
+        if values.size != len(batch) * len(run.facts.outputs):
             raise StoreError(
                 f"{run.store.path}: its rows are not posteriors of the {len(run.facts.outputs)} outputs of its "
                 "run.json; remove the run and evaluate again"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vggfeat._util.csv_files import read_csv
+from vggfeat._util.printable import reason_of
 from vggfeat.data.imagenet import synset_names
 from vggfeat.errors import DataError, UsageError
 
@@ -110,7 +111,7 @@ def read_classes(file: Path) -> dict[str, str]:
     try:
         rows = list(read_csv(file, MAX_FILE))
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
+        reason = reason_of(error)
         raise DataError(f"{file}: cannot be read ({reason}); it must have lines `class,output`") from error
     if not rows or any(len(row) != 2 for row in rows):
         raise DataError(f"{file}: must have lines `class,output`, such as `n01440764,tench`")

@@ -12,6 +12,7 @@ from typing import Any, TypedDict
 
 from vggfeat._util.files import write_text
 from vggfeat._util.json_files import Count, checked, read_json
+from vggfeat._util.printable import reason_of
 from vggfeat.data.imagenet import Classified
 from vggfeat.errors import StoreError, UsageError
 from vggfeat.evaluate.classes import Outputs
@@ -147,7 +148,7 @@ def write_facts(store: Path, images: Classified, outputs: Outputs, train_scale: 
         write_text(store / FACTS, json.dumps(asdict(facts), ensure_ascii=False, indent=1) + "\n")
     except OSError as error:
         raise StoreError(
-            f"{store / FACTS}: cannot be written ({error.strerror}); run the same command again to continue"
+            f"{store / FACTS}: cannot be written ({reason_of(error)}); run the same command again to continue"
         ) from error
 
 
@@ -261,7 +262,7 @@ def open_run(path: Path) -> PosteriorRun:
     except FileNotFoundError:
         raise StoreError(f"{path}: is not finished; {again} to continue it") from None
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
+        reason = reason_of(error)
         raise StoreError(f"{path / FACTS}: cannot be read ({reason}); {again}") from error
     try:
         checked(store.fingerprint, Made)

@@ -75,7 +75,7 @@ class EvaluationSettings:
     exif : bool
         Turn photos upright as their EXIF orientation says; the paper's tools took the pixels as stored.
     allow_truncated : bool
-        Take images of which rows or details are missing in the file. What is missing becomes grey or black.
+        Also take image files that are cut: missing rows or details become grey or black. Else they are errors.
     kit : path, optional
         Folder of ILSVRC's development kit. Default: looked for beside the images.
     blacklist : bool

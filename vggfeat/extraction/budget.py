@@ -10,7 +10,7 @@ from vggfeat._util.memory import free_memory
 from vggfeat.errors import ImageError
 
 SHARE = 4  # of the free memory one part is the budget; the nets need some too
-ALONE = 2  # times the budget, which one image may need: of the free memory, three parts of four can then be in use
+ALONE = 2  # times the budget: what one image may take. Beside a full budget, 3/4 of the free memory are then in use
 
 
 def share_of_memory(processes: int) -> int:
@@ -19,12 +19,12 @@ def share_of_memory(processes: int) -> int:
 
 
 class Budget:
-    """Bytes that images hold, and turns to be decoded. Images have numbers, and are wanted in their order.
+    """The bytes that images hold, and which images may be decoded. The net takes them in the order of their numbers.
 
-    The image that is wanted next never waits, because what it would wait for may be waiting for it. It may need more
-    than the total, up to ALONE times that.
+    The image that the net takes next never waits for memory, because the images that hold the memory may wait for it.
+    It may take more than the total, up to ALONE times the total.
 
-    total : bytes. workers : images that are decoded at the same time.
+    total : bytes. workers : how many images are decoded at the same time.
     """
 
     def __init__(self, total: int, workers: int) -> None:
@@ -41,9 +41,9 @@ class Budget:
         return sum(self._held.values())
 
     def hold(self, number: int, size: int) -> None:
-        """Hold so many bytes for an image instead of those that it holds, as soon as there is room.
+        """Hold `size` bytes for an image, in place of those that it holds already. Waits until there is room for them.
 
-        Raises ImageError if there never will be.
+        Raises ImageError if there can never be room.
         """
         if size > (most := ALONE * self.total):
             needs = f"needs {size / 2**20:,.0f} MB of memory, and {most / 2**20:,.0f} MB are free for an image"
@@ -56,16 +56,17 @@ class Budget:
             self._held[number] = size
 
     def note(self, number: int, size: int) -> None:
-        """Note that an image takes so many bytes already."""
+        """Note that an image already takes `size` bytes, without waiting."""
         with self._changed:
             self._held[number] = size
             self._changed.notify_all()
 
     @contextmanager
     def turn(self, number: int) -> Iterator[None]:
-        """Wait until fewer images than workers are decoded.
+        """Wait until fewer images are being decoded than there are workers.
 
-        If each of these waits for memory, they may wait for the image that is wanted next, which then is one more.
+        If all of them wait for memory, they may wait for the image that the net takes next. This one is then decoded
+        beside them.
         """
         with self._changed:
             self._changed.wait_for(
@@ -82,14 +83,14 @@ class Budget:
                 self._changed.notify_all()
 
     def taken(self) -> None:
-        """The image that was wanted was taken, and the next one is wanted."""
+        """The net took the next image, whose bytes are free now; it takes the image with the following number next."""
         with self._changed:
             self._held.pop(self._next, None)
             self._next += 1
             self._changed.notify_all()
 
     def end(self) -> None:
-        """No thread waits any more."""
+        """Let all threads go on, which no longer wait for memory or a turn."""
         with self._changed:
             self._next = sys.maxsize
             self._changed.notify_all()

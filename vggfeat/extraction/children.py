@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from threading import Event, Lock, Thread
@@ -13,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from vggfeat._util.printable import reason_of
 from vggfeat.errors import ImageError, VggfeatError
 from vggfeat.extraction.decoder_process import Message, receive, send
 
@@ -45,9 +45,9 @@ class Read(NamedTuple):
 
 
 class Children:
-    """As many processes as are used at the same time; one that was lost is replaced.
+    """As many processes as are used at the same time. One that has ended is replaced.
 
-    seconds : for an image, without the time that it waits for memory.
+    seconds : that an image may take, without the time that it waits for memory.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -69,7 +69,7 @@ class Children:
 
     @contextmanager
     def one(self) -> Iterator["Child"]:
-        """A process for one thread. Raises VggfeatError if there can be none."""
+        """A process for one thread. Raises VggfeatError if none can be started."""
         with self._lock:
             if self._ended.is_set():
                 raise VggfeatError("the extraction has ended")
@@ -97,31 +97,30 @@ class Children:
 
 
 class Child:
-    """A process that decodes images, one at a time, each in so many seconds. ready : it waits for a request.
+    """A process that decodes one image at a time. ready : whether it waits for a request.
 
-    Raises VggfeatError if it cannot be started.
+    seconds : that an image may take. Raises VggfeatError if the process cannot be started.
     """
 
     def __init__(self, seconds: float) -> None:
         self.ready = False
         self._seconds = self._left = seconds
         self._awaited = self._late = False
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (what it says until it has started)
         path = json.dumps([os.path.abspath(part) for part in sys.path if isinstance(part, str)])  # noqa: PTH100
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", f"-Xutf8={sys.flags.utf8_mode}", "-c", START, path],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=self._errors,
+                stderr=subprocess.PIPE,  # what it says until it has started
                 env=os.environ | ONE_THREAD,
                 creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
             )
         except (OSError, TypeError) as error:  # TypeError: Python does not know its own program
-            self._errors.close()
-            raise VggfeatError(_not_started(getattr(error, "strerror", None) or str(error))) from error
-        assert self._process.stdin and self._process.stdout
+            raise VggfeatError(_not_started(reason_of(error))) from error
+        assert self._process.stdin and self._process.stdout and self._process.stderr
         self._requests, self._answers = self._process.stdin, self._process.stdout
+        self._errors = self._process.stderr
 
     def start(self) -> None:
         """Wait until it is ready. Raises VggfeatError."""
@@ -130,7 +129,6 @@ class Child:
             try:
                 self._receive()
             except Lost:
-                self._errors.seek(0)
                 said = self._errors.read().decode(errors="replace").strip().splitlines()
                 raise VggfeatError(_not_started(said[-1] if said else self._end())) from None
             self.ready = True
@@ -138,8 +136,8 @@ class Child:
     def decode(self, request: Message, content: bytes | None, hold: Callable[[int], None]) -> Read:
         """Decode a file, or its content.
 
-        request : see `decoder_process`. hold : called with the bytes of memory that this takes; it may wait, and raise
-        ImageError.
+        request : see `decoder_process`. hold : called with the bytes of memory that the image needs; it may wait, and
+        raise ImageError.
 
         Raises ImageError, and Defect.
         """
@@ -178,7 +176,7 @@ class Child:
         return answer
 
     def _pixels(self, height: int, width: int, most: int) -> np.ndarray:
-        if 3 * height * width > most:  # what a damaged process says is not trusted
+        if 3 * height * width > most:  # a damaged process may say anything
             raise Lost
         pixels = np.empty((height, width, 3), np.uint8)
         with self._timed():
@@ -221,8 +219,10 @@ class Child:
 
     def _why_lost(self) -> str:
         if self._late:
-            return f"was not decoded within {self._seconds:g} s; if it is not damaged, give --image-seconds more"
-        return f"the process that decoded it {self._end()}; is it damaged?"
+            return (
+                f"was not decoded within {self._seconds:g} s; if the file is not damaged, give a larger --image-seconds"
+            )
+        return f"the process that decoded it {self._end()}; if the file is damaged, replace it"
 
     def _end(self) -> str:
         """How it ended."""
@@ -233,4 +233,4 @@ class Child:
 
 
 def _not_started(reason: str) -> str:
-    return f"{sys.executable}: cannot be started to decode images ({reason}); make room for more processes"
+    return f"{sys.executable}: cannot be started to decode images ({reason}); allow more processes, or free some memory"

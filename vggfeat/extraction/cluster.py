@@ -23,6 +23,7 @@ import ray
 import ray.data
 from ray.data import ActorPoolStrategy, DataContext
 
+from vggfeat._util.printable import reason_of
 from vggfeat._util.progress import skip
 from vggfeat.errors import UsageError, VggfeatError
 from vggfeat.extraction.filling import PART_SECONDS
@@ -152,7 +153,7 @@ def _shared(source: str | Path | Sequence[Item], writer: Writer) -> Any:
     try:
         return ray.put((source, writer.rows))
     except (TypeError, AttributeError, pickle.PicklingError) as error:
-        reason = f"an image of the list cannot be sent to other processes ({error})"
+        reason = f"an image of the list cannot be sent to other processes ({reason_of(error)})"
         raise UsageError(f"{reason}; give the name of its file") from error
 
 

@@ -6,8 +6,8 @@ is pickled. A message is the length of its header in four bytes, the header in J
     parent                                        child
                                                   {}, when it has started
     {path or bytes, max_pixels, ...} and bytes    {memory}, when it has read the header; or {error}, {defect}
-    {granted}, when there is so much memory       {height, width, size, sha256, bytes} and pixels; or {error}, {defect}
-    {granted: 0}, if there will never be          nothing
+    {granted}, when so many bytes are free        {height, width, size, sha256, bytes} and pixels; or {error}, {defect}
+    {granted: 0}, if they will never be free      nothing
 """
 
 import faulthandler
@@ -20,8 +20,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
+from vggfeat._util.printable import reason_of
 from vggfeat.errors import ImageError
-from vggfeat.reading import open_regular, opened
+from vggfeat.reading import NO_MEMORY, open_regular, opened
 
 try:
     import resource
@@ -29,10 +30,9 @@ except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
 HEADER = 2**30  # bytes of memory to read the header of an image
-SLACK = 2**28  # bytes beyond what was granted, for what is not counted
+SLACK = 2**28  # bytes beyond the granted ones, for what is not counted
 THREAD = 2**24  # bytes for each thread that a decoder may start
 MAX_MESSAGE = 2**20  # bytes of a header
-MEMORY = "not enough memory to decode it; reduce it first, or decode fewer at once"
 
 Message = dict[str, Any]
 
@@ -94,8 +94,8 @@ def _decode(request: Message, requests: IO[bytes], answers: IO[bytes]) -> None:
     except ImageError as error:
         found = {"error": str(error)}
     except MemoryError:
-        found = {"error": MEMORY}
-    except Exception as error:  # a defect, of which the parent tells
+        found = {"error": NO_MEMORY}
+    except Exception as error:  # a defect, which the parent reports
         found = {"defect": f"{type(error).__name__}: {error}"}
     finally:
         faulthandler.cancel_dump_traceback_later()
@@ -107,7 +107,7 @@ def _read(path: str, most: int) -> bytes:
         try:
             data = file.read(min(os.fstat(file.fileno()).st_size, most) + 1)
         except OSError as error:
-            raise ImageError(f"{path}: {error.strerror or error}") from error
+            raise ImageError(f"{path}: {reason_of(error)}") from error
     if len(data) > most:
         raise ImageError(f"{path}: {too_large(len(data), most)}")
     return data
@@ -132,7 +132,7 @@ class _File(io.BytesIO):
 
 
 def _limit(seconds: float, used: int | None, more: int) -> None:
-    """End this process if it takes far too long, as the parent may have ended, and refuse it too much memory."""
+    """Limit the memory of this process, and end it if it takes far too long: its parent may have ended already."""
     faulthandler.dump_traceback_later(2 * seconds, exit=True)
     if used is not None:
         _, most = resource.getrlimit(resource.RLIMIT_DATA)

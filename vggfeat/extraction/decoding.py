@@ -19,18 +19,18 @@ from vggfeat.descriptors import Describer
 from vggfeat.errors import DataError, ImageError, VggfeatError
 from vggfeat.extraction.budget import Budget, share_of_memory
 from vggfeat.extraction.children import Children, Defect, Read
-from vggfeat.extraction.decoder_process import MEMORY, too_large
+from vggfeat.extraction.decoder_process import too_large
 from vggfeat.extraction.environment import processes_here
 from vggfeat.extraction.identity import file_of, read_identity, size_of, stamp
 from vggfeat.extraction.settings import ExtractionSettings
-from vggfeat.reading import opened
+from vggfeat.reading import NO_MEMORY, opened
 from vggfeat.sources.item import Fetched, Item, Unanswered
 from vggfeat.sources.remote import Remote
 from vggfeat.store.identity import UNKNOWN, Identity
 
 AHEAD = 4  # images for each worker
 FETCHES = 16  # files from addresses at the same time, which take time and no processor
-LOST = 32  # files in a row that a source listed but does not deliver
+LOST = 32  # files in a row that a source listed but does not deliver: then it is down
 DEFECT = "a defect of vggfeat"  # begins the reason of an image that met one
 
 
@@ -114,7 +114,7 @@ class Decoder:
         return decoded
 
     def _read(self, number: int, place: int, item: Item) -> Decoded:
-        """Whatever one image raises is its failure; only an error of the run is raised."""
+        """Any error of an image becomes its failure. Raises only errors of the run."""
         try:
             image, identity = self._image(number, item.image)
             self._budget.note(number, image.nbytes)
@@ -124,7 +124,7 @@ class Decoder:
         except VggfeatError:
             raise
         except MemoryError:
-            failure = _failure(item, ImageError(MEMORY))
+            failure = _failure(item, ImageError(NO_MEMORY))
         except Exception as error:
             what = str(error) if isinstance(error, Defect) else f"{type(error).__name__}: {error}"
             failure = _failure(item, ImageError(f"{DEFECT} ({what}), please report it"))

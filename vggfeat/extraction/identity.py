@@ -9,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from vggfeat._util.files import size_and_change
+from vggfeat._util.printable import reason_of
 from vggfeat.engine.views import Region
 from vggfeat.errors import ImageError
 from vggfeat.reading import open_regular
@@ -75,7 +76,7 @@ def checksum(image: Any) -> str | None:
             try:
                 return hashlib.file_digest(file, "sha256").hexdigest()
             except OSError as error:
-                raise ImageError(f"{image}: {error.strerror or error}") from error
+                raise ImageError(f"{image}: {reason_of(error)}") from error
     if isinstance(image, Fetched) and not getattr(image, "far", False):
         return hashlib.sha256(image.fetch()).hexdigest()
     return None

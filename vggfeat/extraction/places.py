@@ -159,7 +159,10 @@ def _storable(item: Item) -> Item:
     """An item whose name and label Parquet accepts, and whose name is not longer than a path can be."""
     path = _unicode(item.path).replace("\0", "\\0")
     if len(path) > MAX_NAME:
-        return Item(f"{path[:MAX_NAME]}...", ImageError(f"its name has {len(path):,} characters"))
+        return Item(
+            f"{path[:MAX_NAME]}...",
+            ImageError(f"its name has {len(path):,} characters, more than {MAX_NAME:,}; shorten it"),
+        )
     label = item.label if item.label is None else _unicode(item.label)
     return item if (path, label) == (item.path, item.label) else Item(path, item.image, label)
 

@@ -27,11 +27,11 @@ class ExtractionSettings:
     dtype : {"float32", "float16"}
         Type of the stored vectors.
     max_pixels : int
-        An image that has more pixels is not read.
+        Largest number of pixels of an image. A larger image is not read.
     max_bytes : int
-        An image file that has more bytes is not read.
+        Largest size of an image file, in bytes. A larger file is not read.
     image_seconds : float
-        Seconds for reading and decoding an image. One that takes longer is not described.
+        Time limit for reading and decoding an image, in seconds. An image that takes longer is not described.
     workers : int or None
         Processes that decode images while the net runs. Default: one for each processor, shared among the processes on
         this machine. With engine ray: the CPUs of a worker.

@@ -20,6 +20,7 @@ from ray.data.block import BlockMetadata
 
 from vggfeat import sources
 from vggfeat._util.memory import keep_freed_memory
+from vggfeat._util.printable import reason_of
 from vggfeat._util.processes import cores
 from vggfeat.descriptors import Describer
 from vggfeat.errors import VggfeatError, WeightsError
@@ -100,7 +101,7 @@ def _ranges(shared: Any, part_size: int) -> Iterator[pa.Table]:
     try:
         source, rows = deepcopy(ray.get(shared))  # what Ray shares cannot be changed
     except Exception as error:  # Ray would try the task again and again
-        yield packed(VggfeatError(f"the list of images cannot be read by other processes ({error})"))
+        yield packed(VggfeatError(f"the list of images cannot be read by other processes ({reason_of(error)})"))
         return
     found = Findings()
     items = sources.items(source, found.remarks) if isinstance(source, str) else source

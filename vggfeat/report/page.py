@@ -1,7 +1,7 @@
 """Page and its blocks: one HTML file that loads nothing from elsewhere, written whole or not at all.
 
-All text is plain text: names of classes and files are escaped, and control characters become their
-escapes. The exceptions are `Figure.svg` and `Figures`: their SVG, from `plots`, is taken as it is.
+All text is plain: markup is escaped, and control characters are shown as their escapes. The exceptions are
+`Figure.svg` and `Figures`: their SVG, from `plots`, is taken as it is.
 """
 
 from collections.abc import Sequence
@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import ClassVar, TypeAlias
 
 from vggfeat._util.files import check_writable, write_text
-from vggfeat._util.printable import printable
 from vggfeat.errors import UsageError
-from vggfeat.report.text import Cell, known, number, share
+from vggfeat.report.text import Cell, known, number, plain, share
 
 
 @dataclass(frozen=True)
@@ -248,7 +247,7 @@ class Page:
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
-            finalize=_finalised,
+            finalize=plain,
         )
         environment.filters.update(number=number, share=share)
         environment.tests["known"] = known
@@ -276,11 +275,6 @@ class Page:
         check_target(file)
         write_text(Path(file), self.html())
         return Path(file)
-
-
-def _finalised(value: object) -> object:
-    """Printable text; markup stays as it is."""
-    return printable(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
 def check_target(file: str | Path) -> None:

@@ -3,7 +3,14 @@
 import math
 from typing import TypeAlias
 
+from vggfeat._util.printable import printable
+
 Cell: TypeAlias = str | float | int | None
+
+
+def plain(value: object) -> object:
+    """Text as `printable`; markup and other values stay as they are."""
+    return printable(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
 def known(value: object) -> bool:

@@ -28,7 +28,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from vggfeat._util.left_out import LeftOut
-from vggfeat._util.printable import recorded
+from vggfeat._util.printable import reason_of, recorded
 from vggfeat.errors import DataError
 from vggfeat.formats import is_tar
 from vggfeat.sources import folders, lists, patterns, remote, rows, shards
@@ -153,7 +153,7 @@ def _of_path(path: Path, left_out: LeftOut) -> Iterator[Item]:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise DataError(f"{path}: no such folder, list or image") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        raise DataError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
+        raise DataError(f"{path}: cannot be read ({reason_of(error)})") from error
     if is_folder:
         if folders.is_store(path):
             raise DataError(f"{path}: is a store of descriptors, not a folder of images; name their folder")

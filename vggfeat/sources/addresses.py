@@ -41,7 +41,7 @@ def without_file(text: str) -> str:
 
 
 def reach(address: str, by_remote: bool = False) -> tuple[Any, str]:
-    """The file system of an address, and the path in it. by_remote : a list at an address names it.
+    """The file system of an address, and the path in it. by_remote : a list at an address names this address.
 
     Raises DataError for an address that is not read, or whose file system is not installed.
     """
@@ -69,7 +69,7 @@ def reach(address: str, by_remote: bool = False) -> tuple[Any, str]:
 
 @contextmanager
 def asked(address: str) -> Iterator[None]:
-    """Raise DataError that begins with the address for what its file system raises."""
+    """Turn what a file system raises into a DataError that begins with the address."""
     try:
         yield
     except DataError:
@@ -81,9 +81,9 @@ def asked(address: str) -> Iterator[None]:
 def reason(error: Exception) -> str:
     """What a file system says, in one line."""
     cause = error.__cause__
-    if isinstance(error, FileNotFoundError) and isinstance(cause, OSError):  # fsspec says so of a silent server, too
+    if isinstance(error, FileNotFoundError) and isinstance(cause, OSError):  # fsspec raises it for a silent server, too
         error = cause
     text = (str(error).strip().splitlines() or [""])[0]
-    if isinstance(error, FileNotFoundError):  # whose text is often only the path
+    if isinstance(error, FileNotFoundError):  # its text is often only the path
         return f"No such file ({text})" if text else "No such file"
     return text or type(error).__name__

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vggfeat._util.left_out import LeftOut
+from vggfeat._util.printable import reason_of
 from vggfeat.errors import DataError, ImageError
 from vggfeat.formats import STORE, is_hidden, is_tar, subset_of
 from vggfeat.images import Source
@@ -19,7 +20,7 @@ from vggfeat.sources.left_out import file_items, is_left_out
 PACKED = 2**14  # names in an Arrow array
 MAX_LINKS = 5  # to folders on the way to one: ten folders with links to each other make millions of ways
 CIRCLE = "links left out, because they lead to a folder above them"
-WINDING = "links left out, because too many other links lead to them"
+WINDING = "links left out, because the way to them has too many links"
 SUBSET = "labels that are the name of a subset (name that folder as the source to get classes as labels)"
 
 
@@ -27,7 +28,7 @@ def walk(root: Path, left_out: LeftOut, packed: int = PACKED, most_links: int = 
     """Every file below root that may be an image, except hidden ones and stores; the label is the first folder.
 
     Links are followed, except to a folder above them. packed : how many names are Python objects at the same time; the
-    others are in Arrow arrays, which need less memory. most_links : on the way to a folder.
+    others are in Arrow arrays, which need less memory. most_links : how many may be on the way to a folder.
 
     Raises DataError if root is removed or replaced.
     """
@@ -35,7 +36,7 @@ def walk(root: Path, left_out: LeftOut, packed: int = PACKED, most_links: int = 
     for folder, files in _folders(root, left_out, packed, most_links):
         if isinstance(files, OSError):
             _refuse_gone(root, before)
-            yield Item(folder.name, ImageError(files.strerror or str(files)))
+            yield Item(folder.name, ImageError(reason_of(files)))
             continue
         prefix = f"{folder.name}/" if folder.name else ""
         for name in files:
@@ -72,7 +73,7 @@ def items(file: Path, name: str, left_out: LeftOut, listed: bool = True) -> Iter
         try:
             file.stat()
         except OSError as error:
-            image = ImageError(f"is a link that leads to no file ({error.strerror})")
+            image = ImageError(f"is a link that leads to no file ({reason_of(error)})")
     yield from file_items(name, image, left_out, listed)
 
 
@@ -97,7 +98,8 @@ def _refuse_gone(root: Path, before: tuple[int, int] | None) -> None:
 class _Folder(NamedTuple):
     """A folder below the root.
 
-    name : relative to the root. real : its path without links. above : what it is in. links : on the way to it.
+    name : relative to the root. real : its path without links. above : the folder that holds it. links : how many are
+    on the way to it.
     """
 
     path: Path

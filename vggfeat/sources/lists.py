@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from vggfeat._util.files import open_regular
 from vggfeat._util.left_out import LeftOut
+from vggfeat._util.printable import reason_of
+from vggfeat._util.regular_files import open_regular
 from vggfeat.errors import DataError
 from vggfeat.formats import is_tar
 from vggfeat.sources import remote, rows, shards
@@ -17,7 +18,7 @@ from vggfeat.sources.item import Item, utf8
 def items(file: Path, left_out: LeftOut) -> Iterator[Item]:
     """The images that a list names, relative to the list's folder. Raises DataError."""
     folder = file.parent
-    missing, example = 0, ""  # entries before the first one that exists; after it nothing is looked for
+    missing, example = 0, ""  # entries before the first one that exists; later ones are not checked
     try:
         with open_regular(file) as opened:
             for name, label in rows.rows(opened, str(file), left_out, partial(_is_file, folder)):
@@ -26,7 +27,7 @@ def items(file: Path, left_out: LeftOut) -> Iterator[Item]:
                     example = example or name
                 yield from _entry(name, label, folder, left_out)
     except OSError as error:
-        raise DataError(f"{file}: cannot be read ({error.strerror or error})") from error
+        raise DataError(f"{file}: cannot be read ({reason_of(error)})") from error
     if missing:
         place = os.path.realpath(folder)
         reason = f"entries of the list, none of which exists (they are relative to {place})"

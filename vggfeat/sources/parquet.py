@@ -1,7 +1,7 @@
 """Read columns of text from a Parquet file in bounded memory.
 
-A few bytes of a file may stand for gigabytes: a page that is compressed, a long text in a dictionary to which each row
-points, a prefix that each row repeats. pyarrow has no limit for them, so the headers of the pages are read first.
+A few bytes of a file may stand for gigabytes: a compressed page, a long text of a dictionary that each row names, a
+prefix that each row repeats. pyarrow has no limits for these, so the headers of the pages are read first.
 """
 
 import io
@@ -12,13 +12,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from vggfeat.store.parts import MAX_FOOTER, check_footer_size
+
 MAX_CELL = 2**17  # bytes of one text, as in Python's csv
 MAX_PAGE = 2**27  # bytes of a page without compression; writers make pages of 1 MB
 MAX_HEADER = 2**16  # bytes of the header of a page
-MAX_FOOTER = 2**26  # bytes
 MAX_NAMES = 2**17  # columns, or groups of rows
-MAX_ROWS = 20  # for each byte of the file: rows that are equal take no space
-ROWS = 1024  # that are read at once
+MAX_ROWS = 20  # for each byte of the file; equal rows take no space
+ROWS = 1024  # how many are read at once
 DELTA_BYTE_ARRAY = 7  # the encoding in which a text begins with a part of the one before it
 
 Columns = list[list[str | None]]
@@ -26,10 +27,7 @@ Columns = list[list[str | None]]
 
 def opened(file: IO[bytes]) -> pq.ParquetFile:
     """Read the footer. Raises pa.ArrowException, or ValueError if it is too long."""
-    if file.seek(0, io.SEEK_END) >= 8:
-        file.seek(-8, io.SEEK_END)
-        if int.from_bytes(file.read(4), "little") > MAX_FOOTER:
-            raise ValueError(f"its footer has more than {MAX_FOOTER:,} bytes")
+    check_footer_size(file)
     file.seek(0)
     limits = {"thrift_string_size_limit": MAX_FOOTER, "thrift_container_size_limit": MAX_NAMES}
     return pq.ParquetFile(file, pre_buffer=False, buffer_size=2**20, **limits)

@@ -54,7 +54,7 @@ class Remote:
         growing : called with the number of bytes so far, before more are read; may raise ImageError.
         """
         try:
-            # of the web in one request: what a server sends as a part of a file may have no end
+            # from the web in one request: an answer to a request for a part of a file may have no end
             with self.system.open(self.path, "rb", **({"block_size": 0} if is_address(self.path) else {})) as file:
                 data = read_pieces(file, most + 1, growing)
         except ImageError:
@@ -131,10 +131,10 @@ def _folders(
     """All folders from root down, each with its entries, or with the reason why it cannot be listed.
 
     A folder on the web may be in itself, under more and more names. It is left out if the two folders above it have
-    entries of the same names, with at least one file. Raises DataError if there are only folders without end.
+    entries of the same names, with at least one file. Raises DataError for folders without files and without end.
     """
     root = root.rstrip("/")
-    waiting: list[tuple[str, tuple[int, ...]]] = [(root, ())]  # with what the folders above it hold
+    waiting: list[tuple[str, tuple[int, ...]]] = [(root, ())]  # each with a hash of what each folder above it holds
     without = 0  # folders without files, one after the other
     while waiting:
         folder, above = waiting.pop()
@@ -150,7 +150,9 @@ def _folders(
             continue
         without = 0 if files else without + 1
         if without > empty:
-            raise DataError(f"{folder}: the last of {empty:,} folders in a row without a file; name one below")
+            raise DataError(
+                f"{folder}: is the last of {empty:,} folders in a row without a file; name a folder of images"
+            )
         yield folder, entries
         folders = [entry.path for entry in entries if entry.is_folder and not entry.path.endswith(STORE)]
         if len(above) >= MAX_DEPTH:
@@ -262,7 +264,7 @@ def _listed(system: Any, path: str, address: str, left_out: LeftOut) -> Iterator
         in_pieces = place.lower().endswith(".parquet")
         file = (_in_pieces if in_pieces else _front_to_back)(system, path)
     with asked(address), file:
-        for name, label in rows.rows(file, place, left_out, lambda _: False):  # to ask for each would take time
+        for name, label in rows.rows(file, place, left_out, lambda _: False):  # to ask for each takes long
             if is_address(name):
                 yield from entry(name, label, left_out, by_remote=True)
             else:

@@ -15,8 +15,9 @@ from typing import IO
 
 import pyarrow as pa
 
-from vggfeat._util.files import open_regular
 from vggfeat._util.left_out import LeftOut
+from vggfeat._util.printable import reason_of
+from vggfeat._util.regular_files import open_regular
 from vggfeat.errors import DataError
 from vggfeat.formats import has_image_suffix
 from vggfeat.sources import labels, parquet
@@ -55,7 +56,7 @@ def rows(file: IO[bytes], name: str, left_out: LeftOut, is_file: Callable[[str],
     except (csv.Error, pa.ArrowException, ValueError, LookupError, ArithmeticError, RecursionError, OSError) as error:
         if getattr(error, "errno", None):  # of the disk; pyarrow says OSError of damaged bytes, too
             raise
-        raise DataError(f"{name}: is damaged ({(str(error).splitlines() or [''])[0]})") from error
+        raise DataError(f"{name}: is damaged ({reason_of(error)}); save it again") from error
 
 
 def count(file: Path) -> int:
@@ -70,8 +71,8 @@ def count(file: Path) -> int:
 class _Lines:
     """The lines of a list as text.
 
-    is_file : a line that is not UTF-8 is taken if it is the name of a file. row_ends : call it after each row, which
-    may have several lines. Raises DataError for a row that is too long, or not UTF-8.
+    is_file : a line that is not UTF-8 is taken if it is the name of a file. Raises DataError for a row that is too
+    long, or not UTF-8.
     """
 
     def __init__(self, file: IO[bytes], name: str, is_file: Callable[[str], bool] = lambda _: False) -> None:
@@ -79,6 +80,7 @@ class _Lines:
         self._number, self._row = 0, 0
 
     def row_ends(self) -> None:
+        """Call this after each row, which may have several lines."""
         self._row = 0
 
     def __iter__(self) -> Iterator[str]:
@@ -91,7 +93,9 @@ class _Lines:
         if not line:
             raise StopIteration
         if self._row > MAX_ROW:
-            raise DataError(f"{self._name}: is damaged (line {self._number} ends a row of over {MAX_ROW:,} bytes)")
+            raise DataError(
+                f"{self._name}: is damaged (line {self._number}: a row has over {MAX_ROW:,} bytes); save it again"
+            )
         try:
             return line.decode("utf-8-sig" if self._number == 1 else "utf-8")
         except UnicodeDecodeError as error:

@@ -8,8 +8,10 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
-from vggfeat._util.files import Signature, open_regular, signature, size_and_change
+from vggfeat._util.files import Signature, signature, size_and_change
 from vggfeat._util.left_out import LeftOut
+from vggfeat._util.printable import reason_of
+from vggfeat._util.regular_files import open_regular
 from vggfeat.errors import ImageError
 from vggfeat.formats import has_image_suffix, is_hidden, is_tar, other_kind, suffix_of
 from vggfeat.sources import labels, tar
@@ -82,7 +84,7 @@ def members(archive: Path, name: str, left_out: LeftOut, label: str | None = Non
             else:
                 yield from _Samples(name, left_out, label, archive).items(_read(file, archive))
     except OSError as error:
-        yield Item(name, ImageError(error.strerror or str(error)))
+        yield Item(name, ImageError(reason_of(error)))
 
 
 def stream(file: IO[bytes], name: str, left_out: LeftOut, label: str | None = None) -> Iterator[Item]:
@@ -91,7 +93,7 @@ def stream(file: IO[bytes], name: str, left_out: LeftOut, label: str | None = No
 
 
 def _read(file: IO[bytes], archive: Path | None) -> Iterator[_Found]:
-    """The members that are not hidden. archive: where members can be read later; None if they are read now."""
+    """The members that are not hidden. archive : where members can be read later; None if they are read now."""
     state = signature(file) if archive else None
     for entry in tar.entries(file, stream=archive is None):
         path = PurePosixPath(utf8(entry.name))
@@ -188,7 +190,7 @@ class _Samples:
 
 
 def _samples(found: Iterator[_Found], damage: list[Exception]) -> Iterator[list[_Found]]:
-    """Members one after the other that have the same key. What ends them too soon is added to `damage`."""
+    """Groups of successive members with the same key. An error that ends the members too soon is added to `damage`."""
     sample = list[_Found]()
     while True:
         try:

@@ -10,7 +10,9 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
-from vggfeat._util.files import Signature, open_regular, signature
+from vggfeat._util.files import Signature, signature
+from vggfeat._util.printable import reason_of
+from vggfeat._util.regular_files import open_regular
 from vggfeat.errors import ImageError
 from vggfeat.sources import unpacking
 from vggfeat.sources.item import Unanswered
@@ -21,15 +23,14 @@ MAX_HEADERS = 2**15  # bytes of all headers of one member, with its map if it is
 MAX_DIGITS = 1024  # in a row in a header: the time that tarfile takes grows with their square
 MAX_GLOBAL = 1000  # fields of headers that hold for all members: tarfile copies them for each
 
-# A compressed archive that unpacks to more than both is no archive of images: 1 MB of gzip holds 1 GB of zeros.
+# An archive that unpacks to more than both holds no images: 1 MB of gzip may hold 1 GB of zeros.
 MAX_RATIO = 200
 MAX_UNPACKED = 2**30  # bytes
 
 MAX_REASON = 200  # characters
 DAMAGED, CUT = "a header is damaged", "unexpected end of data"
 
-
-EXPECTED = (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError)  # that damaged bytes raise
+EXPECTED = (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError)  # what damaged bytes raise
 
 
 class Entry(NamedTuple):
@@ -193,7 +194,7 @@ def reason(error: Exception) -> str:
     """Why an archive cannot be read to its end, in one line; with the type of an error that is not of a known type."""
     if isinstance(error, MemoryError):
         return "there is not enough memory for it"
-    said = (str(error).splitlines() or [""])[0][:MAX_REASON] or type(error).__name__
+    said = reason_of(error)[:MAX_REASON]
     return said if isinstance(error, EXPECTED) else f"{type(error).__name__}: {said}"
 
 
@@ -206,7 +207,7 @@ def read_at(archive: Path, offset: int, size: int, expected: Signature | None = 
             file.seek(offset)
             data = read_pieces(file, size)
     except OSError as error:
-        raise Unanswered(f"{archive}: {error.strerror or error}") from error
+        raise Unanswered(f"{archive}: {reason_of(error)}") from error
     if len(data) < size:
         raise ImageError(f"{archive}: ends within this image")
     return data

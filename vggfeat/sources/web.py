@@ -17,12 +17,12 @@ BUFFER = 2**20
 MAX_PAGE = 2**26  # bytes of the page of a folder; servers write about 150 for each file
 MAX_LINKS = 2**20  # of a folder, about 0.5 KB of memory each
 
-# No part of it can match the same text in two ways, so that the time is that of one reading.
+# No part can match the same text in two ways, so the time grows only with the length of the page.
 _LINK = re.compile(r"""<a\s[^<>]{0,999}?href=["']([^"'<>]{1,4096})|(https?://[-a-zA-Z0-9@:%_+.~#?&/=]{1,4096})""", re.I)
 
 
 class Web(HTTPFileSystem):
-    """fsspec's file system with bounds: it would read a page of any length, in a time that grows with its square."""
+    """fsspec's file system, with bounds. fsspec reads a page of any length, in a time that grows with its square."""
 
     async def _ls(
         self, url: str, detail: bool = True, page: int = MAX_PAGE, links: int = MAX_LINKS, **_: Any

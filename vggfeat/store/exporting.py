@@ -90,7 +90,7 @@ def write(rows: Rows, out: Path, mat_bytes: int = MAT_BYTES) -> None:
             with replacing(names_file(out)) as names:
                 lines = (path.replace("\n", "\\n").replace("\r", "\\r") for path in rows.paths)
                 names.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
-                renaming.enter_context(folder_lock(out.parent))  # both files are of the same one of two exports
+                renaming.enter_context(folder_lock(out.parent))  # so that two exports do not mix their files
 
 
 def _refuse_too_large(rows: Rows, out: Path, most: int) -> None:
@@ -100,7 +100,9 @@ def _refuse_too_large(rows: Rows, out: Path, most: int) -> None:
     sizes |= {name: sum(MAT_CELL + 4 * len(text) for text in texts) for name, texts in names.items()}
     for name, size in sizes.items():
         if size >= most:
-            raise UsageError(f"{out}: {name} has {size:,} bytes, and a .mat holds 2 GiB; write .h5, which MATLAB reads")
+            raise UsageError(
+                f"{out}: {name} has {size:,} bytes, and a .mat holds less than 2 GiB; write .h5 for MATLAB"
+            )
 
 
 def names_file(out: Path) -> Path:
@@ -153,7 +155,7 @@ def _write_array(
 
 
 def _h5(rows: Rows, out: Path) -> None:
-    """HDF5 writes to memory all but X, which it puts last: on a full disk it could end the process."""
+    """HDF5 could end the process on a full disk. So it writes to memory all but X, which is the last in the file."""
     import h5py
 
     image = io.BytesIO()

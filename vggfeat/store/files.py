@@ -11,9 +11,10 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from msgspec import Meta as Limits
 
-from vggfeat._util.files import open_regular, replacing
+from vggfeat._util.files import replacing
 from vggfeat._util.json_files import checked, read_json
-from vggfeat._util.printable import hidden
+from vggfeat._util.printable import hidden, reason_of
+from vggfeat._util.regular_files import open_regular
 from vggfeat.errors import StoreError
 
 FORMAT = "vggfeat-store/1"
@@ -62,7 +63,7 @@ def writing(file: Path, owner: str = "") -> Iterator[Path]:
             yield temporary
     except OSError as error:
         raise StoreError(
-            f"{file}: cannot be written ({error.strerror}); "
+            f"{file}: cannot be written ({reason_of(error)}); "
             "what was written before is kept, run the same command again to continue"
         ) from error
 
@@ -81,7 +82,7 @@ def read_meta(store: Path) -> dict[str, Any]:
         what = "is no descriptor store, for it has no meta.json" if store.exists() else "no such store"
         raise StoreError(f"{store}: {what}; make one with vggfeat extract, or name another folder") from error
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
+        reason = reason_of(error)
         raise StoreError(f"{file}: cannot be read ({reason}); delete the store and extract it again") from error
     if meta.get("format") != FORMAT:
         raise StoreError(f"{store}: is not a store of the format {FORMAT}; read it with another version of vggfeat")
@@ -127,7 +128,7 @@ def read_failures(store: Path) -> dict[str, str]:
         except FileNotFoundError:
             continue
         except (OSError, ValueError, csv.Error) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
+            reason = reason_of(error)
             raise StoreError(f"{file}: is damaged ({reason}); delete it, failed images are tried again") from error
     return failures
 

@@ -1,7 +1,6 @@
 """Stores as a matrix: aggregated over the scales, fused over the nets, in memory or in a file."""
 
 import io
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import pyarrow.compute as pc
 from vggfeat._util.files import remove_leftovers, replacing, reserve
 from vggfeat._util.left_out import LeftOut
 from vggfeat._util.options import check_choice
+from vggfeat._util.printable import say
 from vggfeat.aggregate import aggregate, fuse
 from vggfeat.errors import StoreError, UsageError
 from vggfeat.spec import Aggregation, Normalisation, whole_scales
@@ -237,7 +237,7 @@ def _say_what_is_odd(store: Store, names: pa.ChunkedArray | None = None) -> None
             )
         remarks.add(TWICE, of_name.filter(pc.greater(of_name["count_all"], 1))["path"][0].as_py(), count=twice)
     for line in remarks.lines():
-        print(f"{store.path}: {line}", file=sys.stderr)
+        say(f"{store.path}: {line}")
 
 
 def _places(first: Store, wanted: pa.ChunkedArray, store: Store) -> np.ndarray | None:

@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from vggfeat._util.files import open_regular
 from vggfeat._util.json_files import parse_json
+from vggfeat._util.printable import reason_of
+from vggfeat._util.regular_files import open_regular
 from vggfeat.errors import StoreError
 from vggfeat.store.files import difference, writing
 from vggfeat.store.identity import COLUMNS
@@ -91,7 +92,7 @@ def opened(part: Path, fingerprint: Mapping[str, Any]) -> Iterator["Part"]:
     with ExitStack() as stack:
         with _undamaged(part):
             with open_regular(part) as file:
-                _check_footer_size(file)
+                check_footer_size(file)
             one = Part(part, stack.enter_context(pa.OSFile(os.fsencode(part))), fingerprint)  # any name, not only UTF-8
         yield one
 
@@ -174,10 +175,7 @@ class Part:
 
     def _check_row_groups(self) -> None:
         """What the footer says of the bytes of a row group must fit its rows, before memory is taken for them."""
-        about, total = (
-            self._file.metadata,
-            0,
-        )  # its columns must not be looked at: Arrow ends the process if one is damaged
+        about, total = self._file.metadata, 0  # not its columns: Arrow ends the process if one is damaged
         scales = len(self._columns) - len(_TYPES)
         most = 3 * 4 * MAX_TEXT + 2 * 4 * self.footer.length * scales
         for i in range(about.num_row_groups):
@@ -195,9 +193,9 @@ class Part:
         return pa.RecordBatch.from_arrays(arrays, list(wanted))
 
 
-def _check_footer_size(file: IO[bytes]) -> None:
-    """A footer is read at once: its size must be checked before."""
-    end = file.seek(0, 2)
+def check_footer_size(file: IO[bytes]) -> None:
+    """Raise ValueError if the footer of a Parquet file is too long: it is read at once."""
+    end = file.seek(0, os.SEEK_END)
     file.seek(max(0, end - 8))
     size = int.from_bytes(file.read(4), "little")
     if size > MAX_FOOTER:
@@ -232,7 +230,7 @@ def _undamaged(part: Path) -> Iterator[None]:
     except MemoryError as error:
         raise StoreError(f"{part}: is damaged, or needs more memory than is free; free memory, or {_REPAIR}") from error
     except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = reason_of(error)
         if isinstance(error, OSError) and error.errno:
-            raise StoreError(f"{part}: cannot be read ({error.strerror}); make it readable, or {_REPAIR}") from error
+            raise StoreError(f"{part}: cannot be read ({reason}); make it readable, or {_REPAIR}") from error
         raise StoreError(f"{part}: is damaged ({reason}); {_REPAIR}") from error

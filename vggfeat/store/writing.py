@@ -18,7 +18,7 @@ import pyarrow as pa
 from vggfeat import __version__
 from vggfeat._util.files import Locked, lock
 from vggfeat._util.left_out import LeftOut
-from vggfeat._util.printable import recorded
+from vggfeat._util.printable import reason_of, recorded
 from vggfeat.errors import StoreError, UsageError
 from vggfeat.store import files, parts
 from vggfeat.store.identity import COLUMNS, NEW, UNKNOWN, Identity, Rows
@@ -70,7 +70,7 @@ class PartWriter:
         """The reason why a record cannot be stored; empty if it can."""
         for what, text in (("name", record.path), ("label", record.label or "")):
             if len(text) > parts.MAX_TEXT:
-                return f"its {what} has {len(text):,} characters, more than {parts.MAX_TEXT:,}"
+                return f"its {what} has {len(text):,} characters, more than {parts.MAX_TEXT:,}; shorten it"
         dtype = np.dtype(self.dtype.to_pandas_dtype())
         largest = np.finfo(dtype).max
         if all(np.abs(vector).max(initial=0) <= largest for vector in record.scales.values()):  # false for NaN as well
@@ -191,7 +191,7 @@ class Writer(PartWriter):
         except Locked as error:
             raise StoreError(f"{self.path}: another process is writing to this store; wait for it to end") from error
         except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-            reason = getattr(error, "strerror", None) or error
+            reason = reason_of(error)
             raise StoreError(f"{self.path}: cannot be written ({reason}); name another folder") from error
 
     def _is_in_place(self) -> bool:

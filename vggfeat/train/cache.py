@@ -25,9 +25,10 @@ import PIL
 from PIL import features
 
 from vggfeat import __version__
-from vggfeat._util.files import Locked, lock, open_regular, remove_leftovers, replacing, signature
-from vggfeat._util.printable import say
+from vggfeat._util.files import Locked, lock, remove_leftovers, replacing, signature
+from vggfeat._util.printable import reason_of, say
 from vggfeat._util.progress import progress
+from vggfeat._util.regular_files import open_regular
 from vggfeat.errors import ImageError, VggfeatError
 from vggfeat.spec import MAX_PIXELS
 from vggfeat.train.ranks import Ranks
@@ -153,7 +154,7 @@ def _lock_file(path: Path) -> Path:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()
     except OSError as error:
-        reason = f"cannot be written ({error.strerror})"
+        reason = f"cannot be written ({reason_of(error)})"
         raise VggfeatError(f"{path.parent}: {reason}; name another --cache-dir") from error
     return file
 
@@ -178,7 +179,7 @@ def _write(file: CacheFile, decode: Callable[[], Iterable[Decoded]], size: float
             with progress(file.count, f"decoding into {file.path}") as bar:
                 file.write(_counted(decode(), bar))
     except OSError as error:
-        problem = f"{file.path}: cannot be written ({error.strerror})"
+        problem = f"{file.path}: cannot be written ({reason_of(error)})"
     if problem:
         say(f"{problem}; training continues without it, and decodes the images in each epoch")
         return None

@@ -8,7 +8,6 @@ describes how all random numbers follow from the seed. Nothing in it is unpickle
 
 import hashlib
 import json
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,11 +20,13 @@ from torch import Tensor
 
 from vggfeat._util.files import replacing
 from vggfeat._util.json_files import Setting, parse_json
+from vggfeat._util.printable import say
 from vggfeat.errors import WeightsError
 from vggfeat.train.folder import writing
 from vggfeat.train.pixel_statistics import PixelStatistics
 from vggfeat.train.state import Start, TrainState
-from vggfeat.weights.native import opened
+from vggfeat.weights.native import reading
+from vggfeat.weights.tensorfile import TensorFile
 
 FORMAT = "vggfeat-train/1"
 RANDOM = (
@@ -38,8 +39,10 @@ CHECKSUM = "sha256"
 
 @dataclass(frozen=True)
 class About:
-    """What a checkpoint says of its run. recipe : the settings that decide what is trained. colour : the pixels'
-    statistics. data : sha256 of all names and labels.
+    """What a checkpoint says of its run.
+
+    recipe : the settings that decide what is trained. colour : the statistics of the pixels. data : sha256 of all names
+    and labels.
     """
 
     recipe: dict[str, Setting]
@@ -72,9 +75,9 @@ def save(path: Path, tensors: Mapping[str, Tensor], state: TrainState, about: Ab
 def load(path: Path) -> tuple[dict[str, Tensor], TrainState, About]:
     """What `save` wrote, verified. Raises WeightsError that names the file."""
     try:
-        with opened(path) as file:
-            metadata = dict(file.metadata() or {})
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (not a mapping)
+        with reading(path) as raw:
+            file = TensorFile(path, raw)
+            metadata, tensors = file.metadata, dict(file.tensors())
     except WeightsError as error:
         raise _refused(path, "is damaged") from error
     if metadata.get("format") != FORMAT:
@@ -90,12 +93,12 @@ def load(path: Path) -> tuple[dict[str, Tensor], TrainState, About]:
 
 
 def _verify(path: Path, metadata: dict[str, str], tensors: Mapping[str, Tensor]) -> None:
-    """Raise WeightsError if the checksum is another, or is lost. Says if an earlier version wrote none."""
+    """Raise WeightsError if the checksum does not fit or is lost. Prints a line if an earlier version wrote none."""
     written = metadata.pop(CHECKSUM, None)
     if written is None and metadata.keys() <= {*TEXTS, *KINDS}:  # else the key of the checksum may be damaged
-        print(f"{path}: has no checksum, as an earlier version wrote it; the next checkpoint has one", file=sys.stderr)
+        say(f"{path}: has no checksum, because an earlier version wrote it; the next checkpoint has one")
     elif written != json.dumps(_checksum(metadata, tensors)):
-        raise _refused(path, "is damaged (its content is not what its checksum says)")
+        raise _refused(path, "is damaged (its content does not fit its checksum)")
 
 
 def _checksum(metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:

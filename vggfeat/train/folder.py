@@ -4,15 +4,16 @@ import csv
 import json
 import os
 import re
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 from vggfeat._util.csv_files import Columns, finite, read_table, whole
-from vggfeat._util.files import Locked, lock, open_regular, replacing
+from vggfeat._util.files import Locked, lock, replacing
 from vggfeat._util.json_files import read_json
+from vggfeat._util.printable import reason_of, say
+from vggfeat._util.regular_files import open_regular
 from vggfeat.errors import DataError, UsageError, VggfeatError
 from vggfeat.weights.run_files import CONFIG, EPOCHS, LOG, RunConfig
 
@@ -38,7 +39,7 @@ def writing(file: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = error.strerror or error
+        reason = reason_of(error)
         raise VggfeatError(
             f"{file}: cannot be written ({reason}); the earlier file is kept: correct this and run the command again"
         ) from error
@@ -57,7 +58,7 @@ class CsvTable:
         except FileNotFoundError:
             return []
         except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
+            reason = reason_of(error)
             raise VggfeatError(f"{self.path}: cannot be read ({reason}); remove it") from None
 
     def add(self, rows: Sequence[Sequence[Any]]) -> None:
@@ -89,7 +90,7 @@ class CsvTable:
             return
         with writing(self.path):
             os.truncate(self.path, start + end)
-        print(f"{self.path}: its last line was not complete and is left out", file=sys.stderr)
+        say(f"{self.path}: its last line was not complete and is left out")
 
     def _append(self, path: Path, rows: Sequence[Sequence[Any]]) -> None:
         with path.open("a", newline="", encoding="utf-8", errors="backslashreplace") as lines:
@@ -131,7 +132,7 @@ class RunFolder:
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
+            reason = reason_of(error)
         what = f"{self.path} and begin the run again" if name == CONFIG else "it; it is written again"
         raise VggfeatError(f"{file}: cannot be read ({reason}); remove {what}")
 
@@ -158,8 +159,8 @@ class RunFolder:
         """Raise VggfeatError if another folder has taken the place of the run's."""
         if self.own is not None and _identity(self.path) != self.own:
             raise VggfeatError(
-                f"{self.path}: is not the folder any more in which this run began; move that one back, and run the "
-                "command again"
+                f"{self.path}: is not the folder in which this run began; move that folder back, and run the "
+                "same command again"
             )
 
     def rewind(self, epoch: int, step: int) -> None:
@@ -195,7 +196,7 @@ def held(path: Path, main: bool) -> Iterator[RunFolder]:
             except Locked:
                 raise VggfeatError(f"{path}: another process is training there; wait until it ends") from None
             except OSError as error:
-                raise VggfeatError(f"{path}: cannot be written ({error.strerror}); name another folder") from error
+                raise VggfeatError(f"{path}: cannot be written ({reason_of(error)}); name another folder") from error
         yield RunFolder(path, own)
 
 

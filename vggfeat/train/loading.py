@@ -12,12 +12,13 @@ from torch.utils.data import DataLoader, Dataset
 from vggfeat._util.processes import cores
 from vggfeat.errors import ImageError, VggfeatError
 from vggfeat.nets.table import CROP
+from vggfeat.reading import NO_MEMORY
 from vggfeat.train.crops import centre_crop, random_crop
 from vggfeat.train.draws import augmentation, order
 from vggfeat.train.pixel_statistics import PixelStatistics
 from vggfeat.train.ranks import Ranks
 from vggfeat.train.recipe import Recipe
-from vggfeat.train.sets import NO_MEMORY, Photos
+from vggfeat.train.sets import Photos
 
 MAX_WORKERS = 16
 
@@ -133,8 +134,8 @@ def micro_batches(crops: Crops, keys: Iterator[Key], workers: int, pin: bool) ->
         if "exited unexpectedly" not in str(error):  # torch has no class of its own for it
             raise
         raise VggfeatError(
-            "a process that decodes images was killed, perhaps as memory ran out or an image broke its decoder; run "
-            "the command again, which continues, with fewer --workers, or look for that image with `vggfeat extract`"
+            "a process that decodes images was killed: the memory may be too small, or an image may break its decoder; "
+            "run the same command again with fewer --workers to continue, or find the image with `vggfeat extract`"
         ) from None
 
 

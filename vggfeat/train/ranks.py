@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, distributed
 
+from vggfeat._util.printable import reason_of
 from vggfeat._util.processes import torchrun_number
 from vggfeat._util.torch_settings import find_device
 from vggfeat.errors import UsageError, VggfeatError
@@ -99,7 +100,7 @@ def joined(device: str) -> Iterator[Ranks]:
     except RuntimeError as error:
         if not (isinstance(error, distributed.DistError) or "gloo" in str(error)):  # gloo's errors have no own class
             raise
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = reason_of(error)
         raise VggfeatError(
             f"process {ranks.rank} of {ranks.world}: another process has ended ({reason}); see its message"
         ) from error

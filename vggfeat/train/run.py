@@ -227,8 +227,8 @@ def _result(run: Run, state: TrainState) -> TrainingResult:
     folder = run.folder
     if state.best_sha256 and digest(folder.best) != state.best_sha256:
         raise WeightsError(
-            f"{folder.best}: is not the file that this run wrote after epoch {state.plateau.best_epoch}, as its sha256 "
-            f"is another; put that file back, or take {folder.last}"
+            f"{folder.best}: is not the file that this run wrote after epoch {state.plateau.best_epoch}: its sha256 "
+            f"differs; put that file back, or take {folder.last}"
         )
     known = folder.read_json(RESULT, RunResult)
     dense = known.dense if known and known.epochs == state.epoch else None

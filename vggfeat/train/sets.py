@@ -13,13 +13,13 @@ from vggfeat import images
 from vggfeat.data import imagenet, subsets
 from vggfeat.data.imagenet import Classified, synset_names
 from vggfeat.errors import DataError, ImageError
+from vggfeat.reading import NO_MEMORY
 from vggfeat.train import shards
 from vggfeat.train.cache import CachedImages, CacheFile, Decoded, cached_images
 from vggfeat.train.ranks import Ranks
 from vggfeat.train.recipe import Recipe
 from vggfeat.train.shards import Member
 
-NO_MEMORY = "takes more memory than there is"
 PROBE = 64  # images from whose sizes the memory for all is estimated
 
 

@@ -14,8 +14,9 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from vggfeat._util.files import read_text
 from vggfeat._util.left_out import LeftOut
+from vggfeat._util.printable import reason_of
+from vggfeat._util.regular_files import read_text
 from vggfeat.data import subsets
 from vggfeat.data.listing import Folder, add_file, contents, subfolders
 from vggfeat.errors import DataError, ImageError
@@ -96,7 +97,7 @@ def class_names(root: Path, labels: np.ndarray) -> tuple[str, ...]:
     try:
         names = tuple(line.strip() for line in read_text(file, MAX_NAMES).splitlines() if line.strip())
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
+        reason = reason_of(error)
         raise DataError(f"{file}: cannot be read ({reason}); write the name of a class on each line") from error
     if count > len(names):
         raise DataError(
@@ -150,14 +151,16 @@ def _contents(shard: Path, left_out: LeftOut) -> Iterator[tuple[str, Member]]:
     except UnicodeEncodeError as error:
         raise DataError(f"{shard}: {error.object!a} is not UTF-8; write it again under another name") from None
     except Exception as error:  # hostile bytes make tarfile raise errors of many types
-        raise DataError(f"{shard}: is not a complete, uncompressed tar file ({error}); write it again") from error
+        raise DataError(
+            f"{shard}: is not a complete, uncompressed tar file ({reason_of(error)}); write it again"
+        ) from error
 
 
 def _label(name: str, member: Member) -> int:
     try:
         data = Member(member.shard, member.offset, min(member.size, MAX_LABEL)).read()
     except ImageError as error:
-        raise DataError(f"{member.shard}: cannot be read to its end ({error}); write it again") from None
+        raise DataError(f"{member.shard}: cannot be read to its end ({reason_of(error)}); write it again") from None
     text = data.decode("ascii", errors="replace").strip()
     if not text.isdigit() or int(text) >= MAX_CLASSES:
         raise DataError(f"{member.shard}: {name!a} is {text!a}; write the number of a class, from 0 on")

@@ -1,8 +1,8 @@
-"""Images of which rows or details are not in their file, although a decoder has filled them with grey or other bytes.
+"""Find what an image file lacks. Decoders do not report it: they fill missing rows with grey or other bytes.
 
-jpeg       data that end before their image does, scans and restart intervals that were lost
+jpeg       data that end too early, scans and restart intervals that were lost
 tiff       strips and tiles that are empty, short or outside the file
-png        data that end with a whole row
+png        data that end after a whole row
 jpeg2000   tiles that were lost
 """
 
@@ -54,7 +54,7 @@ def loaded(image: Image.Image, file: BinaryIO, rest: bool) -> Image.Image:
     file : binary file
         The file from which it was opened.
     rest : bool
-        Of a file that is cut, take what can be decoded.
+        Take what can be decoded of a file that is cut.
 
     Returns
     -------

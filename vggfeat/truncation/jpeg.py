@@ -1,4 +1,4 @@
-"""JPEGs that are not all there. libjpeg only warns of them, and Pillow hides its warnings.
+"""JPEG files that lack data. libjpeg only warns of them, and Pillow hides its warnings.
 
 Where the data of a scan end too early, libjpeg fills the rest with grey. So a scan is incomplete if the pixels change
 when further bytes are put at the end of its data: libjpeg skips such bytes if it needs no more.

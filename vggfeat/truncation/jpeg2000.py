@@ -1,4 +1,4 @@
-"""JPEG 2000 images of which tiles are missing: OpenJPEG leaves them black."""
+"""JPEG 2000 files that lack tiles: OpenJPEG leaves these black."""
 
 from typing import BinaryIO
 

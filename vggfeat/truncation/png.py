@@ -1,4 +1,4 @@
-"""PNGs that are not all there: Pillow takes data that end with a whole row for all of them."""
+"""PNG files that lack rows. Pillow does not notice it if their data end after a whole row."""
 
 import io
 import zlib

@@ -1,4 +1,4 @@
-"""TIFFs that are not all there. For a missing strip Pillow reads other bytes, and libtiff fills some that are short."""
+"""TIFF files that lack rows. Pillow reads other bytes in place of a missing strip; libtiff fills some short strips."""
 
 import io
 import struct
@@ -24,7 +24,7 @@ _FURTHER = b"\xff" * 64  # which every kind of CCITT's codes goes on with
 
 
 def outside(image: Any, size: int) -> str | None:
-    """Which rows a file of `size` bytes does not hold, because their strips are empty or beyond its end; or None."""
+    """The rows whose strips are empty or not inside a file of `size` bytes, in words; None if there are none."""
     strips = enumerate(_strips(image))
     return _said(image, [i for i, (at, count) in strips if at < _HEAD or not count or at + count > size])
 

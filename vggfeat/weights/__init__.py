@@ -1,13 +1,15 @@
 """VGG weights: the native file format, published files, and files of other frameworks.
 
 header      what a native file says of itself; no tensors
-native      the native format: read, load, save; rounding: weights as 8-bit integers
+native      the native format: read, load, save; tensorfile: the tensors of safetensors files
+rounding    weights as 8-bit integers with scales
 names       the names of a net's classes
 registry    what is known of a published file, and Registry, a table of them
 published   REGISTRY: the published files that are known by name; demonstration: the net inside the package
 resolve     from a name, a file or a folder to a native file on this machine
+content     the bytes of a file of another framework, and their checksums
 foreign     files of other frameworks; Keras' files
-pytorch     PyTorch's files and checkpoints
+pytorch     PyTorch's files and checkpoints; torchfile: reads those of torch.save without torch.load
 caffe       Caffe's files
 matconvnet  MatConvNet's files
 lineage     who trained the weights, and so their preprocessing

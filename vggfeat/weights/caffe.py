@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vggfeat._util.printable import reason_of
 from vggfeat.errors import WeightsError
 from vggfeat.weights.foreign import ForeignFile, ForeignTensor, by_paper_name
 
@@ -36,7 +37,7 @@ def open_caffe(src: Path, data: bytes) -> Iterator[ForeignFile]:
     try:
         yield ForeignFile(*by_paper_name(_layers(src, memoryview(data))))
     except (OSError, ValueError) as error:
-        raise WeightsError(f"{src}: cannot be read as a Caffe model ({error})") from None
+        raise WeightsError(f"{src}: cannot be read as a Caffe model ({reason_of(error)})") from None
 
 
 def _layers(src: Path, content: memoryview) -> dict[str, tuple[ForeignTensor, ForeignTensor]]:

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vggfeat._util.files import open_regular
 from vggfeat._util.memory import free_memory
+from vggfeat._util.printable import reason_of
+from vggfeat._util.regular_files import open_regular
 from vggfeat.errors import WeightsError
 
 
 class Content:
-    """All bytes of a file, at most as many as memory is free. Raises WeightsError."""
+    """All bytes of a file. Raises WeightsError, also for a file that is larger than the free memory."""
 
     def __init__(self, path: Path) -> None:
         try:
@@ -25,7 +26,7 @@ class Content:
                     )
                 self.data = file.read(size)
         except OSError as error:
-            raise WeightsError(f"{path}: cannot be read ({error.strerror})") from None
+            raise WeightsError(f"{path}: cannot be read ({reason_of(error)})") from None
         self._sums: dict[str, str] = {}
 
     def sum(self, algorithm: str) -> str:
@@ -36,7 +37,7 @@ class Content:
         return self._sums[algorithm]
 
     def complaint(self, check: Mapping[str, Any]) -> str:
-        """What is wrong with the checksums; nothing if they are those of `check`."""
+        """The first checksum that is not that of `check`, in words; empty if all are."""
         for kind, wanted in check.items():
             if not (found := self.sum(kind)).startswith(wanted):
                 return f"its {kind.removesuffix('_prefix')} is {found[: max(len(wanted), 32)]}, not {wanted}"

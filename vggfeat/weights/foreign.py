@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vggfeat._util.printable import reason_of
 from vggfeat.errors import WeightsError
 from vggfeat.nets import FC_WINDOW
 from vggfeat.weights.header import Preprocessing, shown
@@ -71,7 +72,7 @@ def open_keras(src: Path, data: bytes) -> Iterator[ForeignFile]:
         with h5py.File(io.BytesIO(data), "r") as file:
             yield _keras_names(src, _datasets(src, file))
     except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-        raise WeightsError(f"{src}: cannot be read as Keras weights in HDF5 ({error})") from None
+        raise WeightsError(f"{src}: cannot be read as Keras weights in HDF5 ({reason_of(error)})") from None
 
 
 def _datasets(src: Path, file: Any) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from vggfeat._util.mat_files import read_mat
+from vggfeat._util.printable import reason_of
 from vggfeat.errors import WeightsError
 from vggfeat.weights.foreign import ForeignFile, ForeignTensor, by_paper_name, refuse_elsewhere, stored_values
 from vggfeat.weights.header import Preprocessing
@@ -46,7 +47,7 @@ def open_matconvnet(src: Path, data: bytes) -> Iterator[ForeignFile]:
             found = read_mat(data, VARIABLES, _plain, max_arrays=MAX_MATRICES)
             yield _parsed(src, found)
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, IndexError) as error:
-        raise WeightsError(f"{src}: cannot be read as a net of MatConvNet ({error})") from None
+        raise WeightsError(f"{src}: cannot be read as a net of MatConvNet ({reason_of(error)})") from None
 
 
 def _parsed(src: Path, file: Mapping[str, Any]) -> ForeignFile:

@@ -35,19 +35,20 @@ from contextlib import contextmanager
 from dataclasses import replace
 from io import BufferedReader
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from vggfeat._util.files import check_writable, open_regular, replacing
+from vggfeat._util.files import check_writable, replacing
+from vggfeat._util.printable import reason_of
+from vggfeat._util.regular_files import open_regular
 from vggfeat.errors import UsageError, WeightsError
 from vggfeat.nets import TOPS, VGG, Top, file_top, tensor_shapes
 from vggfeat.weights.header import Preprocessing, Weights, parse_header, to_metadata
 from vggfeat.weights.rounding import restored
-from vggfeat.weights.tensorfile import MAX_HEADER, TensorFile, TensorInfo
+from vggfeat.weights.tensorfile import TensorFile, TensorInfo
 
 _DTYPES = {torch.float16: "F16", torch.bfloat16: "BF16", torch.float32: "F32", torch.int8: "I8"}
 _digests: dict[tuple[int, ...], str] = {}
@@ -90,7 +91,7 @@ def header_of(file: TensorFile) -> Weights:
 
 
 def digest(path: Path) -> str:
-    """The sha256 of a file, hexadecimal. It is kept until the file changes, or `clear_digests`."""
+    """The sha256 of a file, hexadecimal. It is kept until the file changes."""
     with reading(path) as raw:
         return _digest(path, raw)
 
@@ -122,12 +123,7 @@ def reading(path: Path) -> Iterator[BufferedReader]:
     except FileNotFoundError:
         raise WeightsError(f"{path}: no such file; check the name of the weights") from None
     except OSError as error:
-        raise WeightsError(f"{path}: cannot be read ({error.strerror or error})") from None
-
-
-def clear_digests() -> None:
-    """Forget all checksums, so that each file is read again."""
-    _digests.clear()
+        raise WeightsError(f"{path}: cannot be read ({reason_of(error)})") from None
 
 
 def load(weights: Weights, top: str = "fc8", *, dtype: torch.dtype = torch.float32, ceil: bool = False) -> VGG:
@@ -232,7 +228,7 @@ def save(
             save_file(_separate(tensors), temporary, metadata)
             _sort_metadata(temporary)
     except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or error
+        reason = reason_of(error)
         raise WeightsError(f"{path}: cannot be written ({reason}); name another file, or make room") from None
     return read(path)
 
@@ -265,24 +261,6 @@ def check_finite(file: Path, tensors: Mapping[str, Tensor]) -> None:
     for name, tensor in tensors.items():
         if not all(math.isfinite(extreme) for extreme in torch.aminmax(tensor.detach())):
             raise WeightsError(f"{file}: {name} holds values that are not finite; take other weights")
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[Any]:
-    """Any safetensors file through the library's reader. All its errors become WeightsError."""
-    try:
-        if not path.is_file():
-            raise WeightsError(f"{path}: no such file; check the name of the weights")
-        with path.open("rb") as raw:
-            length = int.from_bytes(raw.read(8), "little")
-        if length > MAX_HEADER:
-            raise WeightsError(f"{path}: is not a safetensors file; its header would be {length} bytes long")
-        with safe_open(path, "pt") as file:
-            yield file
-    except SafetensorError as error:
-        raise WeightsError(f"{path}: is not a whole safetensors file ({error}); fetch or convert it again") from None
-    except (OSError, RuntimeError) as error:
-        raise WeightsError(f"{path}: cannot be read ({error})") from None
 
 
 def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

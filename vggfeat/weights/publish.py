@@ -1,7 +1,6 @@
 """From the folder of a training run to one weights file with a model card."""
 
 import math
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,6 +13,7 @@ from vggfeat._util.csv_files import read_table
 from vggfeat._util.files import write_text
 from vggfeat._util.json_files import read_json
 from vggfeat._util.options import check_choice
+from vggfeat._util.printable import reason_of, say
 from vggfeat.errors import UsageError, WeightsError
 from vggfeat.nets import parameter_count
 from vggfeat.weights.header import Weights, shown
@@ -78,7 +78,9 @@ def publish(
     try:
         write_text(card, _card(name or out.stem, weights, dtype, config, epochs, result))
     except OSError as error:
-        raise WeightsError(f"{card}: cannot be written ({error.strerror}); make room, or name another file") from error
+        raise WeightsError(
+            f"{card}: cannot be written ({reason_of(error)}); make room, or name another file"
+        ) from error
     return PublishedRun(weights, card)
 
 
@@ -99,7 +101,7 @@ def _parsed(file: Path, read: Callable[[Path], T], what: str) -> T:
     try:
         return read(file)
     except OSError as error:
-        reason = error.strerror or error
+        reason = reason_of(error)
         raise WeightsError(f"{file}: cannot be read ({reason}); name the folder of a run of vggfeat train") from None
     except ValueError as error:
         remedy = "train on, and it is written again" if what == "result" else "name the folder of such a run"
@@ -107,13 +109,13 @@ def _parsed(file: Path, read: Callable[[Path], T], what: str) -> T:
 
 
 def _verify(best: Weights, result: RunResult | None) -> None:
-    """Raise WeightsError if the run wrote other weights. Says if the run has not noted which."""
+    """Raise WeightsError if the run wrote other weights. Prints a line if the run has not noted their checksum."""
     if result is None or not result.sha256:
         why = "the run is not finished" if result is None else "an earlier version made the run"
-        print(f"{best.path}: has no checksum to compare with, since {why}", file=sys.stderr)
+        say(f"{best.path}: has no checksum to compare with, because {why}")
     elif result.sha256 != best.sha256:
         raise WeightsError(
-            f"{best.path}: is not the file that the run wrote, as its sha256 is not that of {RESULT}; put it back"
+            f"{best.path}: is not the file that the run wrote: {RESULT} has another sha256; put that file back"
         )
 
 

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from vggfeat._util.printable import reason_of
 from vggfeat.errors import VggfeatError, WeightsError
 from vggfeat.weights.foreign import ForeignFile, ForeignTensor, ForeignTensors
 from vggfeat.weights.header import shown
@@ -64,7 +65,7 @@ def open_torch(src: Path, data: bytes) -> Iterator[ForeignFile]:
             "so save only the net's state_dict()"
         ) from None
     except Exception as error:  # a damaged or hostile file can raise anything
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = reason_of(error)
         raise WeightsError(f"{src}: is not a whole file of torch.save ({shown(reason)}); fetch it again") from None
 
 

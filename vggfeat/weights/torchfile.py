@@ -46,11 +46,11 @@ class _Name(str):
 
 
 class _Other:
-    """The result of a call that is not made."""
+    """What stands for the result of a call that is not made."""
 
 
 class _Storage(NamedTuple):
-    """`size` numbers that tensors are parts of, from the number `start` of the storage `key` of the file on."""
+    """`size` numbers of which tensors are parts; in the file they are in the storage `key`, from number `start`."""
 
     key: str
     dtype: torch.dtype
