@@ -138,7 +138,7 @@ def backbone(
     layers : sequence of str
         Convolutions (after their ReLU) and poolings of Table 1, such as conv4_3 and pool5.
     weights : str, path or Weights
-        auto, a name (oxford, torchvision, slim), a file, or what `vggfeat.weights` returned.
+        auto, a name (oxford, torchvision, oxford-int8, slim), a file, or what `vggfeat.weights` returned.
     lineage : {"oxford", "torchvision"}, optional
         Preprocessing of weights whose origin is unknown; see `NetSpec`.
     ceil : bool

@@ -39,13 +39,15 @@ def fetch_weights(
     ] = None,
 ) -> None:
     """Download weights into the cache and verify them."""
+    from vggfeat.nets import TOPS
     from vggfeat.weights import resolve
     from vggfeat.weights.published import REGISTRY
 
     if name not in REGISTRY.names:
         raise UsageError(f"no weights {name!r} to fetch; take one of {', '.join(REGISTRY.names)}")
+    top = min((known.top for (of, _), known in REGISTRY.named.items() if of == name), key=TOPS.index)
     for one in net.split(",") if net else [None]:
-        show(str(resolve(name, one, "fc8").path))
+        show(str(resolve(name, one, top).path))
 
 
 @app.command("convert")

@@ -84,9 +84,9 @@ def resolve(
     Parameters
     ----------
     spec : str or Path
-        A name of the registry ("oxford", "torchvision", "slim"), a file, or a folder of native files. A file of
-        another framework is converted into the cache: all of it, or only the layers up to `top` if later ones are
-        unusable. "auto" takes the file or folder that $VGGFEAT_WEIGHTS names, else what the cache holds, else, up to
+        A name of the registry ("oxford", "torchvision", "oxford-int8", "slim"), a file, or a folder of native files. A
+        file of another framework is converted into the cache: all of it, or only the layers up to `top` if later ones
+        are unusable. "auto" takes the file or folder that $VGGFEAT_WEIGHTS names, else what the cache holds, else, up to
         pool5 of net E or of any net, Oxford's convolutional layers inside this package ("oxford-int8"). Else it
         downloads Oxford's weights, or torchvision's for a net that Oxford did not publish.
     net : str, optional
@@ -187,7 +187,8 @@ def _auto(registry: Registry, net: str | None, top: Top, lineage: Lineage | None
             f"no published weights of net {net} are known; give a file with --weights, or take net D or E"
         )
     here = [name for name in names if any(copy.path for copy in _copies(registry, name, net, top))]
-    if not here and top == "pool5" and wanted in (None, BUNDLED[1]) and lineage in (None, "oxford"):
+    suits = top == "pool5" and wanted in (None, BUNDLED[1]) and lineage in (None, "oxford")
+    if not here and suits and BUNDLED in registry.named:
         _say_once(
             f"using {BUNDLED[0]}, the convolutional layers of net {BUNDLED[1]} inside this package; "
             f"for all layers: vggfeat weights fetch oxford --net {BUNDLED[1]}"
