@@ -86,9 +86,9 @@ def resolve(
     spec : str or Path
         A name of the registry ("oxford", "torchvision", "oxford-int8", "slim"), a file, or a folder of native files. A
         file of another framework is converted into the cache: all of it, or only the layers up to `top` if later ones
-        are unusable. "auto" takes the file or folder that $VGGFEAT_WEIGHTS names, else what the cache holds, else, up to
-        pool5 of net E or of any net, Oxford's convolutional layers inside this package ("oxford-int8"). Else it
-        downloads Oxford's weights, or torchvision's for a net that Oxford did not publish.
+        are unusable. "auto" takes the file or folder that $VGGFEAT_WEIGHTS names, else what the cache holds. Else, up
+        to pool5, if `net` is E or not given, it takes "oxford-int8", which is part of this package. Else it downloads
+        Oxford's weights, or torchvision's for a net that Oxford did not publish.
     net : str, optional
         The net that the weights must be of. By default D if there is a choice.
     top : {"fc7", "fc8", "fc6", "pool5"}
