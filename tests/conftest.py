@@ -20,6 +20,14 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 SHARED = Path(os.environ.get("VGGFEAT_TEST_SHARED", Path(__file__).parents[2] / "shared"))
 
 
+LONGEST = ("test_ray.py", "test_resume.py", "test_ranks.py", "test_reliability.py")  # these files take minutes
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files come first, so that no process works alone on one of them in the end."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
 @pytest.fixture(scope="session")
 def shared() -> Callable[[str], Path]:
     """shared("data/caltech101") -> its path beside the checkout; skips the test where it is absent."""

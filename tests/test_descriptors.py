@@ -625,7 +625,7 @@ def test_a_net_is_loaded_when_the_first_image_needs_it(make: Make, monkeypatch: 
     ("options", "said"),
     [
         ({"layer": "fc8"}, "'fc8'.*fc7, fc6, pool5"),
-        ({"layer": "conv5_3"}, "'conv5_3'"),
+        ({"layer": "conv6_1"}, "'conv6_1'"),
         ({"agg": "sum"}, "'sum'.*mean, max, stack"),
         ({"normalize": "l1"}, "'l1'.*l2, per-scale, none"),
         ({"precision": "float64"}, "'float64'.*float32"),

@@ -76,7 +76,7 @@ def test_a_wrong_preprocessing_is_noticed(changes: Any, least: float, shared: Sh
 
 
 def test_weights_without_a_record(tiny_weights: Callable[..., Path]) -> None:
-    recorded = r"recorded are oxford E \(pool5\), torchvision D \(pool5\), slim A"
+    recorded = r"recorded are oxford E \(pool5\), torchvision D \(pool5\), oxford-int8 E \(pool5\), slim A"
     with pytest.raises(WeightsError, match=f"no descriptor of its training and net is recorded.* {recorded}"):
         golden.check(tiny_weights("D"), "cpu")
 

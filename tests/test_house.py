@@ -26,7 +26,7 @@ STOREYS = [
     {"weights"},
     {"engine"},
     {"descriptors"},
-    {"classify", "transformer", "golden"},
+    {"classify", "transformer", "golden", "maps"},
     {"store"},
     {"sources"},
     {"extraction"},

@@ -18,6 +18,8 @@ _HOME = {
     "Describer": "descriptors",
     "DescriptorSpec": "spec",
     "clear_cache": "descriptors",
+    "backbone": "maps",
+    "feature_maps": "maps",
     "VGGDescriptor": "transformer",
     "extract": "extraction",
     "load": "store",

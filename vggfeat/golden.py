@@ -113,7 +113,8 @@ def measure(file: str | Path, device: str = "auto") -> list[GoldenCheck]:
         If the weights are not found or cannot be read.
     """
     weights = resolve(file, top="pool5")
-    known = REGISTRY.named.get((weights.lineage, weights.net))
+    by_name = REGISTRY.named.get((weights.name, weights.net)) or REGISTRY.by_file(weights.path.name)
+    known = by_name or REGISTRY.named.get((weights.lineage, weights.net))
     golden = known.golden if known else {}
     recorded = [layer for layer in weights.layers if layer in golden][-1:]
     return [

@@ -9,15 +9,22 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import index
 from os import fspath
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 from vggfeat._util.options import check_choice
 from vggfeat.errors import UsageError
-from vggfeat.nets.table import FC_WINDOW, TOPS, Top
+from vggfeat.nets.table import CONFIGS, FC_WINDOW, layers
 
 Aggregation = Literal["mean", "max", "stack"]
 Normalisation = Literal["l2", "per-scale", "none"]
-DescriptorLayer = Literal["fc7", "fc6", "pool5"]
+DescriptorLayer = Literal[
+    "fc7", "fc6",
+    "pool5", "conv5_4", "conv5_3", "conv5_2", "conv5_1",
+    "pool4", "conv4_4", "conv4_3", "conv4_2", "conv4_1",
+    "pool3", "conv3_4", "conv3_3", "conv3_2", "conv3_1",
+    "pool2", "conv2_2", "conv2_1",
+    "pool1", "conv1_2", "conv1_1",
+]  # fmt: skip
 Lineage = Literal["oxford", "torchvision"]
 Precision = Literal["auto", "float32", "tf32", "bfloat16", "float16"]
 
@@ -52,8 +59,8 @@ class NetSpec(ABC):
     scales : sequence of int
         Smallest image sides Q in pixels, to which each image is rescaled.
     weights : str or path
-        auto, a name (oxford, torchvision, slim) or a file. For several nets: one for all of them, or one for each net,
-        separated by commas.
+        auto, a name (oxford, torchvision, oxford-int8, slim) or a file. For several nets: one for all of them, or one
+        for each net, separated by commas.
     lineage : {"oxford", "torchvision"} or None
         Preprocessing of weights whose origin is unknown: oxford (BGR, 0..255) or torchvision (RGB, 0..1). Default: that
         of the file or of its first layer, or assumed by the format.
@@ -89,7 +96,7 @@ class NetSpec(ABC):
 
     @property
     @abstractmethod
-    def top(self) -> Top:
+    def top(self) -> str:
         """The layer whose values are wanted."""
 
     def __post_init__(self) -> None:
@@ -98,6 +105,9 @@ class NetSpec(ABC):
         check_choice("precision", self.precision, Precision)
         if self.lineage is not None:
             check_choice("lineage", self.lineage, Lineage)
+        for net in (self.net or "").split(","):
+            if net.strip() in CONFIGS:
+                layers(net.strip(), top=self.top)
         check_scales(self.scales, self.top, self.ceil)
 
 
@@ -109,8 +119,9 @@ class DescriptorSpec(NetSpec):
     ----------
     agg : {"mean", "max", "stack"}
         Aggregation over the scales.
-    layer : {"fc7", "fc6", "pool5"}
-        Layer whose activations are averaged over space, after its ReLU.
+    layer : str
+        Layer whose activations are averaged over space, after its ReLU: fc7, fc6, or a pooling or convolution of
+        Table 1, such as pool5 or conv4_3.
     normalize : {"l2", "per-scale", "none"}
         L2 normalisation: once at the end (as in the paper), of each scale and at the end, or none.
 
@@ -130,7 +141,7 @@ class DescriptorSpec(NetSpec):
     normalize: Normalisation = "l2"
 
     @property
-    def top(self) -> Top:
+    def top(self) -> str:
         """The layer whose values are wanted."""
         return self.layer
 
@@ -146,11 +157,11 @@ class PosteriorSpec(NetSpec):
     """Settings of class posteriors (Sect. 3.2): fc8 after the soft-max, averaged. The parameters are `NetSpec`'s."""
 
     agg: ClassVar[Aggregation] = "mean"
-    layer: ClassVar[Top] = "fc8"
+    layer: ClassVar[str] = "fc8"
     normalize: ClassVar[Normalisation] = "none"
 
     @property
-    def top(self) -> Top:
+    def top(self) -> str:
         """The layer whose values are wanted."""
         return "fc8"
 
@@ -166,16 +177,24 @@ def whole_scales(scales: Iterable[int]) -> tuple[int, ...]:
     return chosen
 
 
-def smallest_q(layer: Top, ceil: bool = False) -> int:
-    """The smallest Q at which the map of `layer` has one place: 224 for fc6, fc7 and fc8, 32 for pool5."""
-    places = 1 if layer == "pool5" else FC_WINDOW
-    return 32 * (places - 1) + 1 if ceil else 32 * places
+def smallest_q(layer: str, ceil: bool = False) -> int:
+    """The smallest Q at which the map of a layer has one place: 224 for fc6, fc7 and fc8, 32 for pool5.
+
+    >>> smallest_q("fc7"), smallest_q("pool5"), smallest_q("conv5_1"), smallest_q("conv1_1")
+    (224, 32, 16, 1)
+    """
+    fully_connected = layer.startswith("fc")
+    places = FC_WINDOW if fully_connected else 1
+    block = 5 if fully_connected else int(layer.lstrip("convpl").partition("_")[0])
+    stride = 2 ** (block - layer.startswith("conv"))
+    return stride * (places - 1) + 1 if ceil else stride * places
 
 
-def check_scales(scales: Sequence[int], layer: Top, ceil: bool = False) -> None:
+def check_scales(scales: Sequence[int], layer: str, ceil: bool = False) -> None:
     """Raise UsageError for an unknown layer, no scale, a scale given twice, or a scale too small for `layer`."""
-    if layer not in TOPS:
-        raise UsageError(f"no layer {layer!r}; take one of {', '.join(TOPS)}")
+    known = *get_args(DescriptorLayer), "fc8"
+    if layer not in known:
+        raise UsageError(f"no layer {layer!r}; take one of {', '.join(known)}")
     if not scales:
         raise UsageError("no scale given; the paper's are 256,384,512")
     whole_scales(scales)

@@ -135,7 +135,7 @@ def test_two_processes_work_at_once(options, tmp_path):
     assert f"{os.getpid()}" not in {file.name for file in (tmp_path / "processes").iterdir()}
 
 
-@pytest.mark.parametrize(("first", "then"), [("ray", "local"), ("local", "ray")])
+@pytest.mark.parametrize(("first", "then"), [pytest.param("ray", "local", marks=pytest.mark.slow), ("local", "ray")])
 def test_each_engine_continues_what_the_other_began(photos, options, whole, tmp_path, first, then):
     with pytest.raises(ImageError, match=r"10 broken\.png: "):
         described(photos, tmp_path / "s", options, engine=first, on_error="fail")

@@ -126,9 +126,15 @@ def fails(words: list[str], *arguments: Any, registry: Registry = DEAD) -> None:
 
 
 def test_the_published_files() -> None:
-    assert REGISTRY.names == ("oxford", "torchvision", "slim")
+    assert REGISTRY.names == ("oxford", "torchvision", "oxford-int8", "slim")
     assert sorted(REGISTRY.named) == sorted(
-        [("oxford", "D"), ("oxford", "E"), *(("torchvision", net) for net in "ABDE"), ("slim", "A")]
+        [
+            ("oxford", "D"),
+            ("oxford", "E"),
+            *(("torchvision", net) for net in "ABDE"),
+            ("oxford-int8", "E"),
+            ("slim", "A"),
+        ]
     )
     assert REGISTRY.named["torchvision", "E"].check == {"sha256_prefix": "dcbb9e9d"}
     assert REGISTRY.named["torchvision", "A"].check == {"sha256_prefix": "8a719046"}
@@ -153,7 +159,7 @@ def test_available(cache: Path) -> None:
 
 
 def test_available_tells_the_smaller_file_from_the_full_one(server: Server) -> None:
-    assert {row.cached for row in available(server.registry) if row.name != "slim"} == {()}
+    assert {row.cached for row in available(server.registry) if row.name not in ("slim", "oxford-int8")} == {()}
     small = server.resolve("oxford", "D", "pool5")
     row = next(row for row in available(server.registry) if (row.name, row.net) == ("oxford", "D"))
     assert (row.path, row.cached) == (small.path, ("pool5",))
@@ -280,9 +286,30 @@ def test_a_mirror_serves(server: Server, monkeypatch: pytest.MonkeyPatch) -> Non
     assert server.seen == [OXFORD_D]
 
 
+@pytest.mark.parametrize(("net", "lineage"), [(None, None), ("E", None), ("E", "oxford")])
+def test_auto_takes_the_net_inside_the_package_up_to_pool5(net: str | None, lineage: Any, capfd: Any) -> None:
+    found = resolve("auto", net, "pool5", lineage)
+    assert (found.name, found.net, found.lineage, found.top) == ("oxford-int8", "E", "oxford", "pool5")
+    said = capfd.readouterr().err
+    assert said == "" or said.startswith("using oxford-int8, the convolutional layers of net E inside this package; ")
+
+
+@pytest.mark.parametrize(
+    ("net", "top", "lineage"), [("D", "pool5", None), ("E", "fc7", None), ("E", "pool5", "torchvision")]
+)
+def test_auto_takes_it_for_nothing_else(net: str, top: Any, lineage: Any) -> None:
+    fails(["cannot be fetched"], "auto", net, top, lineage)
+
+
+def test_a_full_file_is_preferred_to_the_net_inside_the_package(server: Server) -> None:
+    assert server.resolve("auto", None, "pool5").net == "E"
+    server.resolve("oxford", "D")
+    assert server.resolve("auto", None, "pool5").net == "D"
+
+
 def test_when_nothing_can_be_reached(cache: Path) -> None:
     address = f"{NOBODY}/{OXFORD_D}"
-    fails([address, "refused", f"put it at {cache / OXFORD_D}", "--weights slim"], "auto", None)
+    fails([address, "refused", f"put it at {cache / OXFORD_D}", "use --layer pool5", "--weights slim"], "auto", None)
 
 
 def test_a_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -324,7 +351,7 @@ def test_the_command_fetches_several_nets(server: Server, cache: Path, monkeypat
 def test_the_command_refuses_a_name_without_files() -> None:
     ran = CliRunner().invoke(cli.app, ["weights", "fetch", "oxfort"])
     assert isinstance(ran.exception, UsageError)
-    assert "no weights 'oxfort' to fetch; take one of oxford, torchvision, slim" in str(ran.exception)
+    assert "no weights 'oxfort' to fetch; take one of oxford, torchvision, oxford-int8, slim" in str(ran.exception)
 
 
 @pytest.mark.parametrize("net", ["C", "A-LRN", "B-5x5"])
@@ -336,7 +363,7 @@ def test_nets_that_nobody_publishes(net: str) -> None:
 def test_unknown_names(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no net 'F'; the nets are A, "):
         resolve("oxford", "F")
-    fails(["oxfrod", "oxford, torchvision, slim"], "oxfrod")
+    fails(["oxfrod", "oxford, torchvision, oxford-int8, slim"], "oxfrod")
     fails(["are of net D, E", "none of net A"], "oxford", "A")
 
 

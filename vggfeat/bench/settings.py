@@ -65,11 +65,12 @@ class BenchmarkSettings:
         Smallest image sides Q in pixels, to which each image is rescaled. Default: the benchmark's own.
     agg : {"mean", "max", "stack"} or None
         Aggregation over the scales. Default: the benchmark's own.
-    layer : {"fc7", "fc6", "pool5"}
-        Layer whose activations are averaged over space, after its ReLU.
+    layer : str
+        Layer whose activations are averaged over space, after its ReLU: fc7, fc6, or a pooling or convolution of
+        Table 1, such as pool5 or conv4_3.
     weights : str, path or None
-        auto, a name (oxford, torchvision, slim) or a file. For several nets: one for all of them, or one for each net,
-        separated by commas.
+        auto, a name (oxford, torchvision, oxford-int8, slim) or a file. For several nets: one for all of them, or one
+        for each net, separated by commas.
         Default: slim for digits, else auto.
     lineage : {"oxford", "torchvision"} or None
         Preprocessing of weights whose origin is unknown: oxford (BGR, 0..255) or torchvision (RGB, 0..1). Default: that

@@ -8,7 +8,7 @@ import typer
 from vggfeat.cli.derive import help_of
 from vggfeat.cli.output import show
 from vggfeat.errors import UsageError
-from vggfeat.spec import DescriptorLayer, Lineage, NetSpec
+from vggfeat.spec import Lineage, NetSpec
 
 app = typer.Typer(help="List, fetch, convert, verify and publish weights.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -39,13 +39,15 @@ def fetch_weights(
     ] = None,
 ) -> None:
     """Download weights into the cache and verify them."""
+    from vggfeat.nets import TOPS
     from vggfeat.weights import resolve
     from vggfeat.weights.published import REGISTRY
 
     if name not in REGISTRY.names:
         raise UsageError(f"no weights {name!r} to fetch; take one of {', '.join(REGISTRY.names)}")
+    top = min((known.top for (of, _), known in REGISTRY.named.items() if of == name), key=TOPS.index)
     for one in net.split(",") if net else [None]:
-        show(str(resolve(name, one, "fc8").path))
+        show(str(resolve(name, one, top).path))
 
 
 @app.command("convert")
@@ -57,7 +59,8 @@ def convert_weights(
     ] = None,
     lineage: Annotated[Lineage | None, typer.Option(help=help_of(NetSpec, "lineage"))] = None,
     layer: Annotated[
-        DescriptorLayer | None, typer.Option(help="Last layer to convert. Default: all layers of the file.")
+        Literal["fc7", "fc6", "pool5"] | None,
+        typer.Option(help="Last layer to convert. Default: all layers of the file."),
     ] = None,
 ) -> None:
     """Convert a file of another framework to the native format. No code in the file is run."""

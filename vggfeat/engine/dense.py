@@ -6,18 +6,18 @@ import torch
 from torch import Tensor, nn
 
 from vggfeat.errors import UsageError
-from vggfeat.nets import FC_WINDOW, VGG, Top
+from vggfeat.nets import FC_WINDOW, VGG
 
 
-def dense(vgg: VGG, top: Top = "fc8") -> nn.Sequential:
-    """The net as convolutions, up to `top`: (N, 3, H, W) float -> (N, channels, h, w).
+def dense(vgg: VGG, top: str = "fc8") -> nn.Sequential:
+    """The net as convolutions, up to the layer `top`: (N, 3, H, W) float -> (N, channels, h, w).
 
-    fc6 becomes a 7x7 convolution without padding, fc7 and fc8 become 1x1 ones; dropout is left out. pool5,
-    fc6 and fc7 end after their ReLU, fc8 gives the map of class scores. With five poolings by two and
-    windows of 7x7, h = H // 32 - 6 (H // 32 for pool5). The parameters are those of `vgg`, not copies.
-    Raises UsageError for a net that ends before `top`.
+    fc6 becomes a 7x7 convolution without padding, fc7 and fc8 become 1x1 ones; dropout is left out. All layers but
+    pooling and fc8 end after their ReLU; fc8 gives the map of class scores. With five poolings by two and windows of
+    7x7, h = H // 32 - 6 (H // 32 for pool5). The parameters are those of `vgg`, not copies. Raises UsageError for a net
+    that ends before `top`.
     """
-    last = {"fc6": "relu6", "fc7": "relu7"}.get(top, top)
+    last = last_module(top)
     if not hasattr(vgg, last):
         raise UsageError(f"the net ends at {vgg.top}, before {top}")
     modules: OrderedDict[str, nn.Module] = OrderedDict()
@@ -29,6 +29,16 @@ def dense(vgg: VGG, top: Top = "fc8") -> nn.Sequential:
         if name == last:
             break
     return nn.Sequential(modules).eval()
+
+
+def last_module(layer: str) -> str:
+    """The module of a VGG that gives the values of a layer: its ReLU, if it has one.
+
+    >>> last_module("conv4_3"), last_module("fc7"), last_module("pool5"), last_module("fc8")
+    ('relu4_3', 'relu7', 'pool5', 'fc8')
+    """
+    has_none = layer == "fc8" or layer.startswith("pool")
+    return layer if has_none else f"relu{layer.lstrip('convf')}"
 
 
 def _as_convolution(linear: nn.Linear, window: int) -> nn.Conv2d:

@@ -16,6 +16,7 @@ from vggfeat.engine.devices import Cpu, Gpu
 from vggfeat.engine.net import DenseNet
 from vggfeat.engine.views import View
 from vggfeat.errors import UsageError, VggfeatError
+from vggfeat.nets import file_top
 from vggfeat.spec import NetSpec, Precision
 
 
@@ -187,6 +188,6 @@ def resolve_nets(spec: NetSpec) -> list[weights_of.Weights]:
     if len(files) not in (1, len(nets)):
         raise UsageError(f"{len(files)} weights for {len(nets)} nets; give one for all or one for each")
     return [
-        weights_of.resolve(file, name, spec.top, spec.lineage)
+        weights_of.resolve(file, name, file_top(spec.top), spec.lineage)
         for name, file in zip(nets, files * (len(nets) // len(files)), strict=True)
     ]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from vggfeat import weights as weights_of
 from vggfeat.engine.dense import dense, spatial_mean
 from vggfeat.engine.layers import optimise
-from vggfeat.nets import Layer, Top, layers
+from vggfeat.nets import Layer, file_top, layers
 from vggfeat.spec import Precision
 from vggfeat.weights.native import require
 
@@ -25,9 +25,9 @@ assert {"auto", *DTYPES} == set(get_args(Precision))
 class DenseNet:
     """One net on one device, applied densely.
 
-    float32 (N, 3, H, W) RGB in 0..255 -> float32 (N, C), C = 4096 for fc6 and fc7, 512 for pool5 (times the
-    net's width). For fc8 these are posteriors: the soft-max of the spatially averaged class scores (Sect. 3.2),
-    C the number of classes. Preprocessing is that of the weights, and cannot be set.
+    float32 (N, 3, H, W) RGB in 0..255 -> float32 (N, C): C = 4096 for fc6 and fc7, 512 for pool5, the channels of the
+    map for other layers (times the net's width). For fc8 these are posteriors: the soft-max of the spatially averaged
+    class scores (Sect. 3.2), C the number of classes. Preprocessing is that of the weights, and cannot be set.
 
     The net is read by `load`, before the first call: a finished store is read without it.
     """
@@ -35,14 +35,14 @@ class DenseNet:
     def __init__(
         self,
         weights: weights_of.Weights,
-        layer: Top = "fc7",
+        layer: str = "fc7",
         *,
         mirror: bool = True,
         ceil: bool = False,
         device: torch.device | str = "cpu",
         precision: Precision = "float32",
     ) -> None:
-        require(weights, layer)
+        require(weights, file_top(layer))
         self.weights, self.layer, self.mirror, self.ceil = weights, layer, mirror, ceil
         self.device = torch.device(device)
         self.dtype = DTYPES[precision]

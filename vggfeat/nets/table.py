@@ -5,7 +5,7 @@ Layers are named as in Caffe: conv1_1 ... conv5_4, pool1 ... pool5, fc6, fc7, fc
 
 import math
 from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from vggfeat.errors import UsageError
 
@@ -37,7 +37,7 @@ CONFIGS: dict[str, tuple[str, ...]] = {
 CROP = 224  # side of the image for which the fully connected layers were made (Sect. 2.1)
 MAX_WIDTH = 16  # of trained nets and of files; a larger width needs terabytes, and is a typing error
 FC_WINDOW = 7  # side of the pool5 map of such an image, the input of fc6
-TOPS = ("pool5", "fc6", "fc7", "fc8")  # possible last layers
+TOPS = ("pool5", "fc6", "fc7", "fc8")  # possible last layers of a file
 
 Top = Literal["pool5", "fc6", "fc7", "fc8"]
 Init = Literal["glorot", "random", "random-0.1"]
@@ -65,7 +65,7 @@ class Layer(NamedTuple):
     outputs: int = 0
 
 
-def layers(net: str, width: float = 1.0, classes: int = 1000, top: Top = "fc8") -> list[Layer]:
+def layers(net: str, width: float = 1.0, classes: int = 1000, top: str = "fc8") -> list[Layer]:
     """List the layers of a net up to and including `top`.
 
     Parameters
@@ -76,8 +76,8 @@ def layers(net: str, width: float = 1.0, classes: int = 1000, top: Top = "fc8") 
         Factor on the numbers of channels, in (0, MAX_WIDTH]; 1 is the paper's net.
     classes : int
         Outputs of fc8.
-    top : {"pool5", "fc6", "fc7", "fc8"}
-        The last layer.
+    top : str
+        The name of the last layer.
 
     Returns
     -------
@@ -87,16 +87,38 @@ def layers(net: str, width: float = 1.0, classes: int = 1000, top: Top = "fc8") 
     Raises
     ------
     UsageError
-        If `net` or `top` is unknown, or `width` is out of range or leaves a layer without channels.
+        If `net` is unknown or has no layer `top`, or `width` is out of range or leaves a layer without channels.
 
     References
     ----------
     Table 1.
     """
     check_net(net)
-    if top not in TOPS:
-        raise UsageError(f"no layer {top!r} to end at; the layers are {', '.join(TOPS)}")
-    return list(_walk(net, width, classes, top))
+    plan = list(_walk(net, width, classes))
+    names = [layer.name for layer in plan]
+    if top not in names:
+        raise UsageError(f"net {net} has no layer {top!r}; its layers are {', '.join(names)}")
+    return plan[: names.index(top) + 1]
+
+
+def file_top(layer: str) -> Top:
+    """Name the last layer that a weights file must have for a layer.
+
+    Parameters
+    ----------
+    layer : str
+        The name of a layer.
+
+    Returns
+    -------
+    {"pool5", "fc6", "fc7", "fc8"}
+
+    Examples
+    --------
+    >>> file_top("conv4_3"), file_top("fc7")
+    ('pool5', 'fc7')
+    """
+    return next((top for top in get_args(Top) if top == layer), "pool5")
 
 
 def check_net(net: str) -> None:
@@ -106,7 +128,7 @@ def check_net(net: str) -> None:
         raise UsageError(f"no net {net!r}; the nets are {', '.join(CONFIGS)} ({usual})")
 
 
-def _walk(net: str, width: float, classes: int, top: Top) -> Iterator[Layer]:
+def _walk(net: str, width: float, classes: int) -> Iterator[Layer]:
     channels, block, index, fc = 3, 1, 0, 6
     for word in CONFIGS[net]:
         kind, _, size = word.partition("-")
@@ -126,8 +148,6 @@ def _walk(net: str, width: float, classes: int, top: Top) -> Iterator[Layer]:
             layer = Layer(f"conv{block}_{index}", "conv", kernel, channels, _scaled(int(size), width))
         yield layer
         channels = layer.outputs
-        if layer.name == top:
-            return
 
 
 def _scaled(channels: int, width: float) -> int:
@@ -139,7 +159,7 @@ def _scaled(channels: int, width: float) -> int:
     return scaled
 
 
-def tensor_shapes(net: str, width: float = 1.0, classes: int = 1000, top: Top = "fc8") -> dict[str, tuple[int, ...]]:
+def tensor_shapes(net: str, width: float = 1.0, classes: int = 1000, top: str = "fc8") -> dict[str, tuple[int, ...]]:
     """List the shapes of the parameters of a net.
 
     Parameters
@@ -175,7 +195,7 @@ def tensor_shapes(net: str, width: float = 1.0, classes: int = 1000, top: Top = 
     return shapes
 
 
-def parameter_count(net: str, width: float = 1.0, classes: int = 1000, top: Top = "fc8") -> int:
+def parameter_count(net: str, width: float = 1.0, classes: int = 1000, top: str = "fc8") -> int:
     """Count the weights and biases of a net.
 
     Parameters
@@ -233,7 +253,7 @@ def flops(
     *,
     width: float = 1.0,
     classes: int = 1000,
-    top: Top = "fc8",
+    top: str = "fc8",
 ) -> int:
     """Count the floating-point operations of one dense pass over an image.
 

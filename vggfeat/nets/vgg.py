@@ -8,7 +8,18 @@ import torch
 from torch import Tensor, nn
 
 from vggfeat._util.options import check_choice
-from vggfeat.nets.table import Init, Layer, Top, layers
+from vggfeat.nets.table import Init, Layer, layers
+
+
+class Conv2d(nn.Conv2d):
+    """torch's, as a class of our own: torch.fx then traces into it, and its node is conv4_3.conv2d.
+
+    torchvision takes the end of a leaf's name for a number and counts anew, so that its conv4_3 would be our conv4_4.
+    """
+
+
+class ReLU(nn.ReLU):
+    """torch's; see `Conv2d`."""
 
 
 class VGG(nn.Sequential):
@@ -25,8 +36,8 @@ class VGG(nn.Sequential):
         Factor on the numbers of channels, in (0, MAX_WIDTH]; 1 is the paper's net.
     classes : int
         Outputs of fc8.
-    top : {"pool5", "fc6", "fc7", "fc8"}
-        The last layer. fc6 and fc7 include their ReLU.
+    top : str
+        The last layer, such as conv4_3, pool5, fc7 or fc8. All but pooling and fc8 include their ReLU.
     ceil : bool
         Round pooled sizes up, as Caffe does, instead of down. No difference for sides divisible by 32.
     dropout : float
@@ -44,7 +55,7 @@ class VGG(nn.Sequential):
         *,
         width: float = 1.0,
         classes: int = 1000,
-        top: Top = "fc8",
+        top: str = "fc8",
         ceil: bool = False,
         dropout: float = 0.5,
     ) -> None:
@@ -62,8 +73,8 @@ def _modules(plan: list[Layer], ceil: bool, dropout: float) -> Iterator[tuple[st
     for layer in plan:
         name, number = layer.name, layer.name.lstrip("convfpl")
         if layer.kind == "conv":
-            yield name, nn.Conv2d(layer.inputs, layer.outputs, layer.kernel, padding=layer.kernel // 2)
-            yield f"relu{number}", nn.ReLU(inplace=True)
+            yield name, Conv2d(layer.inputs, layer.outputs, layer.kernel, padding=layer.kernel // 2)
+            yield f"relu{number}", ReLU(inplace=True)
         elif layer.kind == "LRN":
             # Krizhevsky's k + alpha * sum over n = 5 channels; torch takes the mean, so alpha is multiplied by 5.
             yield name, nn.LocalResponseNorm(5, alpha=5 * 1e-4, beta=0.75, k=2.0)

@@ -2,6 +2,7 @@
 
 header      what a native file says of itself; no tensors
 native      the native format: read, load, save; tensorfile: the tensors of safetensors files
+rounding    weights as 8-bit integers with scales
 names       the names of a net's classes
 registry    what is known of a published file, and Registry, a table of them
 published   REGISTRY: the published files that are known by name; demonstration: the net inside the package

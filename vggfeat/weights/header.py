@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 from vggfeat._util.printable import printable
 from vggfeat.errors import UsageError, WeightsError
 from vggfeat.nets import TOPS, Top, tensor_shapes
+from vggfeat.weights.rounding import without_scales
 from vggfeat.weights.tensorfile import TensorInfo
 
 FORMAT = "vggfeat/1"
@@ -157,6 +158,7 @@ def parse_header(file: Path, metadata: Mapping[str, str], infos: Mapping[str, Te
         raise WeightsError(f"{file}: its metadata lack {error}; take another file") from None
     except (ValueError, RecursionError) as error:
         raise WeightsError(f"{file}: its metadata are invalid: {error}; take another file") from None
+    infos = without_scales(infos)
     for name, info in infos.items():
         if info.dtype not in DTYPES:
             raise WeightsError(f"{file}: {shown(name)} is {info.dtype}, not one of {', '.join(DTYPES)}")

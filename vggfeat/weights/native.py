@@ -9,6 +9,8 @@ The tensors are float16, bfloat16 or float32, named and shaped as in Caffe:
     ...
     fc8.bias        (classes,)
 
+A weight may also be int8. Then (outputs,) float32 scales, conv1_1.scale, multiply its rows.
+
 A file ends at pool5, fc6, fc7 or fc8, and holds all layers before. The metadata are texts:
 
     format     vggfeat/1
@@ -43,11 +45,12 @@ from vggfeat._util.files import check_writable, replacing
 from vggfeat._util.printable import reason_of
 from vggfeat._util.regular_files import open_regular
 from vggfeat.errors import UsageError, WeightsError
-from vggfeat.nets import TOPS, VGG, Top, tensor_shapes
+from vggfeat.nets import TOPS, VGG, Top, file_top, tensor_shapes
 from vggfeat.weights.header import Preprocessing, Weights, parse_header, to_metadata
+from vggfeat.weights.rounding import restored
 from vggfeat.weights.tensorfile import TensorFile, TensorInfo
 
-_DTYPES = {torch.float16: "F16", torch.bfloat16: "BF16", torch.float32: "F32"}
+_DTYPES = {torch.float16: "F16", torch.bfloat16: "BF16", torch.float32: "F32", torch.int8: "I8"}
 _digests: dict[tuple[int, ...], str] = {}
 
 
@@ -123,15 +126,15 @@ def reading(path: Path) -> Iterator[BufferedReader]:
         raise WeightsError(f"{path}: cannot be read ({reason_of(error)})") from None
 
 
-def load(weights: Weights, top: Top = "fc8", *, dtype: torch.dtype = torch.float32, ceil: bool = False) -> VGG:
+def load(weights: Weights, top: str = "fc8", *, dtype: torch.dtype = torch.float32, ceil: bool = False) -> VGG:
     """Load a net with its weights. Only the tensors that are needed are kept.
 
     Parameters
     ----------
     weights : Weights
         What `read` or `resolve` returned.
-    top : {"fc8", "fc7", "fc6", "pool5"}
-        The last layer of the net.
+    top : str
+        The last layer of the net, such as fc8 or conv4_3.
     dtype : torch.dtype
         The precision of the net.
     ceil : bool
@@ -147,13 +150,14 @@ def load(weights: Weights, top: Top = "fc8", *, dtype: torch.dtype = torch.float
     WeightsError
         If the file ends before `top`, changed since it was read, or holds values that are not finite in `dtype`.
     """
-    require(weights, top)
+    require(weights, file_top(top))
     wanted = tensor_shapes(weights.net, weights.width, top=top)
     with reading(weights.path) as raw:
         file = TensorFile(weights.path, raw)
-        state = {name: tensor.to(dtype) for name, tensor in file.tensors() if name in wanted}
+        found = {name: tensor for name, tensor in file.tensors() if name in wanted or name.endswith(".scale")}
     if file.sha256 != weights.sha256:  # the tensors may be of any shape
         raise WeightsError(f"{weights.path}: changed since its header was read; start again")
+    state = {name: tensor for name, tensor in restored(found, dtype).items() if name in wanted}
     check_finite(weights.path, state)
     classes = len(state["fc8.bias"]) if top == "fc8" else 1000
     with torch.device("meta"):
@@ -196,7 +200,7 @@ def save(
         The file; its folder is made if needed.
     tensors : mapping of str to torch.Tensor
         float16, bfloat16 or float32, named and shaped as `vggfeat.nets.tensor_shapes` says, up to pool5, fc6, fc7 or
-        fc8. The state dict of a `VGG` is one.
+        fc8. The state dict of a `VGG` is one. Weights may be int8, with scales; see `vggfeat.weights.rounding`.
     net, width, preprocessing, lineage, source, licence, classes, assumed
         What the file says of itself; see `Weights`.
 

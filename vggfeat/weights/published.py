@@ -21,6 +21,12 @@ _OXFORD_E = {
         1.71459, 0.46066, -1.46526, 0.57943, -0.04563, 0.04772, 0.66857, 0.51001,
     )
 }  # fmt: skip
+_INT8_E = {
+    "pool5": (
+        1.64264, -1.03334, -1.35913, -0.21637, -0.42791, 0.29562, -1.11181, -0.94450,
+        1.71862, 0.44086, -1.49293, 0.59222, -0.04492, 0.05344, 0.69230, 0.49224,
+    )
+}  # fmt: skip
 _TORCHVISION_D = {
     "pool5": (
         -0.97556, 0.71493, 0.62537, 1.56923, 0.74687, 0.39175, -0.00750, 0.25348,
@@ -87,6 +93,9 @@ REGISTRY = Registry(
         ("torchvision", "B"): _torchvision("vgg13-19584684.pth", 69.93, 89.25),
         ("torchvision", "D"): _torchvision("vgg16-397923af.pth", 71.59, 90.38, _TORCHVISION_D),
         ("torchvision", "E"): _torchvision("vgg19-dcbb9e9d.pth", 72.38, 90.88),
+        ("oxford-int8", "E"): PublishedFile(
+            "vgg19-oxford-int8.safetensors", (), "native", "oxford", "CC-BY-4.0", golden=_INT8_E, top="pool5"
+        ),
         ("slim", "A"): PublishedFile("slim.safetensors", (), "native", "slim", "Apache-2.0", golden=_SLIM),
     },
     (

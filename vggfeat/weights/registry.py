@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypedDict
 
+from vggfeat.nets import Top
 from vggfeat.spec import Lineage
 from vggfeat.weights.header import OXFORD, TORCHVISION, Preprocessing
 
@@ -41,6 +42,7 @@ class PublishedFile:
     conv : the smaller file with the convolutional layers alone, if one is published.
     editions : several files were published under this name; `check` is the checksum of one of them.
     golden : layer -> the values of the golden descriptor, see `vggfeat.golden`.
+    top : the last layer of the file.
     """
 
     file: str
@@ -54,6 +56,7 @@ class PublishedFile:
     conv: "PublishedFile | None" = None
     editions: bool = False
     golden: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    top: Top = "fc8"
 
 
 @dataclass(frozen=True)

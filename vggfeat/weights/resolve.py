@@ -20,6 +20,7 @@ from vggfeat.weights.registry import PublishedFile, Registry
 
 AUTO = ("oxford", "torchvision")  # tried in this order
 DEFAULT_NET = "D"
+BUNDLED = ("oxford-int8", "E")  # has the layers up to pool5
 
 
 class Available(NamedTuple):
@@ -83,10 +84,11 @@ def resolve(
     Parameters
     ----------
     spec : str or Path
-        A name of the registry ("oxford", "torchvision", "slim"), a file, or a folder of native files. A file of
-        another framework is converted into the cache: all of it, or only the layers up to `top` if later ones are
-        unusable. "auto" takes the file or folder that $VGGFEAT_WEIGHTS names, else what the cache holds, else it
-        downloads Oxford's weights, or torchvision's for a net that Oxford did not publish.
+        A name of the registry ("oxford", "torchvision", "oxford-int8", "slim"), a file, or a folder of native files. A
+        file of another framework is converted into the cache: all of it, or only the layers up to `top` if later ones
+        are unusable. "auto" takes the file or folder that $VGGFEAT_WEIGHTS names, else what the cache holds. Else, up
+        to pool5, if `net` is E or not given, it takes "oxford-int8", which is part of this package. Else it downloads
+        Oxford's weights, or torchvision's for a net that Oxford did not publish.
     net : str, optional
         The net that the weights must be of. By default D if there is a choice.
     top : {"fc7", "fc8", "fc6", "pool5"}
@@ -143,12 +145,13 @@ def available(registry: Registry = REGISTRY) -> list[Available]:
     rows = []
     for (name, net), known in registry.named.items():
         path = _copy(registry, name, net, known).path
-        cached: tuple[str, ...] = TOPS
+        layers: tuple[str, ...] = TOPS[: TOPS.index(known.top) + 1]
+        cached = layers
         if path is None and known.conv:
             path, cached = _copy(registry, name, net, known.conv).path, TOPS[:1]
         size = path.stat().st_size if path else 4 * parameter_count(net) if known.urls else None
         about = known.lineage, known.licence, known.top1, known.top5
-        rows.append(Available(name, net, known.file, size, path, *about, TOPS, cached if path else ()))
+        rows.append(Available(name, net, known.file, size, path, *about, layers, cached if path else ()))
     return rows
 
 
@@ -177,13 +180,20 @@ def _auto(registry: Registry, net: str | None, top: Top, lineage: Lineage | None
         found = _in_folder(place, net, top) if place.is_dir() else _at(registry, place, net, top, lineage)
         if found:
             return found
-    net = net or DEFAULT_NET
+    wanted, net = net, net or DEFAULT_NET
     names = [name for name in AUTO if (name, net) in registry.named]
     if not names:
         raise WeightsError(
             f"no published weights of net {net} are known; give a file with --weights, or take net D or E"
         )
     here = [name for name in names if any(copy.path for copy in _copies(registry, name, net, top))]
+    suits = top == "pool5" and wanted in (None, BUNDLED[1]) and lineage in (None, "oxford")
+    if not here and suits and BUNDLED in registry.named:
+        _say_once(
+            f"using {BUNDLED[0]}, the convolutional layers of net {BUNDLED[1]} inside this package; "
+            f"for all layers: vggfeat weights fetch oxford --net {BUNDLED[1]}"
+        )
+        return _named(registry, *BUNDLED, top)
     return _named(registry, (here or names)[0], net, top)
 
 
@@ -214,7 +224,9 @@ def _obtain(registry: Registry, copy: _Copy, net: str) -> None:
             if not by_hand:
                 raw.unlink()
     except FetchError as error:
-        raise WeightsError(f"{error}; `--weights slim` works without a network") from None
+        raise WeightsError(
+            f"{error}; without a network use --layer pool5, whose net E is inside this package, or --weights slim"
+        ) from None
 
 
 def _at(registry: Registry, path: Path, net: str | None, top: Top, lineage: Lineage | None) -> Weights:
