@@ -20,7 +20,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 SHARED = Path(os.environ.get("VGGFEAT_TEST_SHARED", Path(__file__).parents[2] / "shared"))
 
 
-LONGEST = ("test_ray.py", "test_resume.py", "test_ranks.py", "test_reliability.py")  # these files take minutes
+# Files of tests that take minutes.
+LONGEST = ("test_ray.py", "test_resume.py", "test_ranks.py", "test_reliability.py", "test_hostile.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

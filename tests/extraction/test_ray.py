@@ -204,6 +204,7 @@ def test_a_worker_that_is_killed_loses_nothing(options, tmp_path):
     assert {file.name for file in store.path.iterdir() if file.name.startswith(".")} == {".lock"}
 
 
+@pytest.mark.slow
 def test_an_image_that_kills_each_worker_ends_the_run(options, tmp_path):
     items = [Item(f"{n}", pixels(n)) for n in range(N)]
     items[30] = Item("30", Deadly(30, tmp_path / "s", always=True))
