@@ -66,7 +66,9 @@ def with_tensors(model: M, tensors: dict[str, Tensor]) -> M:
     return model.eval()
 
 
-@pytest.mark.parametrize("net", ELSEWHERE)
+@pytest.mark.parametrize(
+    "net", [pytest.param(net, marks=[pytest.mark.slow] if net == "E" else []) for net in ELSEWHERE]
+)
 def test_fc7_maps_are_timms(net: str, full_size: dict[str, Tensor]) -> None:
     with torch.device("meta"):
         ours, theirs = VGG(net), timm.create_model(ELSEWHERE[net], pretrained=False)

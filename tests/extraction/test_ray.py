@@ -164,6 +164,7 @@ def described_by_workers(items, store: Path, options, **tuning) -> Store:
     return Store(store)
 
 
+@pytest.mark.slow
 def test_workers_say_that_images_changed(options, tmp_path):
     items = [Item(f"{n}", encoded(n)) for n in range(4)]
     described(items[:3], tmp_path / "s", options)
