@@ -169,6 +169,11 @@ def test_other_layers_are_refused(wanted, reason):
         vggfeat.backbone(layers=wanted, weights="slim")
 
 
+def test_one_name_is_no_list_of_layers():
+    with pytest.raises(UsageError, match="layers must be a list of names"):
+        vggfeat.feature_maps(np.zeros((60, 60, 3), np.uint8), "pool5", q=64, weights="slim")
+
+
 def test_a_scale_that_is_too_small():
     with pytest.raises(UsageError, match="Q=15 is too small for pool4: its smallest Q is 16"):
         vggfeat.feature_maps(np.zeros((60, 60, 3), np.uint8), ["pool4"], q=15, weights="slim")

@@ -225,10 +225,10 @@ def feature_maps(
     >>> maps["conv1_1"].shape
     (12, 64, 80)
     """
-    if q is not None:
-        for layer in layers:
-            check_scales([q], layer, ceil)
     module = backbone(net, layers, weights=weights, lineage=lineage, ceil=ceil).to(find_device(device))
+    if q is not None:
+        for layer in module.layers:
+            check_scales([q], layer, ceil)
     pixels = torch.from_numpy(images.read(image, exif=exif)).permute(2, 0, 1).to(module.mean.device)
     side = min(pixels.shape[1:]) if q is None else q
     with torch.inference_mode():
