@@ -20,7 +20,9 @@ WIDTH = 80  # columns
 
 def doctor(
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
-    seconds: Annotated[float, typer.Option(help="Time limit for trying imports, all of them together.")] = 1.3,
+    seconds: Annotated[
+        float, typer.Option(help="Time limit, after which imports that are not finished are ended.")
+    ] = 1.2,
 ) -> None:
     """Check what works on this machine, and print one command for what does not.
 

@@ -9,14 +9,19 @@ files      weights and data sets
 machine    disk, memory, processors, write access
 """
 
+import time
+
 from vggfeat.doctor import cuda, files, machine, packages
 from vggfeat.doctor.check import Check, unusable
 from vggfeat.doctor.children import Question, ask
+from vggfeat.errors import UsageError
 
 __all__ = ["Check", "checks", "unusable"]
 
+MOST_SECONDS = 3600
 
-def checks(seconds: float = 1.3) -> list[Check]:
+
+def checks(seconds: float = 1.2) -> list[Check]:
     """Look at this machine, without a download and without writing a file.
 
     Imports are tried in other processes, so that a broken package does not break the check.
@@ -24,17 +29,21 @@ def checks(seconds: float = 1.3) -> list[Check]:
     Parameters
     ----------
     seconds : float
-        Time limit for the imports, all of them together.
+        Time limit, after which imports that are not finished are ended.
 
     Returns
     -------
     list of Check
         One per thing that was looked at; their names and their order are always the same.
+
+    Raises
+    ------
+    UsageError
+        If there is no such time limit.
     """
-    answers = ask({"cuda": Question("gpus"), **packages.questions()}, seconds)
-    return [
-        *packages.checks(answers),
-        cuda.check(answers["cuda"]),
-        *files.checks(),
-        *machine.checks(),
-    ]
+    if not 0 <= seconds <= MOST_SECONDS:
+        raise UsageError(f"seconds must be between 0 and {MOST_SECONDS}, not {seconds}")
+    deadline = time.monotonic() + seconds
+    here = [*files.checks(), *machine.checks()]
+    answers = ask({"cuda": Question("gpus"), **packages.questions()}, deadline)
+    return [*packages.checks(answers), cuda.check(answers["cuda"]), *here]

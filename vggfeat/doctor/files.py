@@ -53,8 +53,10 @@ def _cache() -> Check:
     try:
         place = cache_dir()
         files = sorted(file for file in place.iterdir() if file.suffix in (*WEIGHTS, *UNFINISHED))
-    except (OSError, FetchError):  # weights are downloaded when they are needed; write-cache says if they can be
-        return Check(name, "missing", "no folder of the cache", without, FETCH)
+    except FileNotFoundError:
+        files = []
+    except (OSError, FetchError) as error:
+        return Check(name, "warning", str(error), without, "export VGGFEAT_CACHE=FOLDER")
     whole = [file for file in files if file.suffix in WEIGHTS]
     if bad := _damaged(whole):
         return Check(name, "warning", bad[0], without, f"rm {quoted(bad[1])}")

@@ -88,8 +88,9 @@ def _package(package: Package, answer: Answer | None) -> Check:
     if len(versions) > 1:
         both = f"{' and '.join(versions)} are installed, and each has overwritten files of the other"
         return Check(name, "warning", both, without, f"{pip('uninstall', '-y', *versions)} && {pip('install', word)}")
-    found = " ".join(*versions.items()).strip().removeprefix(f"{name} ")
-    if _is_old(name, versions.get(name, "")):
+    [(distribution, version)] = versions.items()
+    found = " ".join([distribution] * (distribution != name) + [version or "of unknown version"])
+    if _is_old(name, version):
         old = f"{found}, older than {_dotted(REQUIRED[name])}"
         return Check(name, "missing", old, without, pip("install", "--upgrade", word))
     return _of_import(Check(name, "ok", found, without), answer, word)
@@ -97,42 +98,37 @@ def _package(package: Package, answer: Answer | None) -> Check:
 
 def _of_import(check: Check, answer: Answer, *words: str) -> Check:
     """The check of what is installed, after its import. Of what is not needed, an import may take its time."""
-    if answer.in_time and answer.trouble:
-        found = f"{check.found}, cannot be imported: {answer.trouble}"
-        return replace(check, state="missing", found=found, remedy=pip("install", "--force-reinstall", *words))
-    if answer.in_time:
+    if not answer.in_time:
+        late = replace(check, found=f"{check.found}, import {answer.trouble}")
+        return replace(late, state="warning", remedy=AGAIN) if check.name in NEEDED else late
+    if not answer.trouble:
         return check
-    found = f"{check.found}, import {answer.trouble}"
-    return (
-        replace(check, found=found)
-        if check.name not in NEEDED
-        else replace(check, state="warning", found=found, remedy=AGAIN)
-    )
+    found = f"{check.found}, cannot be imported: {answer.trouble}"
+    return replace(check, state="missing", found=found, remedy=pip("install", "--force-reinstall", *words))
 
 
 def _packages(answer: Answer) -> Check:
     """The needed packages that have no check of their own."""
-    own = {"pillow", *(one.name for one in MAIN)}
-    found = {name: _version(name) for name in REQUIRED if name not in own}
-    absent = [name for name, version in found.items() if not version]
-    old = [f"{name} {version}" for name, version in found.items() if version and _is_old(name, version)]
+    found = {name: _version(name) for name in REQUIRED.keys() - {one.name for one in MAIN}}
+    absent = sorted(name for name, version in found.items() if not version)
+    old = sorted(name for name, version in found.items() if _is_old(name, version))
     if absent or old:
-        words = [f"not installed: {', '.join(absent)}"] * bool(absent) + [f"too old: {', '.join(old)}"] * bool(old)
-        names = [*absent, *(one.split()[0] for one in old)]
-        remedy = pip("install", "--upgrade", *map(_to_install, names))
-        return Check("packages", "missing", "; ".join(words), ALL, remedy)
+        words = [f"{name} is not installed" for name in absent] + [f"{name} {found[name]} is too old" for name in old]
+        remedy = pip("install", "--upgrade", *map(_to_install, absent + old))
+        return Check("packages", "missing", ", ".join(words), ALL, remedy)
     return _of_import(Check("packages", "ok", f"{len(found)} others that are needed", ALL), answer, *IMPORTED)
 
 
 def _codecs(answer: Answer) -> Check:
-    pillow, without = f"Pillow {_version('pillow')}", "images of formats that Pillow does not decode"
+    """The formats that Pillow decodes."""
+    pillow, without = f"Pillow {_version('pillow')}".strip(), "images of all formats"
     if answer.value is None:
         return _of_import(Check("codecs", "ok", pillow, without), answer, "pillow")
     have = [name for name, found in answer.value.items() if found]
     lack = [name for name, found in answer.value.items() if not found]
     if not lack:
         return Check("codecs", "ok", f"{pillow}: {', '.join(have)}", without)
-    found = f"{pillow}: {', '.join(have)}; not {', '.join(lack)}"
+    found, without = f"{pillow}: {', '.join(have) or 'none'}; not {', '.join(lack)}", f"images of {', '.join(lack)}"
     state: State = "missing" if {"jpeg", "png"} & set(lack) else "warning"
     return Check("codecs", state, found, without, pip("install", "--force-reinstall", "--upgrade", "pillow"))
 
