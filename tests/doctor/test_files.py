@@ -51,6 +51,8 @@ def test_an_empty_cache(found, tmp_path):
     )
     (tmp_path / "cache").rmdir()
     assert found()["weights-cache"].state == "missing"
+    (tmp_path / "cache").touch()
+    assert found()["weights-cache"].found == f"{tmp_path}/cache: Not a directory"
 
 
 @pytest.mark.parametrize(

@@ -55,8 +55,11 @@ def _cache() -> Check:
         files = sorted(file for file in place.iterdir() if file.suffix in (*WEIGHTS, *UNFINISHED))
     except FileNotFoundError:
         files = []
-    except (OSError, FetchError) as error:
-        return Check(name, "warning", str(error), without, "export VGGFEAT_CACHE=FOLDER")
+    except FetchError as error:
+        return Check(name, "warning", str(error).partition(";")[0], without, "export VGGFEAT_CACHE=FOLDER")
+    except OSError as error:
+        found = f"{error.filename}: {reason_of(error)}"
+        return Check(name, "warning", found, without, "export VGGFEAT_CACHE=FOLDER")
     whole = [file for file in files if file.suffix in WEIGHTS]
     if bad := _damaged(whole):
         return Check(name, "warning", bad[0], without, f"rm {quoted(bad[1])}")
