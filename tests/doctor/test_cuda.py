@@ -62,7 +62,9 @@ def test_no_driver():
     with pytest.raises(OSError, match="no_such_driver"):
         gpus("no_such_driver.so.1")
     found = cuda.check(Answer(trouble="OSError: libcuda.so.1"))
-    assert found.state == "missing" and "GPU of NVIDIA" in found.found
+    assert found.state == "missing" and "NVIDIA" in found.found
+    found = cuda.check(Answer(trouble="it ends the process by SIGSEGV"))
+    assert found.found == "NVIDIA's driver cannot be loaded (it ends the process by SIGSEGV)"
 
 
 TWO = Answer({"cuda": (12, 8), "gpus": [("H100", 80 * 2**30), ("T4", 15 * 2**30)], "trouble": ""})

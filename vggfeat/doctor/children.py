@@ -42,7 +42,7 @@ def _asked(question: Question, deadline: float) -> Answer | None:
     """The answer to one question; None if there is none in time."""
     if time.monotonic() >= deadline:
         return None
-    words = json.dumps([sys.path, question.probe, question.words])
+    words = json.dumps([list(map(str, sys.path)), question.probe, question.words])
     process = subprocess.Popen(  # -P: no module of the folder of probes.py is imported; -B: no __pycache__ is written
         [sys.executable, "-P", "-B", probes.__file__, words],
         stdin=subprocess.DEVNULL,

@@ -26,8 +26,8 @@ def check(answer: Answer) -> Check:
         return _without_driver(answer.trouble)
     highest = answer.value["cuda"]
     driver = f"driver {_driver()} for CUDA {highest[0]}.{highest[1]}"
-    if trouble := answer.value["trouble"]:
-        return _without_gpu(f"{driver}: {trouble}")
+    if not answer.value["gpus"]:
+        return _without_gpu(f"{driver}: {answer.value['trouble'] or 'no GPU'}")
     gpus = ", ".join(f"{name} ({size / 2**30:.0f} GiB)" for name, size in answer.value["gpus"])
     build = _build_of_torch()
     found = f"{gpus}; {driver}; torch is built for {build}"
@@ -46,9 +46,9 @@ def _without_driver(trouble: str) -> Check:
     vendors = set()
     with suppress(OSError, ValueError):
         vendors = {read_text(one / "vendor", MAX_TEXT).strip() for one in PCI.iterdir() if _is_display(one)}
-    if NVIDIA not in vendors:
+    if NVIDIA not in vendors and trouble.startswith("OSError"):  # there is no library of the driver
         return Check("cuda", "missing", "no GPU of NVIDIA was found", WITHOUT)
-    found = f"a GPU of NVIDIA, but its driver cannot be loaded ({trouble})"
+    found = f"NVIDIA's driver cannot be loaded ({trouble})"
     return Check("cuda", "missing", found, WITHOUT, "install NVIDIA's driver; start a container with --gpus all")
 
 
