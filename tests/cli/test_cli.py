@@ -189,6 +189,11 @@ def test_wrong_usage_in_plain_words(arguments, said, tmp_path, monkeypatch):
     assert said in run.text.splitlines()[-1]
 
 
+@pytest.mark.parametrize("words", [[], ["weights"]])
+def test_a_command_alone_prints_its_help_in_lines(words):
+    assert invoke(*words).output.strip() == invoke(*words, "--help").output.strip()
+
+
 def test_descriptors_in_a_file_have_their_names(photos, tmp_path, monkeypatch):
     """... as export writes them."""
     monkeypatch.chdir(tmp_path)
