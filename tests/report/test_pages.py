@@ -22,6 +22,7 @@ from vggfeat.bench import page
 from vggfeat.errors import UsageError
 from vggfeat.report import cases, plots
 from vggfeat.report.cases import Case, Confusion, Scored
+from vggfeat.report.confusions import confusion_sections
 from vggfeat.report.provenance import folder_of
 
 
@@ -225,6 +226,30 @@ def test_classes_without_a_value_are_named_once():
     assert result.per_class["cat"] is None
     before_the_photos = Parsed(page.page(result).html()).text.split("Test samples")[0]
     assert before_the_photos.count("cat") == 1
+
+
+def test_classes_without_images_and_decisions_have_no_place_in_the_matrix():
+    counts = np.zeros((1000, 1000), int)
+    counts[3, [3, 500]] = 2, 1
+    (section,) = confusion_sections(counts, [f"class {k}" for k in range(1000)], "3 images")
+    (matrix,) = section.blocks
+    assert matrix.names == ["class 3", "class 500"]
+    assert matrix.counts.tolist() == [[2, 1], [0, 0]]
+    assert matrix.caption.startswith("3 images, 2 of them right.")
+
+
+def test_half_a_page_is_for_two_sections_side_by_side():
+    sections = [report.Section(name, [], half=name.islower()) for name in "abcDefG"]
+    sections.insert(2, report.Section("folded", [], folded=True))
+    halves = [section.title for section, half in report.Page("x", sections).open_sections() if half]
+    assert halves == ["a", "b", "e", "f"]
+
+
+def test_deviations_are_explained_once():
+    for seeds, beside in ((2, "± standard deviation over 2 splits"), (1, "± standard deviation over splits")):
+        result = deciding(("ant", "bee"), seeds=seeds, paper_std={"E": 0.5})
+        text = Parsed(page.page(result).html()).text
+        assert text.count("standard deviation") == text.count(beside) == 1
 
 
 def test_settings_come_last_and_folded():

@@ -46,8 +46,8 @@ def _curves(result: BenchmarkResult, splits: list[cases.Scored]) -> list[Block]:
     place = {name: k for k, name in enumerate(result.per_class)}
     drawn = [(name, value, _curve(name, value, place[name], splits)) for name, value in best_first(result)]
     text = (
-        f"Precision (upwards) over recall (to the right), best class first, with its average precision "
-        f"({result.metric}). The dotted line is the precision of a random order."
+        "Precision (upwards) over recall (to the right), best class first, beside the average precision in per cent. "
+        "The dotted line is the precision of a random order."
     )
     return [Text(text), Figures(drawn)]
 

@@ -87,7 +87,9 @@ def _beside_the_paper(result: BenchmarkResult) -> list[Block]:
     rows = [("this run", result.value, result.std), *paper]
     shown = 3 if any(deviation is not None for *_, deviation in rows) else 2
     table, header = [row[:shown] for row in rows], ["Method", result.metric, "±"][:shown]
-    blocks: list[Block] = [Table("Beside the paper, per cent", header, table, decimals=1, bar=1, strong=0)]
+    unexplained = shown == 3 and result.std is None  # by the headline
+    caption = f"Beside the paper, per cent{'; ± standard deviation over splits' if unexplained else ''}"
+    blocks: list[Block] = [Table(caption, header, table, decimals=1, bar=1, strong=0)]
     if unlike := result.differences():
         blocks.append(Text(f"Not directly comparable: {'; '.join(unlike)}."))
     return blocks
@@ -108,14 +110,14 @@ def _classes(result: BenchmarkResult) -> list[Section]:
     evidence = evidence_of(result)
     if len(result.per_class) > READABLE:
         return [*evidence, Section("Per class", _per_class(result))]
-    return [Section("Per class", _per_class(result), half=not ranks(result) and bool(evidence)), *evidence]
+    return [Section("Per class", _per_class(result), half=True), *evidence]
 
 
 def _per_class(result: BenchmarkResult) -> list[Block]:
     items = best_first(result)
     values = [value for _, value in items]
     what = "average precision" if ranks(result) else "recall"
-    blocks: list[Block] = [Text(f"{what.capitalize()} in per cent, best first; the mark on each bar is the mean.")]
+    blocks: list[Block] = [Text(f"{what.capitalize()} in per cent, best first; the line is the mean.")]
     if len(values) > READABLE:
         alt = f"{len(values)} classes by {what}: from {max(values):.1f} down to {min(values):.1f}"
         blocks.append(Skyline(values, result.value, alt))

@@ -70,7 +70,7 @@ def write_report(
         If the disk fails.
     """
     last = result.rows[-1] if result.rows else None
-    remark = f"{last.net}, {' & '.join(last.methods)}, Q={commas(last.scales)}; {last.images:,} images" if last else ""
+    remark = f"{last.net}, {' & '.join(last.methods)}, Q={commas(last.scales)} · {last.images:,} images" if last else ""
     folder = folder_of(images.images, images.paths) if images is not None else None
     page = Page(
         title=result.data,
@@ -90,12 +90,20 @@ def write_report(
 
 
 def _errors(result: EvaluationResult) -> Table:
-    rows = [
-        (row.net, " & ".join(row.methods), commas(row.scales), row.top1, row.top5, row.images) for row in result.rows
-    ]
-    header = ["Net", "Method", "Q", "Top-1 error", f"Top-{TOP} error", "Images"]
-    caption = "Errors, per cent; the details below are of the last row" if len(rows) > 1 else "Errors, per cent"
-    return Table(caption, header, rows, strong=len(rows) - 1)
+    columns: dict[str, list[Cell]] = {
+        "Net": [row.net for row in result.rows],
+        "Method": [" & ".join(row.methods) for row in result.rows],
+        "Q": [commas(row.scales) for row in result.rows],
+        "Top-1 error": [row.top1 for row in result.rows],
+        f"Top-{TOP} error": [row.top5 for row in result.rows],
+        "Images": [row.images for row in result.rows],
+    }
+    for name in ("Net", "Images"):  # the headline has them
+        if len(set(columns[name])) == 1:
+            del columns[name]
+    cells = list(zip(*columns.values(), strict=True))
+    caption = "Errors, per cent; the details below are of the last row" if len(cells) > 1 else "Errors, per cent"
+    return Table(caption, list(columns), cells, strong=len(cells) - 1)
 
 
 def _left_out(result: EvaluationResult) -> list[Section]:
@@ -110,10 +118,9 @@ def _details(result: EvaluationResult, evidence: JudgedPosteriors, images: Class
     counts = np.bincount(pairs, minlength=scores.classes**2).reshape(scores.classes, scores.classes)
     confusions = confusion_sections(counts, evidence.classes, f"{len(scores):,} images")
     mistakes = _mistakes(evidence, images) if images is not None else []
-    calibration = _calibration(result)
-    if len(evidence.classes) > READABLE:
-        return [*confusions, *mistakes, *calibration, Section("Per class", _per_class(result))]
-    return [Section("Per class", _per_class(result), half=True), *confusions, *mistakes, *calibration]
+    if len(result.per_class) > READABLE:
+        return [*confusions, *mistakes, *_calibration(result), Section("Per class", _per_class(result))]
+    return [Section("Per class", _per_class(result), half=True), *confusions, *mistakes, *_calibration(result)]
 
 
 def _per_class(result: EvaluationResult) -> list[Block]:
@@ -121,7 +128,7 @@ def _per_class(result: EvaluationResult) -> list[Block]:
     shown = worst[:BARS]
     what = f"the {BARS} worst of {len(worst)} classes" if len(worst) > BARS else "worst first"
     mean = float(np.mean([values["top1"] for _, values in worst]))
-    text = f"Top-1 error in per cent, {what}; the mark on each bar is the mean over the classes."
+    text = f"Top-1 error in per cent, {what}; the line is the mean over the classes."
     return [Text(text), Bars([(synset_names().get(name, name), values["top1"]) for name, values in shown], mean)]
 
 

@@ -172,14 +172,11 @@ class Figure:
     ----------
     svg, caption : str
         The drawing, from a function of `plots`, and the text below it.
-    wide : bool
-        On a narrow screen, keep the size and scroll sideways.
     """
 
     kind: ClassVar[str] = "figure"
     svg: str
     caption: str = ""
-    wide: bool = False
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ def confusion_sections(counts: np.ndarray, names: Sequence[str], what: str) -> l
 
     counts : int (K, K), as `cases.confusion`. what : what was counted, such as "60 images".
     """
+    used = np.flatnonzero(counts.sum(axis=0) + counts.sum(axis=1))  # a net may have many that no image has or is given
+    counts, names = counts[np.ix_(used, used)], [names[int(k)] for k in used]
     said = f"{what}, {np.trace(counts):,} of them right"
     if len(names) <= READABLE:
         caption = f"{said}. Each row is a true class, in per cent of its images. {_COLOURS}"

@@ -6,12 +6,13 @@ All text is plain: markup is escaped, and control characters are shown as their 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 from vggfeat._util.files import check_writable, write_text
 from vggfeat.errors import UsageError
 from vggfeat.report.blocks import Block
-from vggfeat.report.text import known, number, plain, share
+from vggfeat.report.text import brief, known, number, plain, share
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Section:
     title : str
     blocks : sequence of Block
     half : bool
-        On a wide screen, take one of two columns; the next section with `half` stands beside it.
+        On a wide screen, take one of two columns, if the section before or after it has `half` too.
     folded : bool
         Show the heading only, until the reader opens the section.
     """
@@ -84,6 +85,22 @@ class Page:
     lead: Sequence[Block] = ()
     foot: Sequence[tuple[str, str]] = ()
 
+    def open_sections(self) -> list[tuple[Section, bool]]:
+        """Give the sections that are not folded, each with whether it takes one of two columns.
+
+        Returns
+        -------
+        list of (Section, bool)
+            A section with `half` that has no other beside it takes both columns.
+        """
+        placed: list[tuple[Section, bool]] = []
+        shown = [section for section in self.sections if not section.folded]
+        for half, run in groupby(shown, key=lambda section: section.half):
+            sections = list(run)
+            alone = sections[-1] if len(sections) % 2 else None
+            placed += [(section, half and section is not alone) for section in sections]
+        return placed
+
     def html(self) -> str:
         """Render the page, without scripts and external files, for light and dark screens of any width and paper."""
         from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -96,7 +113,7 @@ class Page:
             lstrip_blocks=True,
             finalize=plain,
         )
-        environment.filters.update(number=number, share=share)
+        environment.filters.update(number=number, share=share, brief=brief)
         environment.tests["known"] = known
         return environment.get_template("page.html").render(page=self)
 
