@@ -117,9 +117,7 @@ def test_the_result_comes_first_and_the_settings_are_folded(tab, pages):
         *("Per class", "Confusions", "Most confident mistakes", "Best hits"),
         *("Ablation", "Ablation in numbers", "Settings", "Provenance"),
     ]
-    settings = (
-        "[...document.querySelectorAll('dd')].filter(e => e.checkVisibility({contentVisibilityAuto: true})).length"
-    )
+    settings = "[...document.querySelectorAll('dd')].filter(e => e.checkVisibility()).length"
     assert tab.value(settings) == 0
     tab.value("document.querySelector('summary').click()")
     assert tab.value(settings) == 6

@@ -93,7 +93,7 @@ def _errors(result: EvaluationResult) -> Table:
     columns: dict[str, list[Cell]] = {
         "Net": [row.net for row in result.rows],
         "Method": [" & ".join(row.methods) for row in result.rows],
-        "Q": [commas(row.scales) for row in result.rows],
+        "Q": [", ".join(map(str, row.scales)) for row in result.rows],
         "Top-1 error": [row.top1 for row in result.rows],
         f"Top-{TOP} error": [row.top5 for row in result.rows],
         "Images": [row.images for row in result.rows],

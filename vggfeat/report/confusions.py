@@ -16,11 +16,13 @@ _COLOURS = "Blue, on the diagonal: right. Orange: wrong, drawn stronger, so that
 
 
 def confusion_sections(counts: np.ndarray, names: Sequence[str], what: str) -> list[Section]:
-    """A matrix; of more classes than can be read, an overview and a list of the most frequent confusions.
+    """A matrix; of more classes than can be read, an overview and a list of the most frequent confusions; or nothing.
 
     counts : int (K, K), as `cases.confusion`. what : what was counted, such as "60 images".
     """
     used = np.flatnonzero(counts.sum(axis=0) + counts.sum(axis=1))  # a net may have many that no image has or is given
+    if not len(used):
+        return []
     counts, names = counts[np.ix_(used, used)], [names[int(k)] for k in used]
     said = f"{what}, {np.trace(counts):,} of them right"
     if len(names) <= READABLE:
@@ -30,7 +32,7 @@ def confusion_sections(counts: np.ndarray, names: Sequence[str], what: str) -> l
     if len(names) > DRAWN:
         return [most]
     alt = f"Confusion matrix of {len(names)} classes, {said}"
-    caption = f"{said}. Each row is a true class, each column a predicted one, in the order of their names. {_COLOURS}"
+    caption = f"{said}. Each row is a true class, each column a predicted one, in the same order. {_COLOURS}"
     return [Section("Confusions", [Figure(plots.confusion(counts, alt=alt), caption)], half=True), most]
 
 
