@@ -9,11 +9,11 @@ from torch import Tensor
 from vggfeat import images
 from vggfeat import weights as weights_of
 from vggfeat._util.torch_settings import find_device
-from vggfeat.engine.dense import last_module
+from vggfeat.engine.dense import at_layers
 from vggfeat.errors import UsageError
 from vggfeat.images import Source
 from vggfeat.nets import VGG, layers
-from vggfeat.spec import Lineage, check_scales, smallest_q
+from vggfeat.spec import Lineage, check_layers, check_scales, smallest_q
 from vggfeat.weights import Preprocessing, Weights
 
 __all__ = ["Backbone", "backbone", "feature_maps"]
@@ -56,7 +56,6 @@ class Backbone(VGG):
         self.load_state_dict(loaded.state_dict(), assign=True)
         self.eval().requires_grad_(False)
         self.layers, self.preprocessing = tuple(layers), weights.preprocessing
-        self._named_by = {last_module(layer): layer for layer in layers}
         for name in ("mean", "std"):
             values = torch.tensor(getattr(weights.preprocessing, name)).view(1, 3, 1, 1)
             self.register_buffer(name, values, persistent=False)
@@ -84,11 +83,7 @@ class Backbone(VGG):
         prep: Preprocessing = self.preprocessing
         x = images.flip(1) if prep.colour == "BGR" else images
         x = (x * prep.range - self.mean) / self.std
-        maps = {}
-        for name, module in self.named_children():
-            x = module(x)
-            if name in self._named_by:
-                maps[self._named_by[name]] = x
+        maps = at_layers(self, x, self.layers)
         return {layer: maps[layer] for layer in self.layers}
 
     def _check(self, images: Tensor) -> None:
@@ -113,8 +108,7 @@ class Backbone(VGG):
 def _checked(weights: Weights, wanted: Sequence[str]) -> dict[str, int]:
     """The place of each layer in the net. Raises UsageError."""
     names = [layer.name for layer in layers(weights.net, weights.width, top="pool5") if layer.kind != "LRN"]
-    if isinstance(wanted, str) or not wanted:
-        raise UsageError(f"layers must be a list of names, such as ['conv4_3', 'pool5'], not {wanted!r}")
+    check_layers(wanted)
     for layer in wanted:
         if layer not in names:
             raise UsageError(f"net {weights.net} gives no map of {layer!r}; its layers are {', '.join(names)}")
