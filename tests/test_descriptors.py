@@ -570,7 +570,7 @@ def test_what_is_wrong_in_a_list_is_named_or_counted(make: Make, tmp_path: Path)
         describer.describe([good, good, b"bytes", good])
     with pytest.raises(ImageError, match=r"\Aimage 1 of the list \(from 0\): an array image must be uint8"):
         describer.describe(iter([good, good / 255.0]))
-    with pytest.raises(ImageError, match=r"\Aimage 0 of the list .* must be uint8 .* float64 .*; .*255"):
+    with pytest.raises(ImageError, match=r"\Aa batch of images as an array must be uint8 .* float64 .*; .*255"):
         describer.describe(np.zeros((2, 64, 64, 3)))
     with pytest.raises(ImageError, match=r"\Aimage 1 of the list .*an image cannot be a float"):
         describer.describe(pd.Series([good, float("nan")]))

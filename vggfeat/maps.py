@@ -82,20 +82,23 @@ class Backbone(VGG):
         self._check(images)
         prep: Preprocessing = self.preprocessing
         x = images.flip(1) if prep.colour == "BGR" else images
-        x = (x * prep.range - self.mean) / self.std
+        x = ((x * prep.range - self.mean) / self.std).to(self.get_parameter("conv1_1.weight").dtype)
         maps = at_layers(self, x, self.layers)
         return {layer: maps[layer] for layer in self.layers}
 
     def _check(self, images: Tensor) -> None:
+        if not isinstance(images, Tensor):
+            raise UsageError(f"{type(images).__name__}: expected a tensor (N, 3, H, W), floating point, RGB in 0..1")
+        if images.ndim != 4 or images.shape[1] != 3:
+            raise UsageError(f"a tensor of shape {tuple(images.shape)}: expected (N, 3, H, W), RGB{_remedy(images)}")
         if not images.is_floating_point():
             raise UsageError(f"a tensor of {images.dtype}: expected floating point, in 0..1; give images / 255")
-        if images.ndim != 4 or images.shape[1] != 3:
-            raise UsageError(f"a tensor of shape {tuple(images.shape)}: expected (N, 3, H, W), RGB")
         for layer in self.layers:
             if min(images.shape[2:]) < (smallest := smallest_q(layer, self.ceil)):
                 size = f"{images.shape[3]}x{images.shape[2]}"
                 raise UsageError(f"images of {size} are too small for {layer}: their smallest side is {smallest}")
-        # Once, since reading values waits for a GPU, and would break a compiled graph.
+        # Once, because reading values waits for a GPU, and because an optimiser may overshoot later; not in a compiled
+        # graph, which it would break.
         if not self._range_is_checked and not torch.compiler.is_compiling() and images.numel():
             low, high = map(float, images.detach().aminmax())
             if not (LIMITS[0] <= low and high <= LIMITS[1]):
@@ -103,6 +106,18 @@ class Backbone(VGG):
                     f"values from {low:g} to {high:g}: expected 0..1; give images / 255 if they are 0..255"
                 )
             self._range_is_checked = True
+
+
+def _remedy(images: Tensor) -> str:
+    """How to make a batch of a tensor of another shape, as the end of an error line; empty if that is not known."""
+    if images.ndim == 3 and images.shape[0] == 3:
+        return "; give images[None]"
+    if images.ndim != 4:
+        return ""
+    if images.shape[3] == 3:
+        return "; give images.permute(0, 3, 1, 2)"
+    code = {1: "images.expand(-1, 3, -1, -1)", 4: "images[:, :3]"}.get(images.shape[1])
+    return f"; give {code}" if code else ""
 
 
 def _checked(weights: Weights, wanted: Sequence[str]) -> dict[str, int]:
