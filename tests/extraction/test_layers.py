@@ -140,17 +140,19 @@ def test_each_store_gets_the_rows_that_it_lacks(photos, tmp_path, options, singl
     assert not passes
 
 
-def test_one_of_the_stores_is_continued_alone(few, tmp_path, options, passes):
+def test_one_of_the_stores_is_continued_alone(few, tmp_path, options, passes, capsys):
     found = together(few, tmp_path, options)
     photo(few / "new.png", seed=99)
     passes.clear()
     alone = vggfeat.extract(few, found["conv2_1"].path, layer="conv2_1", **options)
     assert passes == {("conv2_1",): len(SCALES)}
     assert (len(alone), len(Store(found["pool5"].path))) == (4, 3)
+    (few / "new.png").unlink()
     passes.clear()
-    again = together(few, tmp_path, options)
-    assert passes == {("pool5",): len(SCALES)}
-    assert again["pool5"].paths == again["conv2_1"].paths
+    capsys.readouterr()
+    together(few, tmp_path, options)
+    assert not passes
+    assert f"{alone.path}: rows kept of images that" in capsys.readouterr().err  # what one store has is said of it
 
 
 def test_a_changed_photo_is_described_again_for_each_store(few, tmp_path, options, passes, capsys):
@@ -163,14 +165,6 @@ def test_a_changed_photo_is_described_again_for_each_store(few, tmp_path, option
     assert capsys.readouterr().err.count("images that changed since they were described: 1, such as 1.png") == 1
     for layer in LAYERS:
         assert same(again[layer], vggfeat.extract(few, tmp_path / layer, layer=layer, **options))
-
-
-def test_what_only_one_store_has_is_said_with_its_name(few, tmp_path, options, capsys):
-    vggfeat.extract(few, tmp_path / "s.pool5.vggfeat", layer="pool5", **options)
-    (few / "1.png").unlink()
-    capsys.readouterr()
-    together(few, tmp_path, options)
-    assert f"{tmp_path / 's.pool5.vggfeat'}: rows kept of images that" in capsys.readouterr().err
 
 
 def test_values_that_one_store_cannot_hold_fail_there_only(few, tmp_path, tiny_weights):
@@ -205,12 +199,14 @@ def test_a_full_disk_in_one_store_doubles_no_row_in_the_other(photos, tmp_path, 
 
 
 def test_several_processes_share_the_stores(photos, tmp_path, options, single):
+    spec = vggfeat.DescriptorSpec(weights=options["weights"], scales=SCALES, layer="pool1")
     for rank in range(2):
-        found = together(photos, tmp_path, options, share=(rank, 2))
+        found = vggfeat.extract_layers(photos, LAYERS, tmp_path / "s", spec=spec, part_size=4, share=(rank, 2))
     assert all(store.settled for store in found.values())
     assert all_same(found, single)
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_the_stores_end_as_of_an_unbroken_run(photos, tmp_path, options, single):
     named = ("--weights", options["weights"], "--scales", "48,64", "--part-size", 4, "--workers", 1)
     arguments = ("extract", photos, "--layer", ",".join(LAYERS), "--out", tmp_path / "s.vggfeat", *named)
@@ -244,11 +240,3 @@ def test_what_is_refused_before_any_work(photos, tmp_path, options, layers, more
     with pytest.raises(UsageError, match=said):
         together(photos, tmp_path, options, layers, **more)
     assert not list(tmp_path.glob("s*"))
-
-
-def test_a_spec_that_is_ready_serves_for_all_layers(photos, tmp_path, options, single):
-    spec = vggfeat.DescriptorSpec(weights=options["weights"], scales=SCALES, layer="pool5")
-    found = vggfeat.extract_layers(photos, LAYERS, tmp_path / "s", spec=spec, part_size=4)
-    assert all_same(found, single)
-    with pytest.raises(TypeError, match="unexpected keyword argument 'layer'"):
-        vggfeat.extract_layers(photos, LAYERS, tmp_path / "s", layer="pool5", **options)
