@@ -22,6 +22,7 @@ Images = str | Path | Sequence[Item]  # what `extract` takes as a source
 
 
 def check(settings: ExtractionSettings, share: tuple[int, int], describer: Describer | None) -> None:
+    """Raise UsageError for a share or an engine that cannot be."""
     if not 0 <= share[0] < share[1]:
         raise UsageError(f"share must be (i, n) with i from 0 to n - 1, not {share}")
     if settings.engine == "local":
