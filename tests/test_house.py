@@ -34,6 +34,7 @@ STOREYS = [
     {"data"},
     {"report"},
     {"bench", "evaluate", "train", "localize"},
+    {"demo"},
     {"cli"},
     {"__main__"},
 ]

@@ -23,6 +23,7 @@ _HOME = {
     "VGGDescriptor": "transformer",
     "extract": "extraction",
     "load": "store",
+    "demonstrate": "demo",
     "VggfeatError": "errors",
     "UsageError": "errors",
     "ImageError": "errors",
