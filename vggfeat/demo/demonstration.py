@@ -16,7 +16,7 @@ from vggfeat.formats import STORE
 from vggfeat.store import load
 
 ASKED = ("flamingo/image_0010.jpg", "llama/image_0006.jpg", "lotus/image_0012.jpg")  # whose neighbours are shown
-NEIGHBOURS = 5
+NEIGHBOURS = 4
 COMMANDS = (
     "vggfeat extract my_photos/ --layer pool5 --scales 256",
     "vggfeat bench folder --root my_photos/ --store my_photos.vggfeat --report my_photos.html",
@@ -67,7 +67,9 @@ class Demonstration:
         return "\n".join(map(printable, [*lines, *(f"  {command}" for command in COMMANDS)]))
 
 
-def demonstrate(out: str | Path = "vggfeat-demo", *, scales: tuple[int, ...] | None = None) -> Demonstration:
+def demonstrate(
+    out: str | Path = "vggfeat-demo", *, scales: tuple[int, ...] | None = None, weights: str | None = None
+) -> Demonstration:
     """Describe the photos inside the package with the net inside the package, and show what the descriptors tell.
 
     No network is needed. The descriptors are stored, and a second run uses them again.
@@ -78,6 +80,8 @@ def demonstrate(out: str | Path = "vggfeat-demo", *, scales: tuple[int, ...] | N
         Folder for the store sample.vggfeat and the page demo.html. It is made if it does not exist.
     scales : tuple of int, optional
         Smallest image sides Q in pixels. Default: that of the benchmark sample, 128.
+    weights : str, optional
+        Name or file of the weights. Default: those of the benchmark sample, oxford-int8.
 
     Returns
     -------
@@ -88,7 +92,9 @@ def demonstrate(out: str | Path = "vggfeat-demo", *, scales: tuple[int, ...] | N
     UsageError
         If the folder cannot be written, or a scale is too small.
     StoreError
-        If the store in the folder was made with other scales, is in use, or is damaged.
+        If the store in the folder was made with other settings, is in use, or is damaged.
+    WeightsError
+        If the weights are missing or damaged.
     OSError
         If the disk fails.
     """
@@ -98,7 +104,7 @@ def demonstrate(out: str | Path = "vggfeat-demo", *, scales: tuple[int, ...] | N
     file = out / "demo.html"
     check_target(file)
     benchmark = BENCHMARKS["sample"]
-    spec = descriptor_spec(benchmark, BenchmarkSettings(scales=scales))
+    spec = descriptor_spec(benchmark, BenchmarkSettings(scales=scales, weights=weights))
     store = extract(SAMPLE, out / f"sample{STORE}", spec=spec, moved=True)  # another installation has other places
     result = run(benchmark, store=store.path, jobs=1)  # for SVMs as small as these more threads cost more than they win
     assert result.evidence is not None

@@ -11,7 +11,7 @@ from vggfeat.errors import ImageError
 from vggfeat.images import read
 from vggfeat.report import Block, Gallery, Notes, Page, Picture, Section, Text, thumbnail
 
-DOUBTS = 6  # that are shown, at most
+DOUBTS = 5  # that are shown, at most
 
 
 def page(result: BenchmarkResult, found: Findings, commands: Sequence[str]) -> Page:
