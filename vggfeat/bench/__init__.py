@@ -23,7 +23,7 @@
 
 >>> from vggfeat.bench import BENCHMARKS
 >>> list(BENCHMARKS)
-['voc2007', 'voc2012', 'voc2012-actions', 'caltech101', 'caltech256', 'folder', 'digits']
+['voc2007', 'voc2012', 'voc2012-actions', 'caltech101', 'caltech256', 'folder', 'sample', 'digits']
 """
 
 from typing import TYPE_CHECKING

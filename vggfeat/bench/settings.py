@@ -65,13 +65,13 @@ class BenchmarkSettings:
         Smallest image sides Q in pixels, to which each image is rescaled. Default: the benchmark's own.
     agg : {"mean", "max", "stack"} or None
         Aggregation over the scales. Default: the benchmark's own.
-    layer : str
+    layer : str or None
         Layer whose activations are averaged over space, after its ReLU: fc7, fc6, or a pooling or convolution of
-        Table 1, such as pool5 or conv4_3.
+        Table 1, such as pool5 or conv4_3. Default: pool5 for sample, else fc7.
     weights : str, path or None
         auto, a name (oxford, torchvision, oxford-int8, slim) or a file. For several nets: one for all of them, or one
         for each net, separated by commas.
-        Default: slim for digits, else auto.
+        Default: slim for digits, oxford-int8 for sample, else auto.
     lineage : {"oxford", "torchvision"} or None
         Preprocessing of weights whose origin is unknown: oxford (BGR, 0..255) or torchvision (RGB, 0..1). Default: that
         of the file or of its first layer, or assumed by the format.
@@ -131,7 +131,7 @@ class BenchmarkSettings:
     net: str | None = DescriptorSpec.net
     scales: tuple[int, ...] | None = None
     agg: Aggregation | None = None
-    layer: DescriptorLayer = DescriptorSpec.layer
+    layer: DescriptorLayer | None = None
     weights: str | None = None
     lineage: Lineage | None = DescriptorSpec.lineage
     mirror: bool = DescriptorSpec.mirror

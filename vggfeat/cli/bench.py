@@ -11,7 +11,7 @@ from vggfeat.bench.settings import BenchmarkSettings
 from vggfeat.cli.output import show
 from vggfeat.errors import UsageError
 
-BENCHMARKS = "voc2007, voc2012, voc2012-actions, caltech101, caltech256, folder, digits"
+BENCHMARKS = "voc2007, voc2012, voc2012-actions, caltech101, caltech256, folder, sample, digits"
 
 
 def bench(
