@@ -54,13 +54,15 @@ class BenchmarkSettings:
     Parameters
     ----------
     root : path or None
-        Folder of the data set. Default: $VGGFEAT_DATA/NAME.
+        Folder of the data set. Default: $VGGFEAT_DATA/NAME. For paper: the folder above voc2007, voc2012, ...
+        Default: $VGGFEAT_DATA.
     recipe : {"paper"} or None
         paper takes the scales and the aggregation of the paper if none are given, and for the actions nets D and E if
         neither net nor weights are given.
     net : str or None
         Net of Table 1: A (VGG-11), A-LRN, B (VGG-13), C, D (VGG-16) or E (VGG-19); or several, such as "D,E", whose
-        descriptors are stacked. Default: the net of the weights, or D.
+        descriptors are stacked. Default: the net of the weights, or D. For paper: the rows of the tables; "D,E", the
+        default, gives D, E and D & E.
     scales : sequence of int or None
         Smallest image sides Q in pixels, to which each image is rescaled. Default: the benchmark's own.
     agg : {"mean", "max", "stack"} or None
