@@ -71,8 +71,8 @@ class BenchmarkSettings:
         Layer whose activations are averaged over space, after its ReLU: fc7, fc6, or a pooling or convolution of
         Table 1, such as pool5 or conv4_3.
     weights : str, path or None
-        auto, a name (oxford, torchvision, oxford-int8, slim) or a file. For several nets: one for all of them, or one
-        for each net, separated by commas.
+        auto, a name (oxford, torchvision, oxford-int8; slim, for tests only) or a file. For several nets: one for all
+        of them, or one for each net, separated by commas.
         Default: slim for digits, else auto.
     lineage : {"oxford", "torchvision"} or None
         Preprocessing of weights whose origin is unknown: oxford (BGR, 0..255) or torchvision (RGB, 0..1). Default: that
