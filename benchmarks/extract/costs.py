@@ -1,11 +1,11 @@
-"""What a photo costs by net, layer and scale: seconds of CPU, and of two cores, which share a run of many photos.
+"""What a photo costs by net and scale: seconds of CPU beside the FLOPs of Table 1.
 
-    python benchmarks/extract/costs.py --out benchmarks/extract/results/costs.json
+    python benchmarks/extract/costs.py --scales 256 --out benchmarks/extract/results/costs.json
 
-Photos of 4:3 (500x375, generated), each with its mirror image, with random weights: time does not depend on the values.
-Times are those of the process on its cores (user and system), the least of the turns, so that what else runs on the
-machine counts little. `two_cores_s` is half of that: `extract` keeps both cores busy. Reading and decoding are left
-out; they take milliseconds. "of_E" is the ratio to net E at the same layer and scale, beside that of the FLOPs.
+Photos of 4:3 (500x375, generated), each with its mirror image, to fc7, with random weights: time does not depend on
+the values. The nets take turns. Times are those of the process on its cores (user and system), the least of the turns,
+so that what else runs on the machine counts little. Reading and decoding are left out; they take milliseconds.
+"of_E" is the ratio to net E at the same scale, of the seconds and of the FLOPs.
 """
 
 import argparse
@@ -25,49 +25,47 @@ from vggfeat.images import rescaled_size
 
 SIZE = (375, 500)
 IMAGES = 2
-SCALES = (256, 384, 512)
-MEASURED = [("E", "fc7"), ("E", "pool5"), ("D", "fc7"), ("A", "fc7")]
+NETS = ("E", "D", "A")
+LAYER = "fc7"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--scales", type=lambda text: [int(q) for q in text.split(",")], default=[256])
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    rows = [row for net, layer in MEASURED for row in measure(net, layer, options.turns)]
-    of_e = {(row["layer"], row["q"]): row for row in rows if row["net"] == "E"}
-    for row in rows:
-        e = of_e[row["layer"], row["q"]]
-        row["of_E"] = {key: round(row[key] / e[key], 2) for key in ("cpu_s", "gflop")}
-    made = {"turns": options.turns, "torch": torch.__version__, "machine": platform.machine(), "rows": rows}
-    print(json.dumps(made, indent=1))
-    options.out.write_text(json.dumps(made, indent=1) + "\n")
-
-
-def measure(net: str, layer: str, turns: int) -> list[dict[str, Any]]:
+    describers = {net: describer(net, options.scales) for net in NETS}
     photos = [torch.from_numpy(photo(seed)).permute(2, 0, 1) for seed in range(IMAGES)]
+    rows = [row for q in options.scales for row in measure(describers, q, photos, options.turns)]
+    made = {"layer": LAYER, "turns": options.turns, "torch": torch.__version__, "machine": platform.machine()}
+    options.out.write_text(json.dumps(made | {"rows": rows}, indent=1) + "\n")
+
+
+def describer(net: str, scales: list[int]) -> Describer:
+    """With random weights, loaded."""
+    vgg = nets.initialise(nets.VGG(net, top=LAYER), "glorot", torch.Generator().manual_seed(0))
+    facts: dict[str, Any] = {"lineage": "random", "source": "random", "licence": "Apache-2.0"}
     with tempfile.TemporaryDirectory() as folder:
-        file = str(random_weights(net, layer, Path(folder)))
-        describer = Describer(scales=SCALES, layer=layer, weights=file, device="cpu")
-        singles = {q: describer.variant(scales=(q,)) for q in SCALES}
-        spend(singles[256], photos[:1])  # loads the net
-    times = [{q: spend(one, photos) / IMAGES for q, one in singles.items()} for _ in range(turns)]
+        file = Path(folder, f"{net}.safetensors")
+        weights.save(file, vgg.state_dict(), net=net, preprocessing=weights.OXFORD, **facts)
+        made = Describer(scales=scales, layer=LAYER, weights=str(file), device="cpu")
+        made.engine.nets[0].load()
+    return made
+
+
+def measure(describers: dict[str, Describer], q: int, photos: list[torch.Tensor], turns: int) -> list[dict[str, Any]]:
+    singles = {net: one.variant(scales=(q,)) for net, one in describers.items()}
+    times = [{net: spend(one, photos) / len(photos) for net, one in singles.items()} for _ in range(turns)]
+    least = {net: min(turn[net] for turn in times) for net in singles}
+    gflop = {net: 2 * nets.flops(net, *rescaled_size(*SIZE, q), top=LAYER) / 1e9 for net in singles}  # with the mirror
     rows = []
-    for q in SCALES:
-        least, size = min(turn[q] for turn in times), rescaled_size(*SIZE, q)
-        gflop = 2 * nets.flops(net, *size, top=layer) / 1e9  # with the mirror image
-        row = {"net": net, "layer": layer, "q": q, "cpu_s": round(least, 2), "two_cores_s": round(least / 2, 2)}
-        rows.append(row | {"gflop": round(gflop, 1)})
+    for net in singles:
+        of_e = {"cpu_s": round(least[net] / least["E"], 2), "gflop": round(gflop[net] / gflop["E"], 2)}
+        rows.append({"net": net, "q": q, "cpu_s": round(least[net], 2), "gflop": round(gflop[net]), "of_E": of_e})
         print(rows[-1], flush=True)
     return rows
-
-
-def random_weights(net: str, layer: str, folder: Path) -> Path:
-    vgg = nets.initialise(nets.VGG(net, top=layer), "glorot", torch.Generator().manual_seed(0))
-    facts: dict[str, Any] = {"lineage": "random", "source": "random", "licence": "Apache-2.0"}
-    file = folder / f"{net}.safetensors"
-    return weights.save(file, vgg.state_dict(), net=net, preprocessing=weights.OXFORD, **facts).path
 
 
 def spend(describer: Describer, photos: list[torch.Tensor]) -> float:

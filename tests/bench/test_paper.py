@@ -78,8 +78,8 @@ def test_values_stand_beside_the_papers():
     results = {
         "voc2012": {"D": measured("voc2012", "D", 88.125, ["of val"], scales=[256, 384, 512, 640, 768], agg="mean")},
         "caltech101": {
-            "D": measured("caltech101", "D", 90.5, scales=[256]),
-            "D & E": measured("caltech101", "D&E", 91.75, scales=[256]),
+            "D": measured("caltech101", "D", 90.5, ["of both"], scales=[256]),
+            "D & E": measured("caltech101", "D&E", 91.75, ["of both", "of one"], scales=[256]),
         },
     }
     made = PaperResult(("D", "E"), results, {"voc2007": "get it"}, {"net E": "no weights"}, "1")
@@ -94,6 +94,7 @@ def test_values_stand_beside_the_papers():
     text = made.table()
     assert text.count("not directly comparable") == 1
     assert "scales Q 256 (paper: 256, 384, 512) for Caltech-101" in text
+    assert "  Caltech-101: of both\n  Caltech-101, D & E: of one\n" in text
     assert "VOC-2012: of val" in text and "failed: net E: no weights" in text
     assert json.loads(made.json())["results"]["caltech101"]["D & E"]["value"] == 91.75
 

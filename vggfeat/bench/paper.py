@@ -25,6 +25,7 @@ from vggfeat.data.base import MissingDataError
 from vggfeat.data.readers import ORIGINS
 from vggfeat.engine.engine import asked_nets, resolve_nets
 from vggfeat.errors import DataError, UsageError, VggfeatError, WeightsError
+from vggfeat.nets.table import check_net
 
 NETS = "D,E"
 # The protocols of the tables decide these.
@@ -117,6 +118,9 @@ def _nets(benchmark: Benchmark, settings: BenchmarkSettings) -> dict[str, str]:
         settings = replace(settings, net=NETS)
     spec = descriptor_spec(benchmark, settings)
     pairs = asked_nets(spec)
+    for net, _ in pairs:
+        if net is not None:
+            check_net(net)
     names = [found.net for found in resolve_nets(spec)] if spec.net is None else [str(net) for net, _ in pairs]
     if len(set(names)) < len(names):
         raise UsageError(f"--net: {','.join(names)} has a net twice; name each net once")

@@ -35,8 +35,8 @@ def write_paper_report(result: PaperResult, file: str | Path, *, command: Sequen
         If the disk fails.
     """
     tables = [
-        Section(table.title, [Table("Our values and the paper's", ["Method", *table.header], _cells(table.rows))])
-        for table in result.tables()
+        Section(title, [Table("Per cent", ["Method", *header], [[name, *cells] for name, cells in rows])])
+        for title, header, rows in result.tables()
     ]
     page = Page(
         title="Tables 11 and 12 of the paper",
@@ -45,10 +45,6 @@ def write_paper_report(result: PaperResult, file: str | Path, *, command: Sequen
         foot=_provenance(result, command),
     )
     return page.write(file)
-
-
-def _cells(rows: Sequence[tuple[str, list[str]]]) -> list[list[str]]:
-    return [[name, *cells] for name, cells in rows]
 
 
 def _remarks(result: PaperResult) -> list[Section]:
@@ -60,10 +56,8 @@ def _left_out(result: PaperResult) -> list[Section]:
     titles: dict[str, list[str]] = {}
     for name, line in result.missing.items():
         titles.setdefault(line, []).append(BENCHMARKS[name].title)
-    rows = [(", ".join(names), line) for line, names in titles.items()]
-    return (
-        [Section("Data sets that were not found", [Table("How to get them", ["Data set", ""], rows)])] if rows else []
-    )
+    lines = [f"{', '.join(names)}: {line}" for line, names in titles.items()]
+    return [Section("Data sets that were not found", [Notes(lines)])] if lines else []
 
 
 def _settings(result: PaperResult) -> list[Section]:
@@ -72,7 +66,7 @@ def _settings(result: PaperResult) -> list[Section]:
         for name, rows in result.results.items()
         for row, one in rows.items()
     ]
-    text = "Each value is that of a run of its benchmark by itself: `vggfeat bench NAME --recipe paper`."
+    text = "Each value is that of its benchmark by itself, with the recipe of the paper."
     table = Table("How each value was measured", ["Value", "Measure", "Descriptors"], rows)
     return [Section("Settings", [Text(text), table])] if rows else []
 

@@ -1,7 +1,6 @@
 """Tables 11 and 12 with our values beside the paper's, as text and as JSON."""
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -71,7 +70,7 @@ class PaperResult:
             cells = [("", header), *rows]
             widths = [max(len(row[i]) for _, row in cells) for i in range(len(header))]
             left = max(len(name) for name, _ in rows)
-            lines.append(title)
+            lines.append(f"{title}, per cent")
             lines += ["  ".join([f"  {name:{left}}", *map(str.ljust, row, widths)]).rstrip() for name, row in cells]
         return "\n".join(map(printable, [*lines, *(f"  {note}" for note in self.notes())]))
 
@@ -84,13 +83,10 @@ class PaperResult:
         """
         of_paper = [one for one in BENCHMARKS.values() if one.paper]
         groups = {
-            "Table 11, image classification": [one for one in of_paper if not one.boxes],
-            "Table 12, actions": [one for one in of_paper if one.boxes],
+            "Table 11: image classification": [one for one in of_paper if not one.boxes],
+            "Table 12: actions": [one for one in of_paper if one.boxes],
         }
-        return [
-            PaperTable(f"{title}, per cent", [one.title for one in group], self._rows(group))
-            for title, group in groups.items()
-        ]
+        return [PaperTable(title, [one.title for one in group], self._rows(group)) for title, group in groups.items()]
 
     def notes(self) -> list[str]:
         """List what a reader of the tables should know: differences from the paper, what was left out and why.
@@ -99,11 +95,11 @@ class PaperResult:
         -------
         list of str
         """
-        said = [
-            f"{BENCHMARKS[name].title}: {note}"
-            for name, rows in self.results.items()
-            for note in dict.fromkeys(note for one in rows.values() for note in one.notes)
-        ]
+        said = []
+        for name, rows in self.results.items():
+            for note in dict.fromkeys(note for one in rows.values() for note in one.notes):
+                of = [row for row, one in rows.items() if note in one.notes]
+                said.append(f"{', '.join([BENCHMARKS[name].title, *_some(of, len(rows))])}: {note}")
         if unlike := self._differences():
             said.append(f"not directly comparable: {'; '.join(unlike)}")
         skipped = [BENCHMARKS[name].title for name in self.missing]
@@ -111,14 +107,16 @@ class PaperResult:
         return said + [f"failed: {name}: {reason}" for name, reason in self.failed.items()]
 
     def _rows(self, group: list[Benchmark]) -> list[tuple[str, list[str]]]:
-        ours = list(dict.fromkeys(row for one in group for row in self.results.get(one.name, {})))
-        others = list(dict.fromkeys(row for one in group for row in one.paper if row not in ours))
+        """Each row of ours has the paper's of the same name below it; rows that the paper does not have come first."""
+        ours = [row for one in group for row in self.results.get(one.name, {})]
+        of_paper = list(dict.fromkeys(row for one in group for row in one.paper))
         rows = []
-        for name in ours:
-            rows.append((f"{name}: ours", [self._cell(one, name) for one in group]))
-            if any(name in one.paper for one in group):
+        for name in dict.fromkeys([*(row for row in ours if row not in of_paper), *of_paper]):
+            if name in ours:
+                rows.append((f"{name}: ours", [self._cell(one, name) for one in group]))
+            if name in of_paper:
                 rows.append((f"{name}: paper", [_cell_of_paper(one, name) for one in group]))
-        return rows + [(f"{name}: paper", [_cell_of_paper(one, name) for one in group]) for name in others]
+        return rows
 
     def _cell(self, benchmark: Benchmark, row: str) -> str:
         result = self.results.get(benchmark.name, {}).get(row)
@@ -130,7 +128,8 @@ class PaperResult:
         for name, rows in self.results.items():
             for text in dict.fromkeys(text for one in rows.values() for text in one.differences()):
                 found.setdefault(text, []).append(BENCHMARKS[name].title)
-        return [text + _where(titles, len(self.results)) for text, titles in found.items()]
+        some = {text: ", ".join(_some(titles, len(self.results))) for text, titles in found.items()}
+        return [f"{text} for {titles}" if titles else text for text, titles in some.items()]
 
 
 def _cell_of_paper(benchmark: Benchmark, row: str) -> str:
@@ -138,6 +137,6 @@ def _cell_of_paper(benchmark: Benchmark, row: str) -> str:
     return NOTHING if value is None else plus_minus(value, benchmark.paper_std.get(row), decimals=1)
 
 
-def _where(titles: Iterable[str], of: int) -> str:
-    titles = list(titles)
-    return "" if len(titles) == of else f" for {', '.join(titles)}"
+def _some(names: list[str], of: int) -> list[str]:
+    """The names; none if they are all."""
+    return names if len(names) < of else []

@@ -17,7 +17,12 @@ PAPER = "paper"
 
 
 def bench(
-    name: Annotated[str, typer.Argument(help=f"One of {BENCHMARKS}; or paper: Tables 11 and 12.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help=f"One of {BENCHMARKS}; or paper: Tables 11 and 12 (a week on two cores; --scales 256 for a quick look)."
+        ),
+    ],
     json: Annotated[Path | None, typer.Option(help="Write the result as JSON to this file.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write the result as one HTML page.")] = None,
     download: Annotated[bool, typer.Option("--download", help="First fetch what the data set lacks.")] = False,

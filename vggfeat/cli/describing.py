@@ -33,6 +33,9 @@ def extract(
 ) -> None:
     """Describe all images of a source into a store. Run the same command again to continue a run that was killed.
 
+    On two cores net E takes 0.5 to 0.7 s a photo at Q=256, and 4 to 6 s at the three scales of the default: try
+    --scales 256 first. A GPU was not measured yet.
+
     With torchrun the processes share the work, each on its own GPU. On a Ray cluster each GPU has one worker, and
     --workers is the number of its processors; source, store and weights must be on storage that all nodes share.
     """

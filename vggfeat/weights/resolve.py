@@ -246,7 +246,7 @@ def _here(spec: str | Path, net: str | None, top: Top) -> str:
     words = [] if net in (None, its_net) else [f"--net {its_net}"]
     words += [] if top == "pool5" else ["--layer pool5"]
     words += [f"--weights {bundled}"] if spec != "auto" or not words else []
-    tests = "" if top == "pool5" else ", or --weights slim, for tests only"
+    tests = ", or --weights slim, for tests only" if top != "pool5" and net in (None, "A") else ""
     return f"use {' '.join(words)} (the convolutional layers of net {its_net} are inside this package){tests}"
 
 
