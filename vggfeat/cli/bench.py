@@ -18,10 +18,7 @@ PAPER = "paper"
 
 def bench(
     name: Annotated[
-        str,
-        typer.Argument(
-            help=f"One of {BENCHMARKS}; or paper: Tables 11 and 12 (a week on two cores; --scales 256 for a quick look)."
-        ),
+        str, typer.Argument(help=f"One of {BENCHMARKS}; or paper: Tables 11 and 12 (200 hours on two cores).")
     ],
     json: Annotated[Path | None, typer.Option(help="Write the result as JSON to this file.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write the result as one HTML page.")] = None,
