@@ -1,15 +1,13 @@
 """The page of Tables 11 and 12."""
 
-import shlex
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
-from vggfeat._util.printable import hidden
 from vggfeat.bench.benchmarks import BENCHMARKS
 from vggfeat.bench.paper_result import PaperResult
 from vggfeat.bench.result import in_short
 from vggfeat.report import Notes, Page, Section, Table, Text
+from vggfeat.report.provenance import provenance
 
 
 def write_paper_report(result: PaperResult, file: str | Path, *, command: Sequence[str] | None = None) -> Path:
@@ -42,7 +40,7 @@ def write_paper_report(result: PaperResult, file: str | Path, *, command: Sequen
         title="Tables 11 and 12 of the paper",
         kicker="vggfeat benchmark",
         sections=[*tables, *_remarks(result), *_left_out(result), *_settings(result)],
-        foot=_provenance(result, command),
+        foot=provenance(result.version, _weights(result), command),
     )
     return page.write(file)
 
@@ -68,19 +66,14 @@ def _settings(result: PaperResult) -> list[Section]:
     ]
     text = "Each value is that of its benchmark by itself, with the recipe of the paper."
     table = Table("How each value was measured", ["Value", "Measure", "Descriptors"], rows)
-    return [Section("Settings", [Text(text), table])] if rows else []
+    return [Section("Settings", [Text(text), table], folded=True)] if rows else []
 
 
-def _provenance(result: PaperResult, command: Sequence[str] | None) -> list[tuple[str, str]]:
+def _weights(result: PaperResult) -> list[tuple[str, str]]:
     used = {
         f"{one['name']}, sha256 {one['sha256']}": None
         for rows in result.results.values()
         for run in rows.values()
         for one in run.weights
     }
-    return [
-        ("vggfeat", result.version),
-        *(("Weights", weights) for weights in used),
-        ("Date (UTC)", datetime.now(UTC).strftime("%Y-%m-%d %H:%M")),
-        *([("Command", hidden(shlex.join([Path(command[0]).name, *command[1:]])))] if command else []),
-    ]
+    return [("Weights", weights) for weights in used]
