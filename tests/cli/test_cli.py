@@ -19,6 +19,7 @@ from vggfeat import cli
 from vggfeat.bench.settings import BenchmarkSettings
 from vggfeat.classify import classify
 from vggfeat.descriptors import Describer
+from vggfeat.errors import VggfeatError
 from vggfeat.evaluate.settings import EvaluationSettings
 from vggfeat.extraction.settings import ExtractionSettings
 from vggfeat.spec import DescriptorSpec, PosteriorSpec
@@ -265,6 +266,24 @@ def test_no_weights_and_no_network_is_one_error(photos, tmp_path):
     assert message.startswith("vggfeat: ")
     for part in ("vgg16_weights_tf_dim_ordering_tf_kernels.h5", str(tmp_path / "cache"), "--weights slim"):
         assert part in message
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("describe", "nothing.jpg"),
+        ("classify", "nothing.jpg"),
+        ("extract", "nothing.jpg"),
+        ("bench", "caltech101", "--root", "nothing.jpg"),
+    ],
+)
+def test_missing_input_is_said_before_weights_are_downloaded(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VGGFEAT_CACHE", "cache")
+    monkeypatch.delenv("VGGFEAT_WEIGHTS", raising=False)
+    monkeypatch.setenv("VGGFEAT_MIRROR", "http://127.0.0.1:9")  # which answers nobody
+    with pytest.raises((OSError, VggfeatError), match=r"nothing\.jpg"):
+        invoke(*command)
 
 
 def options(name):

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import sys
 from dataclasses import replace
 from functools import partial
@@ -76,6 +77,13 @@ def test_an_assumption_is_printed_and_stays_one(form: str, assumed: bool, tmp_pa
     for file in (src, native.path):
         assert verify(file).assumed == assumed
         assert (f"(assumed for {native.lineage}: not known" in str(verify(file))) == assumed
+
+
+def test_a_file_of_the_package_is_called_one(tmp_path: Path) -> None:
+    ours = REGISTRY.assets / "slim.safetensors"
+    assert "published  a part of this package" in str(verify(ours))
+    copy = shutil.copy(ours, tmp_path)
+    assert "published  not a published file that is known" in str(verify(copy))
 
 
 def test_a_published_file_is_known_by_its_checksum(tmp_path: Path) -> None:

@@ -78,9 +78,10 @@ def run(benchmark: Benchmark, *, settings: BenchmarkSettings, record: str | Path
     began = time.perf_counter()
     check_use(benchmark, settings)
     extracted = [Store(path) for path in settings.store or ()]
-    asked = None if extracted else _asked(benchmark, settings)
+    spec = None if extracted else descriptor_spec(benchmark, settings)
+    images = read_images(benchmark, settings)  # before a download of weights
+    asked = Rung("", Describer(spec=spec), settings.box and benchmark.boxes) if spec else None
     described = by_nets(asked.describer) if asked else in_stores(benchmark, settings, extracted)
-    images = read_images(benchmark, settings)
     splits = _splits(benchmark, images, settings)
     entry = _entry(benchmark, images, settings)
 
@@ -125,11 +126,6 @@ def run(benchmark: Benchmark, *, settings: BenchmarkSettings, record: str | Path
         evidence=probed,
         definition=benchmark,
     )
-
-
-def _asked(benchmark: Benchmark, settings: BenchmarkSettings) -> Rung:
-    """How the result is to be measured, with the nets loaded."""
-    return Rung("", Describer(spec=descriptor_spec(benchmark, settings)), settings.box and benchmark.boxes)
 
 
 def _splits(benchmark: Benchmark, images: ImageSet, settings: BenchmarkSettings) -> Splits:

@@ -32,11 +32,11 @@ def bench(
     settings: BenchmarkSettings,
 ) -> None:
     """Measure descriptors as the paper does: extract once, train linear SVMs, print the score beside the paper's."""
+    if name not in (*BENCHMARKS.split(", "), PAPER):
+        raise UsageError(f"no benchmark {name!r}; take one of {BENCHMARKS}, {PAPER}")
+    _check_places(json, report, settings)
     from vggfeat import bench
 
-    if name not in (*bench.BENCHMARKS, PAPER):
-        raise UsageError(f"no benchmark {name!r}; take one of {', '.join(bench.BENCHMARKS)}, {PAPER}")
-    _check_places(json, report, settings)
     if name == PAPER:
         _paper(json, report, {"--download": download, "--check": check, "--record": record}, settings)
         return

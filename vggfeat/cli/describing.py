@@ -132,7 +132,7 @@ def describe(
     from vggfeat.sources.item import utf8
     from vggfeat.store.exporting import InMemory, check_out, write
 
-    files = _refuse_sources(images)
+    files = _files(images)
     if out is not None:
         check_out(out)
         _end_like_ctrl_c()
@@ -144,12 +144,16 @@ def describe(
         show("\t".join([printable(image), *(f"{value:.6g}" for value in row)]))
 
 
-def _refuse_sources(images: list[str]) -> list[Path]:
-    """The paths of single images. Raises UsageError for what only `extract` takes."""
+def _files(images: list[str]) -> list[Path]:
+    """The paths of image files, before weights are downloaded for them.
+
+    Raises UsageError for what only `extract` takes, and OSError for a file that does not exist.
+    """
     for image in images:
         what = "an address" if "://" in image else "a folder" if Path(image).is_dir() else ""
         if what:
             raise UsageError(f"{image}: is {what}; name image files, or describe it with vggfeat extract")
+        Path(image).stat()
     return [Path(image) for image in images]
 
 
@@ -163,7 +167,7 @@ def classify(
     from vggfeat.classify import Classifier
     from vggfeat.weights.header import shown
 
-    files = _refuse_sources(images)
+    files = _files(images)
     classifier = Classifier(spec=spec)
     for image, predictions in zip(images, classifier.predict(files, top), strict=True):
         show(printable(image))

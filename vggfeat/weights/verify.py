@@ -14,7 +14,7 @@ from vggfeat.weights.lineage import by_checksum, by_first_layer
 from vggfeat.weights.names import class_names
 from vggfeat.weights.native import check_finite, header_of, reading
 from vggfeat.weights.published import REGISTRY
-from vggfeat.weights.registry import PublishedFile, Registry
+from vggfeat.weights.registry import ASSETS, PublishedFile, Registry
 from vggfeat.weights.tensorfile import TensorFile
 
 _FORMS = {
@@ -55,6 +55,13 @@ class VerifiedFile:
         """Whether the preprocessing is that of the published files of the same form, because nothing tells it."""
         return self.weights.assumed
 
+    @property
+    def _published(self) -> str:
+        if self.published:
+            return self.published.urls[0]
+        in_package = self.weights.path.resolve().parent == ASSETS.resolve()
+        return "a part of this package" if in_package else "not a published file that is known"
+
     def __str__(self) -> str:
         weights = self.weights
         named = "named" if class_names(weights) else "without names"
@@ -63,7 +70,7 @@ class VerifiedFile:
         lines = {
             "file": f"{weights.path}: {_FORMS[self.form]}",
             "sha256": weights.sha256,
-            "published": self.published.urls[0] if self.published else "not a published file that is known",
+            "published": self._published,
             "net": f"{weights.net}, width {weights.width:g}, up to {weights.top}",
             "values": f"{self.values:,}, {' and '.join(self.dtypes)}, all finite",
             "input": f"{weights.preprocessing}{assumed}",
