@@ -23,6 +23,7 @@ _HOME = {
     "VGGDescriptor": "transformer",
     "extract": "extraction",
     "load": "store",
+    "Index": "index",
     "VggfeatError": "errors",
     "UsageError": "errors",
     "ImageError": "errors",

@@ -28,7 +28,7 @@ from vggfeat.index.settings import IndexSettings, UnitNorm
 from vggfeat.spec import Aggregation
 
 FOLDER = "_index"  # tools that read the Parquet files of a folder leave out names that begin with _
-FORMAT = "vggfeat-index/1"
+FORMAT: Literal["vggfeat-index/1"] = "vggfeat-index/1"
 MAX_JSON = 2**26  # bytes; each part of the store takes about 60
 MAX_DIM = 2**20  # values of a descriptor
 REBUILD = "build it again with vggfeat index build --rebuild"
@@ -37,7 +37,7 @@ Share = Annotated[float, Limits(ge=0, le=1)]
 
 
 class Array(NamedTuple):
-    """A file of numbers. sha256 : of its bytes; empty for the descriptors, of which only values that are used are checked."""
+    """A file of numbers. sha256 : of its bytes; empty for the descriptors, whose values are checked in use."""
 
     name: Annotated[str, Limits(pattern=r"^[a-z]{1,20}-[0-9]{1,9}\.bin$")]
     sha256: Annotated[str, Limits(pattern=r"^([0-9a-f]{64})?$")]
@@ -48,7 +48,7 @@ class PartMark(NamedTuple):
 
     name: str
     size: Count
-    changed_ns: Count
+    changed_ns: int
 
 
 class Recall(NamedTuple):
@@ -141,7 +141,7 @@ def writing(file: Path) -> Iterator[Path]:
 
 
 def _not_written(file: Path, error: OSError) -> StoreError:
-    return StoreError(f"{file}: cannot be written ({reason_of(error)}); make room or give write access, then run it again")
+    return StoreError(f"{file}: cannot be written ({reason_of(error)}); make room for it, or give write access")
 
 
 @contextmanager
@@ -178,9 +178,9 @@ class Arrays:
 
     def write(self, what: str, values: np.ndarray) -> None:
         """Write an array; `state` then names its file."""
-        name, data = self._new_name(what), np.ascontiguousarray(values)
+        name, data = self._new_name(what), np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
         with writing(self.folder / name) as temporary, temporary.open("wb") as file:
-            file.write(memoryview(data).cast("B") if data.size else b"")
+            file.write(data)
         sha256 = hashlib.sha256(data).hexdigest()
         self.state = _with_file(self.state, what, Array(name, sha256))
 

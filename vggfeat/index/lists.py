@@ -93,7 +93,7 @@ def trained(X: np.ndarray, rows: np.ndarray) -> Coder:
 
 
 class Lists:
-    """The lists in memory. codes : uint8 (rows, d). lists : int32 (rows,). alive : bool (rows,), which are listed.
+    """The lists in memory. codes : uint8 (rows, d). lists : int32 (rows,). alive : int (n,), the rows that are listed.
 
     Raises StoreError if the arrays do not fit together.
     """
@@ -115,8 +115,7 @@ class Lists:
             centres, dim, count, faiss.ScalarQuantizer.QT_8bit_direct, faiss.METRIC_L2, False
         )
         index.is_trained = True
-        rows = np.flatnonzero(self._alive)
-        rows = rows[np.argsort(self._lists[rows], kind="stable")]
+        rows = self._alive[np.argsort(self._lists[self._alive], kind="stable")]
         edges = np.searchsorted(self._lists[rows], np.arange(count + 1))
         for number in range(count):
             ids = np.ascontiguousarray(rows[edges[number] : edges[number + 1]], np.int64)
