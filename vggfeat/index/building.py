@@ -9,7 +9,7 @@ import numpy as np
 from vggfeat._util.printable import say
 from vggfeat._util.progress import progress
 from vggfeat.errors import StoreError
-from vggfeat.index import graph, tuning
+from vggfeat.index import files, graph, tuning
 from vggfeat.index.files import REBUILD, Arrays, State, folder_of, locked, read_state, write_state
 from vggfeat.index.lists import Lists, trained
 from vggfeat.index.reading import coder_of
@@ -144,9 +144,9 @@ def _list(arrays: Arrays, before: int, alive: np.ndarray) -> None:
     arrays.write("codes", codes)
     arrays.write("lists", lists)
     found = tuning.tuned(X, Lists(coder, codes, lists, alive), alive, state.goal)
-    trained_rows = state.lists.rows if state.lists else len(alive)
-    known = tuning.described(coder, trained_rows, found)
-    arrays.state = replace(arrays.state, lists=known)
+    count, dim = coder.centres.shape
+    of_rows = state.lists.rows if state.lists else len(alive)
+    arrays.state = replace(arrays.state, lists=files.Lists(of_rows, dim, count, coder.scale, *found))
     _propose(arrays, len(alive))
 
 

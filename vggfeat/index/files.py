@@ -173,7 +173,7 @@ class Arrays:
                 if hashlib.file_digest(file, "sha256").hexdigest() != array.sha256:
                     raise ValueError("has another checksum")
         except (OSError, ValueError) as error:
-            raise self._damaged(array, reason_of(error)) from error
+            raise self._damaged(array, error) from error
         return self._mapped(array, dtype, shape)
 
     def write(self, what: str, values: np.ndarray) -> None:
@@ -196,16 +196,18 @@ class Arrays:
             state = _with_file(state, "descriptors", Array(self._new_name("descriptors"), ""))
         path = self.folder / state.files["descriptors"].name
         try:
-            with open(path, "a+b" if not state.rows else "r+b", opener=no_link) as file:
+            with open(path, "r+b" if state.rows else "w+b", opener=no_link) as file:
                 file.truncate(state.rows * length)  # what a killed process left
                 file.seek(0, os.SEEK_END)
-                reserve(file, rows * length)
-                space = np.memmap(file, "<f2", "r+", state.rows * length, (rows, state.dim))
-                yield space
-                space.flush()
+                try:
+                    reserve(file, rows * length)
+                    space = np.memmap(file, "<f2", "r+", state.rows * length, (rows, state.dim))
+                    yield space
+                    space.flush()
+                except BaseException:
+                    file.truncate(state.rows * length)
+                    raise
         except OSError as error:
-            with suppress(OSError):
-                os.truncate(path, state.rows * length)
             raise _not_written(path, error) from error
         self.state = replace(state, rows=state.rows + rows)
 
@@ -226,10 +228,13 @@ class Arrays:
                     return np.empty(shape, dtype)
                 return np.memmap(file, dtype, "r", 0, tuple(shape))
         except (OSError, ValueError) as error:  # ValueError: the file is too short
-            raise self._damaged(array, reason_of(error)) from error
+            raise self._damaged(array, error) from error
 
-    def _damaged(self, array: Array, reason: str) -> StoreError:
-        return StoreError(f"{self.folder / array.name}: is damaged or was replaced ({reason}); {REBUILD}")
+    def _damaged(self, array: Array, error: Exception) -> StoreError:
+        path = self.folder / array.name
+        if isinstance(error, FileNotFoundError):
+            return StoreError(f"{path}: not found; open the index again, for it may have changed, or {REBUILD}")
+        return StoreError(f"{path}: is damaged ({reason_of(error)}); {REBUILD}")
 
 
 def _with_file(state: State, what: str, array: Array) -> State:

@@ -18,8 +18,10 @@ from vggfeat.index.files import REBUILD
 DIM = 128  # principal components, at most
 SAMPLE = 20_000  # rows that the principal components are computed of, at most
 VALUES = 2**27  # of these rows, at most
+QUERIES = 500  # rows that are held out, at most
 PER_LIST = 40  # rows of the sample for each centre
 ROUNDS = 10  # of k-means
+_NARROWEST = 1e-3  # range of the codes, if all rows are equal
 CHUNK = 2**25  # values that are encoded at once
 SEED = 0
 
@@ -60,9 +62,9 @@ class Coder(NamedTuple):
         return codes, lists
 
 
-def slices(rows: int, dim: int) -> Iterator[slice]:
-    """The rows in pieces of CHUNK values."""
-    step = max(1, CHUNK // dim)
+def slices(rows: int, dim: int, values: int = CHUNK) -> Iterator[slice]:
+    """The rows in pieces of so many values."""
+    step = max(1, values // dim)
     return (slice(start, min(start + step, rows)) for start in range(0, rows, step))
 
 
@@ -71,20 +73,33 @@ def list_count(rows: int) -> int:
     return int(min(max(1, 4 * round(rows**0.5)), rows // PER_LIST + 1))
 
 
+def shuffled(rows: np.ndarray) -> np.ndarray:
+    """The rows in the order in which they are drawn: the first ones train, the last ones are held out as queries."""
+    return np.random.default_rng(SEED).permutation(rows)
+
+
+def held_out(rows: int) -> int:
+    """How many of so many rows are held out as queries."""
+    return min(QUERIES, rows // 5)
+
+
 def trained(X: np.ndarray, rows: np.ndarray) -> Coder:
     """Choose components and centres by some of these rows of the descriptors, float16 (N, dim)."""
-    from sklearn.decomposition import PCA
+    from sklearn.utils.extmath import randomized_svd
 
     faiss = import_faiss()
     count, dim = list_count(len(rows)), X.shape[1]
-    sample = np.random.default_rng(SEED).permutation(rows)[: max(SAMPLE, PER_LIST * count)]
+    sample = shuffled(rows)[: min(max(SAMPLE, PER_LIST * count), len(rows) - held_out(len(rows)))]
     some = X[np.sort(sample[: min(SAMPLE, VALUES // dim)])].astype(np.float32)
-    found = PCA(min(DIM, *some.shape), svd_solver="randomized", random_state=SEED).fit(some)
-    mean, projection = found.mean_.astype(np.float32), np.ascontiguousarray(found.components_.T, np.float32)
-    widest = float(np.abs((some - mean) @ projection).max())
-    coder = Coder(mean, projection, np.empty((0, projection.shape[1]), np.float32), 127 / max(widest, 1e-6))
+    mean = some.mean(axis=0)
+    some -= mean
+    _, _, components = randomized_svd(some, min(DIM, *some.shape), random_state=SEED)
+    projection = np.ascontiguousarray(components.T, np.float32)
+    widest = float(np.abs(some @ projection).max())
+    coder = Coder(mean, projection, np.empty((0, projection.shape[1]), np.float32), 127 / max(widest, _NARROWEST))
     sample.sort()
     projected = np.concatenate([coder.project(X[sample[piece]]) for piece in slices(len(sample), dim)])
+    count = min(count, len(projected))
     means = faiss.Kmeans(
         projected.shape[1], count, niter=ROUNDS, seed=SEED, min_points_per_centroid=1, max_points_per_centroid=PER_LIST
     )
@@ -127,4 +142,5 @@ class Lists:
     def candidates(self, Q: np.ndarray, probes: int, most: int) -> np.ndarray:
         """int64 (n, most): rows that may be near each query, the likeliest first; -1 where there are no more."""
         self._index.nprobe = probes
-        return self._index.search(self.coder.project(Q), most)[1]
+        coded = np.clip(self.coder.project(Q), 0, 255)  # faiss makes bytes of the queries, and does not clip
+        return self._index.search(coded, most)[1]

@@ -42,7 +42,8 @@ class Rows:
         Row -1, with the cosine -1, stands for a neighbour that was not found.
         """
         k = min(k, len(self.alive))
-        found = self._exactly(Q, k) if self._lists is None else self._among_candidates(self._lists, Q, k)
+        with np.errstate(invalid="ignore", over="ignore"):  # of damaged rows
+            found = self._exactly(Q, k) if self._lists is None else self._among_candidates(self._lists, Q, k)
         if not (np.abs(found.cosines) <= 1 + _ROUNDING).all():  # false for NaN as well
             raise StoreError(f"{self._arrays.folder}: holds descriptors that are damaged; {REBUILD}")
         return Neighbours(found.rows, found.cosines.clip(-1, 1))

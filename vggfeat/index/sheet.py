@@ -132,7 +132,7 @@ def _write_picture(
     sheet = Image.new("RGB", (width, height), "white")
     draw = ImageDraw.Draw(sheet)
     for line, (own, name, found) in enumerate(zip(shown, names, matches, strict=True)):
-        cells = [(own, Path(name).name), *((pixels(m.row), f"{m.similarity:.3f} {Path(m.path).name}") for m in found)]
+        cells = [(own, name), *((pixels(match.row), f"{match.similarity:.3f} {match.path}") for match in found)]
         for place, (photo, caption) in enumerate(cells):
             at = GAP + place * (SIDE + GAP), GAP + line * (SIDE + CAPTION + GAP)
             _paste(sheet, photo, at)
