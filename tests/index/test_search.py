@@ -95,7 +95,7 @@ def test_queries_that_do_not_fit(store, query, k, message):
     ("option", "value"), [("goal", 1.5), ("exact_rows", -1), ("agg", "sum"), ("normalize", "none")]
 )
 def test_settings_that_are_invalid(store, option, value):
-    with pytest.raises(UsageError, match="goal must|exact_rows must|no aggregation|no normalisation"):
+    with pytest.raises(UsageError, match=r"goal must|exact_rows must|no aggregation|no normalisation"):
         build(store, **{option: value})
 
 

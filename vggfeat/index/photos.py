@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from vggfeat import sources
 from vggfeat._util.left_out import LeftOut
@@ -26,8 +27,9 @@ class Photos:
         self.store, self.remarks = store, LeftOut()
         self._exif = store.fingerprint.get("exif", True)
         self._truncated = store.fingerprint.get("allow_truncated", False)
-        table = store.read(["path", "size", "changed_ns", "sha256"]).take(sorted(set(rows)))
-        self._known = dict(zip(sorted(set(rows)), table.to_pylist(), strict=True))
+        wanted = sorted(set(rows))
+        table = store.read(["path", "size", "changed_ns", "sha256"]).take(pa.array(wanted, pa.int64()))
+        self._known = dict(zip(wanted, table.to_pylist(), strict=True))
         self._images = _found(store, {one["path"] for one in self._known.values()})
 
     def read(self, row: int) -> np.ndarray | None:

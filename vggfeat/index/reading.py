@@ -37,10 +37,7 @@ class Rows:
         self.X, self.alive, self._arrays = arrays.descriptors(), alive, arrays
 
     def search(self, Q: np.ndarray, k: int) -> Neighbours:
-        """The k nearest rows of the index for each query, float32 (n, dim) of norm 1; all if there are fewer.
-
-        Row -1, with the cosine -1, stands for a neighbour that was not found.
-        """
+        """The k nearest rows of the index for each query, float32 (n, dim) of norm 1; all if there are fewer."""
         k = min(k, len(self.alive))
         with np.errstate(invalid="ignore", over="ignore"):  # of damaged rows
             found = self._exactly(Q, k) if self._lists is None else self._among_candidates(self._lists, Q, k)
@@ -70,10 +67,14 @@ class Rows:
         known = self._arrays.state.lists
         assert known is not None
         most = min(known.candidates * -(-k // K), len(self.alive))
-        found = Neighbours(np.full((len(Q), k), -1, np.int64), np.full((len(Q), k), -1, np.float32))
-        for n, rows in enumerate(lists.candidates(Q, known.probes, most)):
+        candidates, probes = lists.candidates(Q, known.probes, most), known.probes
+        while probes < known.count and (short := candidates[:, k - 1] < 0).any():  # the lists that were read are short
+            probes = min(4 * probes, known.count)
+            candidates[short] = lists.candidates(Q[short], probes, most)
+        found = Neighbours(np.empty((len(Q), k), np.int64), np.empty((len(Q), k), np.float32))
+        for n, rows in enumerate(candidates):
             rows = rows[rows >= 0]
             cosines = self.X[rows].astype(np.float32) @ Q[n]
             best = np.argsort(-cosines, kind="stable")[:k]
-            found.rows[n, : len(best)], found.cosines[n, : len(best)] = rows[best], cosines[best]
+            found.rows[n], found.cosines[n] = rows[best], cosines[best]
         return found

@@ -137,8 +137,7 @@ class Index:
         Returns
         -------
         Neighbours
-            Rows of the store, int64 (N, k), and cosines, float32 (N, k). Row -1, with the cosine -1, stands for a
-            neighbour that was not found.
+            Rows of the store, int64 (N, k), and cosines, float32 (N, k), the nearest first.
         """
         if k < 1:
             raise UsageError(f"k must be 1 or more, not {k}")
@@ -152,8 +151,8 @@ class Index:
     def neighbours(self) -> Neighbours:
         """The nearest neighbours of each row of the store: rows int64 (N, 15), and cosines float32 (N, 15).
 
-        They are computed once and kept with the index. Row -1, with the cosine -1, stands for a neighbour that was not
-        found. Fewer than 16 photos have fewer neighbours.
+        They are computed once and kept with the index. A row of an image that has another row, which the same
+        extraction would remove, has none: -1, with the cosine -1. Fewer than 16 photos have fewer neighbours.
         """
         state = bring_up_to_date(self.store, with_graph=True)
         if state.parts != self._state.parts:
