@@ -39,7 +39,8 @@ def test_the_command_prints_writes_and_counts(made, tmp_path):
     assert "4 photos indexed; each search is exact" in run("build", store).stdout
     printed = run("search", store, folder / "1.png", "-k", 2).stdout.splitlines()
     assert printed[0] == str(folder / "1.png")
-    assert printed[1].split("\t") == ["  1.0000", "1.png"]
+    similarity, path = printed[1].split("\t")
+    assert (round(float(similarity), 3), path) == (1, "1.png")
     files = {name: tmp_path / f"found.{name}" for name in ("csv", "json", "html")}
     run(
         "search", store, folder / "1.png", folder / "0.png", "-k", 3,
