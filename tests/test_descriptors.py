@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -107,7 +107,7 @@ def test_dimensions(make: Make, layer: str, dim: int) -> None:
 def test_dimensions_at_full_width() -> None:
     """The net is not loaded before an image is described, so the header of a file is enough."""
     header = weights.Weights(Path("none"), "E", 1.0, "oxford", OXFORD, "", "", None, "", "none.safetensors", "fc8")
-    assert [DenseNet(header, layer).dim for layer in ("fc7", "fc6", "pool5")] == [4096, 4096, 512]
+    assert [DenseNet(header, "fc7").dim(layer) for layer in ("fc7", "fc6", "pool5")] == [4096, 4096, 512]
 
 
 @pytest.mark.parametrize("layer", ["fc7", "pool5"])
@@ -156,9 +156,9 @@ def test_same_size_images_share_a_pass(make: Make, monkeypatch: pytest.MonkeyPat
     sizes = []
     net = DenseNet.__call__
 
-    def counted(self: DenseNet, pixels: Tensor) -> Tensor:
+    def counted(self: DenseNet, pixels: Tensor, layers: Sequence[str]) -> list[Tensor]:
         sizes.append(tuple(pixels.shape))
-        return net(self, pixels)
+        return net(self, pixels, layers)
 
     monkeypatch.setattr(DenseNet, "__call__", counted)
     describer.describe([photo(224, 224), photo(448, 448), photo(224, 300), photo(100, 100)])
@@ -174,11 +174,11 @@ def small_device(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[int]]:
     def shrink(most: int) -> list[int]:
         sizes: list[int] = []
 
-        def limited(self: DenseNet, pixels: Tensor) -> Tensor:
+        def limited(self: DenseNet, pixels: Tensor, layers: Sequence[str]) -> list[Tensor]:
             sizes.append(len(pixels))
             if len(pixels) > most:
                 raise torch.OutOfMemoryError("CUDA out of memory")
-            return net(self, pixels)
+            return net(self, pixels, layers)
 
         monkeypatch.setattr(DenseNet, "__call__", limited)
         return sizes
@@ -227,9 +227,9 @@ class TestMemoryForRescaling:
         def start(full: Callable[[int], bool]) -> list[str]:
             log: list[str] = []
 
-            def logged(self: DenseNet, pixels: Tensor) -> Tensor:
+            def logged(self: DenseNet, pixels: Tensor, layers: Sequence[str]) -> list[Tensor]:
                 log.append(f"pass of {len(pixels)}")
-                return net(self, pixels)
+                return net(self, pixels, layers)
 
             def limited(image: Tensor, q: int) -> Tensor:
                 log.append("rescale")
@@ -245,11 +245,12 @@ class TestMemoryForRescaling:
 
     def test_those_that_wait_go_first(self, make: Make, rescaled_until: Any) -> None:
         photos = [photo(32, 32, seed) for seed in range(5)]
-        describer = make(scales=(32,), layer="pool5")
+        one_at_a_time = Cpu(replace(CPU_TUNING, at_once=1))
+        describer = make(scales=(32,), layer="pool5", machine=one_at_a_time)
         expected = describer.describe(photos)
         log = rescaled_until(lambda n: n == 4)
         assert_close(describer.describe(photos), expected)
-        # the passes start when a second one is at hand, in threads of their own
+        # the passes start when a second one is at hand, in a thread of their own
         assert [what for what in log if what != "rescale"] == ["pass of 3", "pass of 2"]
         assert log.count("rescale") == 6
 
@@ -569,7 +570,7 @@ def test_what_is_wrong_in_a_list_is_named_or_counted(make: Make, tmp_path: Path)
         describer.describe([good, good, b"bytes", good])
     with pytest.raises(ImageError, match=r"\Aimage 1 of the list \(from 0\): an array image must be uint8"):
         describer.describe(iter([good, good / 255.0]))
-    with pytest.raises(ImageError, match=r"\Aimage 0 of the list .* must be uint8 .* float64 .*; .*255"):
+    with pytest.raises(ImageError, match=r"\Aa batch of images as an array must be uint8 .* float64 .*; .*255"):
         describer.describe(np.zeros((2, 64, 64, 3)))
     with pytest.raises(ImageError, match=r"\Aimage 1 of the list .*an image cannot be a float"):
         describer.describe(pd.Series([good, float("nan")]))
@@ -714,8 +715,8 @@ if __name__ == "__main__":
     ("threads", "when", "start", "works"),
     [
         (2, "after", "fork", False),  # torch's threads would be waited for
-        (1, "after", "fork", True),  # there are none
-        (2, "before", "fork", True),
+        pytest.param(1, "after", "fork", True, marks=pytest.mark.slow),  # there are none
+        pytest.param(2, "before", "fork", True, marks=pytest.mark.slow),
         (2, "after", "spawn", True),
     ],
 )

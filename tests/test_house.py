@@ -33,7 +33,7 @@ STOREYS = [
     {"svm"},
     {"data"},
     {"report"},
-    {"bench", "evaluate", "train", "localize", "index"},
+    {"bench", "evaluate", "train", "localize", "doctor", "index"},
     {"cli"},
     {"__main__"},
 ]

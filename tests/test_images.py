@@ -22,6 +22,7 @@ from torchvision.transforms.v2 import functional as torchvision_functional
 from vggfeat import images
 from vggfeat.errors import ImageError
 from vggfeat.images import check_rescaled, read, rescale, rescaled_size
+from vggfeat.inputs import column
 
 Shared = Callable[[str], Path]
 WHITE, RED, BLUE = (255, 255, 255), (255, 0, 0), (0, 0, 255)
@@ -385,6 +386,11 @@ def test_what_is_no_image_is_said(source: Any, said: str) -> None:
         (torch.zeros(3, 4, 5), "(tensor * 255).round().to(torch.uint8)"),
         (torch.zeros(3, 4, 5, dtype=torch.bfloat16), "(tensor * 255).round().to(torch.uint8)"),
         (torch.zeros(4, 5, 3, dtype=torch.uint8), "tensor.permute(2, 0, 1)"),
+        (np.full((4, 5, 3), 255.0), "array.round().astype('uint8')"),
+        (np.zeros((3, 4, 5)), "(array.transpose(1, 2, 0) * 255).round().astype('uint8')"),
+        (torch.full((4, 5, 3), 200.0), "tensor.permute(2, 0, 1).round().to(torch.uint8)"),
+        (torch.zeros(1, 4, 5, dtype=torch.uint8), "tensor.expand(3, -1, -1)"),
+        (torch.zeros(4, 5, dtype=torch.bool), "tensor.expand(3, -1, -1).to(torch.uint8) * 255"),
     ],
 )
 def test_the_remedy_makes_an_image_of_an_array(array: Any, remedy: str) -> None:
@@ -515,3 +521,48 @@ def test_a_rescaled_image_that_would_be_too_large_is_refused_with_its_numbers() 
     for check in (lambda: check_rescaled(1, 32_769, 256), lambda: rescale(torch.zeros(3, 1, 32_769), 256)):
         with pytest.raises(ImageError, match=r"32769x1 would become 8388864x256 at Q=256, .*8,388,608 pixels"):
             check()
+
+
+@pytest.mark.parametrize(
+    ("batch", "expected", "remedy"),
+    [
+        (torch.rand(2, 3, 40, 50), "(N, 3, H, W), not torch.float32 (2, 3, 40, 50)", "(tensor * 255)"),
+        (torch.rand(2, 40, 50, 3), "(N, 3, H, W)", "(tensor.permute(0, 3, 1, 2) * 255)"),
+        (np.zeros((2, 3, 40, 50)), "(N, H, W, 3), not float64 (2, 3, 40, 50)", "(array.transpose(0, 2, 3, 1) * 255)"),
+        (np.zeros((0, 40, 50, 3), np.float32), "(N, H, W, 3)", "(array * 255)"),
+    ],
+)
+def test_a_float_batch_in_0_to_1_is_for_backbones(batch: Any, expected: str, remedy: str) -> None:
+    with pytest.raises(ImageError, match="a batch of images as a") as refused:
+        column(batch)
+    message = str(refused.value)
+    assert f"must be uint8 of shape {expected}" in message
+    assert f"if its values are 0..1, give {remedy}.round()" in message
+    assert message.endswith(", or give the batch to vggfeat.backbone(...), which takes 0..1")
+
+
+@pytest.mark.parametrize(
+    ("batch", "remedy"),
+    [
+        (torch.full((2, 3, 4, 5), 200.0), "tensor.round().to(torch.uint8)"),
+        (np.zeros((2, 3, 4, 5), np.uint8), "array.transpose(0, 2, 3, 1)"),
+        (np.zeros((2, 4, 5, 3), np.int64), "array.astype('uint8')"),
+        (np.zeros((2, 4, 5, 3), bool), "array.astype('uint8') * 255"),
+        (np.zeros((2, 4, 5, 1), np.uint8), "list(array[..., 0])"),
+        (torch.zeros(2, 4, 5, 3, dtype=torch.uint8), "tensor.permute(0, 3, 1, 2)"),
+        (torch.zeros(2, 1, 4, 5, dtype=torch.uint8), "tensor.expand(-1, 3, -1, -1)"),
+    ],
+)
+def test_the_remedy_makes_images_of_a_batch(batch: Any, remedy: str) -> None:
+    with pytest.raises(ImageError, match="a batch of images as a") as refused:
+        column(batch)
+    assert str(refused.value).endswith(f"give {remedy}")
+    made = list(column(eval(remedy, {"array": batch, "tensor": batch, "torch": torch})))
+    assert [read(image).shape for image in made] == [(4, 5, 3)] * 2
+
+
+@pytest.mark.parametrize("array", [np.uint8(7), np.zeros((), np.uint8), np.zeros((2, 4, 5, 5), np.uint8)])
+def test_what_has_no_remedy_still_says_what_is_expected(array: Any) -> None:
+    said = r"uint8 of shape \((N, )?H, W, 3\).*, not uint8 \([\d, ]*\)$|cannot be a uint8"
+    with pytest.raises(ImageError, match=said):
+        list(column(array)) if array.ndim > 3 else read(array)

@@ -12,6 +12,7 @@ from torchvision.models.vgg import cfgs, make_layers
 
 import vggfeat
 from vggfeat import weights
+from vggfeat._util.torch_settings import torch_settings
 from vggfeat.errors import UsageError
 from vggfeat.maps import Backbone
 from vggfeat.nets import CONFIGS, VGG, initialise, layers
@@ -143,8 +144,13 @@ def test_a_photo_at_a_smallest_side(tmp_path):
     ("images", "reason"),
     [
         (torch.zeros(1, 3, 64, 64, dtype=torch.uint8), "of torch.uint8: expected floating point, in 0..1"),
-        (torch.zeros(3, 64, 64), r"of shape \(3, 64, 64\): expected \(N, 3, H, W\)"),
-        (torch.zeros(1, 64, 64, 3), "expected .N, 3, H, W."),
+        (torch.zeros(3, 64, 64), r"of shape \(3, 64, 64\): expected \(N, 3, H, W\), RGB; give images\[None\]$"),
+        (torch.zeros(1, 64, 64, 3), r"expected \(N, 3, H, W\), RGB; give images.permute\(0, 3, 1, 2\)$"),
+        (torch.zeros(1, 1, 64, 64), r"expected .*; give images.expand\(-1, 3, -1, -1\)$"),
+        (torch.zeros(1, 4, 64, 64), r"expected .*; give images\[:, :3\]$"),
+        (torch.zeros(2, 2), r"of shape \(2, 2\): expected \(N, 3, H, W\), RGB$"),
+        (np.zeros((1, 3, 64, 64), np.float32), r"ndarray: expected a tensor \(N, 3, H, W\), floating point"),
+        (torch.zeros(1, 3, 64, 64, dtype=torch.int64), "of torch.int64: expected floating point, in 0..1"),
         (torch.full((1, 3, 64, 64), 200.0), "values from 200 to 200: expected 0..1; give images / 255"),
         (torch.full((1, 3, 64, 64), torch.nan), "values from nan to nan: expected 0..1"),
         (torch.zeros(1, 3, 31, 64), "64x31 are too small for pool5: their smallest side is 32"),
@@ -155,6 +161,49 @@ def test_other_tensors_are_refused(images, reason):
         vggfeat.backbone(weights="slim")(images)
 
 
+def test_the_range_is_checked_until_a_batch_is_right():
+    module = vggfeat.backbone(weights="slim")
+    for _ in range(2):
+        with pytest.raises(UsageError, match="values from 200 to 200"):
+            module(torch.full((1, 3, 64, 64), 200.0))
+    module(IMAGES)
+    assert module(torch.full((1, 3, 64, 64), 3.0))["pool5"].isfinite().all()  # an optimiser's
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_images_of_another_precision(dtype):
+    """They are brought to that of the parameters."""
+    module = vggfeat.backbone(layers=["conv1_1"], weights="slim")
+    expected = module(IMAGES)["conv1_1"]
+    found = module(IMAGES.to(dtype))["conv1_1"]
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, expected, rtol=0.02, atol=0.02 * float(expected.max()))
+    half = module.to(torch.bfloat16)(IMAGES)["conv1_1"]
+    assert half.dtype == torch.bfloat16
+
+
+@pytest.mark.gpu
+def test_a_gpu_gives_what_the_cpu_does():
+    layers = ["conv1_1", "conv2_1", "pool5"]
+    module = vggfeat.backbone(layers=layers, weights="slim")
+    images = [IMAGES.clone().requires_grad_(), IMAGES.cuda().requires_grad_()]
+    with torch_settings(tf32=False):
+        expected, found = module(images[0]), copy.deepcopy(module).cuda()(images[1])
+        for maps in (expected, found):
+            sum(map_.square().mean() for map_ in maps.values()).backward()
+    for layer in layers:
+        assert found[layer].is_cuda
+        torch.testing.assert_close(found[layer].cpu(), expected[layer], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(images[1].grad.cpu(), images[0].grad, rtol=1e-3, atol=1e-3 * float(images[0].grad.max()))
+
+
+@pytest.mark.parametrize("size", [(32, 32), (33, 95), (47, 32)])
+def test_any_size_from_the_smallest_on(size):
+    maps = vggfeat.backbone(layers=["conv1_1", "pool5"], weights="slim")(torch.rand(1, 3, *size))
+    assert maps["conv1_1"].shape[2:] == size
+    assert maps["pool5"].shape[2:] == (size[0] // 32, size[1] // 32)
+
+
 @pytest.mark.parametrize(
     ("wanted", "reason"),
     [
@@ -162,6 +211,7 @@ def test_other_tensors_are_refused(images, reason):
         (["fc7"], "no map of 'fc7'"),
         ("pool5", r"a list of names, such as \['conv4_3', 'pool5'\], not 'pool5'"),
         ([], "a list of names"),
+        (["pool5", "pool5"], "a layer is given twice: pool5,pool5"),
     ],
 )
 def test_other_layers_are_refused(wanted, reason):

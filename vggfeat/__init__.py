@@ -22,6 +22,7 @@ _HOME = {
     "feature_maps": "maps",
     "VGGDescriptor": "transformer",
     "extract": "extraction",
+    "extract_layers": "extraction",
     "load": "store",
     "Index": "index",
     "VggfeatError": "errors",

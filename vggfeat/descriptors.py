@@ -1,7 +1,7 @@
 """The Appendix B descriptor: images -> one descriptor per scale -> aggregation -> L2."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
@@ -35,7 +35,8 @@ class Describer:
     spec : DescriptorSpec or PosteriorSpec
         All of these as one object, instead of them.
     engine : Engine, optional
-        Nets that are loaded already, made for an equal net, layer, weights, mirror, device, precision and ceil.
+        Nets that are loaded already, made for an equal net, weights, mirror, device, precision and ceil, and for this
+        layer or a later one.
     view : View, optional
         How each image is cut: `Whole()` (the default), `Grid(5)`, `Box()`.
     facts : mapping, optional
@@ -80,7 +81,7 @@ class Describer:
     def dim(self) -> int:
         """Length of a descriptor."""
         scales = len(self.spec.scales) if self.spec.agg == "stack" else 1
-        return sum(net.dim for net in self.engine.nets) * scales
+        return sum(net.dim(self.spec.top) for net in self.engine.nets) * scales
 
     def variant(self, engine: Engine | None = None, view: View | None = None, **changes: Any) -> "Describer":
         """A describer with other settings that shares the loaded nets.
@@ -97,15 +98,21 @@ class Describer:
         engine, view = engine or self.engine, view or self.view
         return Describer(spec=spec, engine=engine, view=view, facts=self.facts, task=self.task)
 
-    def fingerprint(self) -> list[dict[str, Any]]:
-        """For each net, everything that decides the values of a single scale."""
+    def fingerprint(self, layer: str | None = None) -> list[dict[str, Any]]:
+        """For each net, everything that decides the values of a single scale.
+
+        Parameters
+        ----------
+        layer : str, optional
+            The layer that has the values. Default: that of the spec.
+        """
         return [
             {
                 "net": net.weights.net,
                 "width": net.weights.width,
                 "weights_sha256": net.weights.sha256,
                 "preprocessing": asdict(net.weights.preprocessing),
-                "layer": self.spec.layer,
+                "layer": layer or self.spec.top,
                 "scales": list(self.spec.scales),
                 "mirror": self.spec.mirror,
                 "pooling": "ceil" if self.spec.ceil else "floor",
@@ -190,20 +197,24 @@ class Describer:
                 raise ImageError(f"image {i} of the list (from 0): {error}") from error
             yield i, tensor
 
-    def stream(self, prepared: Iterable[tuple[K, Tensor]]) -> Iterator[tuple[K, list[np.ndarray]]]:
+    def stream(
+        self, prepared: Iterable[tuple[K, Tensor]], layers: Sequence[str] | None = None
+    ) -> Iterator[tuple[K, list[np.ndarray]]]:
         """Describe a stream of prepared images; see `Engine.stream`.
 
         Parameters
         ----------
         prepared : iterable of (key, Tensor)
             Images from `prepare`.
+        layers : sequence of str, optional
+            Layers whose values are wanted, up to that of the spec. Default: that of the spec.
 
         Yields
         ------
         (key, list of ndarray, float32, shape (S, C))
-            The values at each of the S scales, one array for each net; not in the order of the input.
+            The values at each of the S scales: for each net, one array for each layer. Not in the order of the input.
         """
-        return self.engine.stream(prepared, self.spec.scales, self.view)
+        return self.engine.stream(prepared, self.spec.scales, self.view, layers or (self.spec.top,))
 
     def describe(self, image: Source | Iterable[Source], max_pixels: int = images.MAX_PIXELS) -> np.ndarray:
         """Describe one image or several.

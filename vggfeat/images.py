@@ -67,12 +67,7 @@ def read(
 
 
 def _array(array: np.ndarray | Tensor, max_pixels: int) -> np.ndarray:
-    tensor = isinstance(array, Tensor)
-    shapes = "(3, H, W)" if tensor else "(H, W, 3) or (H, W)"
-    layout = array.ndim == 3 and array.shape[0 if tensor else 2] == 3
-    if array.dtype not in (torch.uint8, np.uint8) or not (layout or (array.ndim == 2 and not tensor)):
-        what, found = "a tensor" if tensor else "an array", f"{array.dtype} {tuple(array.shape)}"
-        raise ImageError(f"{what} image must be uint8 of shape {shapes}, not {found}{_remedy(array)}")
+    check_array(array)
     if isinstance(array, Tensor):
         array = array.permute(1, 2, 0).cpu().numpy()
     check_size(array.shape[1], array.shape[0], max_pixels, "array image")
@@ -81,23 +76,57 @@ def _array(array: np.ndarray | Tensor, max_pixels: int) -> np.ndarray:
     return np.require(array, requirements=["C", "W"])  # torch warns of read-only arrays
 
 
-def _remedy(array: np.ndarray | Tensor) -> str:
-    """How to make an image of an array, as the end of an error line; empty if that is not known."""
-    name, values = ("tensor", ".to(torch.uint8)") if isinstance(array, Tensor) else ("array", ".astype('uint8')")
-    kind = str(array.dtype).removeprefix("torch.")
+def check_array(array: np.ndarray | Tensor, batch: bool = False) -> None:
+    """Raise ImageError for an array or tensor that is no image, or no batch of images."""
+    tensor = isinstance(array, Tensor)
+    layout = array.ndim == 3 + batch and array.shape[-3 if tensor else -1] == 3
+    grey = array.ndim == 2 and not (tensor or batch)
+    if array.dtype in (torch.uint8, np.uint8) and (layout or grey):
+        return
+    name, shape = ("a tensor", "3, H, W") if tensor else ("an array", "H, W, 3")
+    if batch:
+        wanted = f"a batch of images as {name} must be uint8 of shape (N, {shape})"
+    else:
+        wanted = f"{name} image must be uint8 of shape ({shape}){'' if tensor else ' or (H, W)'}"
+    raise ImageError(f"{wanted}, not {array.dtype} {tuple(array.shape)}{_remedy(array, batch)}")
+
+
+def _remedy(array: np.ndarray | Tensor, batch: bool) -> str:
+    """How to make images of an array, as the end of an error line; empty if that is not known."""
+    values = ".to(torch.uint8)" if isinstance(array, Tensor) else ".astype('uint8')"
+    kind, code = str(array.dtype).removeprefix("torch."), _in_layout(array, batch)
+    if not code or kind == "uint8":
+        return f"; give {code}" if code else ""
     if kind.startswith(("float", "bfloat")):
-        return f"; if its values are 0..1, give ({name} * 255).round(){values}"
+        high = float((array.detach() if isinstance(array, Tensor) else array).max()) if 0 not in array.shape else 0.0
+        if high > 2:  # not in 0..1, rounding aside
+            return f"; if its values are 0..255, give {code}.round(){values}"
+        maps = ", or give the batch to vggfeat.backbone(...), which takes 0..1" if batch else ""
+        return f"; if its values are 0..1, give ({code} * 255).round(){values}{maps}"
     if kind == "bool":
-        return f"; give {name}{values} * 255"
-    if kind.startswith(("int", "uint")) and kind != "uint8":
-        return f"; bring its values to 0..255 and give {name}{values}"
-    if array.ndim == 3 and isinstance(array, Tensor) and array.shape[2] == 3:
-        return "; give tensor.permute(2, 0, 1)"
-    if array.ndim == 3 and not isinstance(array, Tensor):
-        last = {1: "array[:, :, 0]", 4: "Image.fromarray(array), and transparent pixels become white"}
-        found = last.get(array.shape[2], "array.transpose(1, 2, 0)" if array.shape[0] == 3 else "list(array)")
-        return f"; give {found}"
+        return f"; give {code}{values} * 255"
+    if kind.startswith(("int", "uint")):
+        return f"; bring its values to 0..255 and give {code}{values}"
     return ""
+
+
+def _in_layout(array: np.ndarray | Tensor, batch: bool) -> str:
+    """The code that brings the axes of an array into the order of images; empty if that is not known."""
+    if array.ndim == 2 and not batch:
+        return "tensor.expand(3, -1, -1)" if isinstance(array, Tensor) else "array"
+    if array.ndim != 3 + batch:
+        return ""
+    first, last = array.shape[-3], array.shape[-1]
+    if isinstance(array, Tensor):
+        if last == 3 and first != 3:
+            return f"tensor.permute({'0, 3, 1, 2' if batch else '2, 0, 1'})"
+        return {3: "tensor", 1: f"tensor.expand({'-1, ' * batch}3, -1, -1)"}.get(first, "")
+    if first == 3 and last != 3:
+        return f"array.transpose({'0, 2, 3, 1' if batch else '1, 2, 0'})"
+    if batch:
+        return {3: "array", 1: "list(array[..., 0])"}.get(last, "")
+    transparent = "Image.fromarray(array), and transparent pixels become white"
+    return {3: "array", 1: "array[:, :, 0]", 4: transparent}.get(last, "list(array)")
 
 
 def rescaled_size(height: int, width: int, q: int) -> tuple[int, int]:

@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from vggfeat.errors import UsageError
-from vggfeat.images import Source
+from vggfeat.images import Source, check_array
 
 __all__ = ["column", "is_image"]
 
@@ -25,7 +25,7 @@ def is_image(image: Source | Iterable[Source]) -> bool:
 def column(images: Any) -> Iterable[Source]:
     """Several images as an iterable: of a table (pandas, polars) and of an array of paths (N, 1), the only column.
 
-    Raises UsageError if there are several columns.
+    Raises UsageError if there are several columns, and ImageError for an array that is no batch of images.
     """
     names = getattr(images, "columns", None)
     if names is not None:
@@ -37,6 +37,8 @@ def column(images: Any) -> Iterable[Source]:
         if images.shape[1:] != (1,):
             raise UsageError(f"an array of paths has the shape {images.shape}; give a list of the paths")
         return images[:, 0]
+    if isinstance(images, np.ndarray | Tensor) and not _holds_objects(images):
+        check_array(images, batch=True)
     return images
 
 

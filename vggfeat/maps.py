@@ -9,11 +9,11 @@ from torch import Tensor
 from vggfeat import images
 from vggfeat import weights as weights_of
 from vggfeat._util.torch_settings import find_device
-from vggfeat.engine.dense import last_module
+from vggfeat.engine.dense import at_layers
 from vggfeat.errors import UsageError
 from vggfeat.images import Source
 from vggfeat.nets import VGG, layers
-from vggfeat.spec import Lineage, check_scales, smallest_q
+from vggfeat.spec import Lineage, check_layers, check_scales, smallest_q
 from vggfeat.weights import Preprocessing, Weights
 
 __all__ = ["Backbone", "backbone", "feature_maps"]
@@ -56,7 +56,6 @@ class Backbone(VGG):
         self.load_state_dict(loaded.state_dict(), assign=True)
         self.eval().requires_grad_(False)
         self.layers, self.preprocessing = tuple(layers), weights.preprocessing
-        self._named_by = {last_module(layer): layer for layer in layers}
         for name in ("mean", "std"):
             values = torch.tensor(getattr(weights.preprocessing, name)).view(1, 3, 1, 1)
             self.register_buffer(name, values, persistent=False)
@@ -83,24 +82,23 @@ class Backbone(VGG):
         self._check(images)
         prep: Preprocessing = self.preprocessing
         x = images.flip(1) if prep.colour == "BGR" else images
-        x = (x * prep.range - self.mean) / self.std
-        maps = {}
-        for name, module in self.named_children():
-            x = module(x)
-            if name in self._named_by:
-                maps[self._named_by[name]] = x
+        x = ((x * prep.range - self.mean) / self.std).to(self.get_parameter("conv1_1.weight").dtype)
+        maps = at_layers(self, x, self.layers)
         return {layer: maps[layer] for layer in self.layers}
 
     def _check(self, images: Tensor) -> None:
+        if not isinstance(images, Tensor):
+            raise UsageError(f"{type(images).__name__}: expected a tensor (N, 3, H, W), floating point, RGB in 0..1")
+        if images.ndim != 4 or images.shape[1] != 3:
+            raise UsageError(f"a tensor of shape {tuple(images.shape)}: expected (N, 3, H, W), RGB{_remedy(images)}")
         if not images.is_floating_point():
             raise UsageError(f"a tensor of {images.dtype}: expected floating point, in 0..1; give images / 255")
-        if images.ndim != 4 or images.shape[1] != 3:
-            raise UsageError(f"a tensor of shape {tuple(images.shape)}: expected (N, 3, H, W), RGB")
         for layer in self.layers:
             if min(images.shape[2:]) < (smallest := smallest_q(layer, self.ceil)):
                 size = f"{images.shape[3]}x{images.shape[2]}"
                 raise UsageError(f"images of {size} are too small for {layer}: their smallest side is {smallest}")
-        # Once, since reading values waits for a GPU, and would break a compiled graph.
+        # Once, because reading values waits for a GPU, and because an optimiser may overshoot later; not in a compiled
+        # graph, which it would break.
         if not self._range_is_checked and not torch.compiler.is_compiling() and images.numel():
             low, high = map(float, images.detach().aminmax())
             if not (LIMITS[0] <= low and high <= LIMITS[1]):
@@ -110,11 +108,22 @@ class Backbone(VGG):
             self._range_is_checked = True
 
 
+def _remedy(images: Tensor) -> str:
+    """How to make a batch of a tensor of another shape, as the end of an error line; empty if that is not known."""
+    if images.ndim == 3 and images.shape[0] == 3:
+        return "; give images[None]"
+    if images.ndim != 4:
+        return ""
+    if images.shape[3] == 3:
+        return "; give images.permute(0, 3, 1, 2)"
+    code = {1: "images.expand(-1, 3, -1, -1)", 4: "images[:, :3]"}.get(images.shape[1])
+    return f"; give {code}" if code else ""
+
+
 def _checked(weights: Weights, wanted: Sequence[str]) -> dict[str, int]:
     """The place of each layer in the net. Raises UsageError."""
     names = [layer.name for layer in layers(weights.net, weights.width, top="pool5") if layer.kind != "LRN"]
-    if isinstance(wanted, str) or not wanted:
-        raise UsageError(f"layers must be a list of names, such as ['conv4_3', 'pool5'], not {wanted!r}")
+    check_layers(wanted)
     for layer in wanted:
         if layer not in names:
             raise UsageError(f"net {weights.net} gives no map of {layer!r}; its layers are {', '.join(names)}")

@@ -190,6 +190,23 @@ def smallest_q(layer: str, ceil: bool = False) -> int:
     return stride * (places - 1) + 1 if ceil else stride * places
 
 
+def check_layers(wanted: Sequence[str]) -> None:
+    """Raise UsageError for a text in place of a list of layers, no layer, or a layer given twice."""
+    if isinstance(wanted, str) or not wanted:
+        raise UsageError(f"layers must be a list of names, such as ['conv4_3', 'pool5'], not {wanted!r}")
+    if len(set(wanted)) < len(wanted):
+        raise UsageError(f"a layer is given twice: {','.join(map(str, wanted))}")
+
+
+def deepest(wanted: Iterable[DescriptorLayer]) -> DescriptorLayer:
+    """The layer that comes last in the nets.
+
+    >>> deepest(["conv4_3", "pool5", "conv1_1"])
+    'pool5'
+    """
+    return min(wanted, key=get_args(DescriptorLayer).index)
+
+
 def check_scales(scales: Sequence[int], layer: str, ceil: bool = False) -> None:
     """Raise UsageError for an unknown layer, no scale, a scale given twice, or a scale too small for `layer`."""
     known = *get_args(DescriptorLayer), "fc8"

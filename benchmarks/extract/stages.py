@@ -8,7 +8,7 @@ passes" is the time that Python takes to ask for them.
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from cProfile import Profile
 from pathlib import Path
@@ -126,8 +126,10 @@ class WatchedDescriber(Describer):
         with self._stages.timed("reading and decoding", cores="reading and decoding, cores' seconds"):
             return super().prepare(*args)
 
-    def stream(self, prepared: Iterable[Any]) -> Iterator[tuple[Any, list[np.ndarray]]]:
-        return super().stream(self._stages.each(prepared, "waiting for decoded photos"))
+    def stream(
+        self, prepared: Iterable[Any], layers: Sequence[str] | None = None
+    ) -> Iterator[tuple[Any, list[np.ndarray]]]:
+        return super().stream(self._stages.each(prepared, "waiting for decoded photos"), layers)
 
 
 class WatchedMachine:

@@ -68,3 +68,17 @@ def test_a_class_with_the_parameters_of_settings_keeps_them_as_they_are():
     assert Estimator(side="unchecked").options == {"side": "unchecked", "round": False}
     assert Estimator(7).options == {"side": 7, "round": False}
     assert str(inspect.signature(Estimator)) == "(side: int = 3, *, round: bool = False)"
+
+
+@takes(shape=Shape, paint=Paint, without=["side"])
+def draw_sides(sides, *, shape, paint):
+    return [shape(side=side) for side in sides], paint
+
+
+def test_a_field_that_the_function_gives_itself():
+    assert draw_sides([1, 2], round=True, colour="blue") == ([Shape(1, True), Shape(2, True)], Paint("blue"))
+    assert draw_sides([1], shape=Shape(9, True)) == ([Shape(1, True)], Paint())
+    with pytest.raises(TypeError, match="unexpected keyword argument 'side'"):
+        draw_sides([1], side=2)
+    with pytest.raises(TypeError, match=r"draw_sides\(\) got shape and also round"):
+        draw_sides([1], shape=Shape(), round=True)

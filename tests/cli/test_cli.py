@@ -86,6 +86,19 @@ def test_extract_describe_export(photos, tmp_path, tiny_weights, monkeypatch):
     np.testing.assert_allclose(np.load("d.npy"), exported[:2], atol=1e-6)
 
 
+def test_extract_makes_a_store_for_each_layer(photos, tmp_path, tiny_weights, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    net = ("--weights", tiny_weights("A", top="pool5"), "--scales", 32)
+    made = invoke("extract", photos, "--layer", "conv2_1, pool5", *net)
+    count = len(list(photos.iterdir()))
+    names = [f"{photos.name}.{layer}.vggfeat" for layer in ("conv2_1", "pool5")]
+    assert [line for line in made.output.splitlines() if "described" in line] == [
+        f"{name}: {count} images described" for name in names
+    ]
+    again = invoke("extract", photos, "--layer", "pool5", "--out", names[1], *net)
+    assert f"{names[1]}: {count} images described; the store had {count} rows before this run" in again.output
+
+
 def test_bench_prints_a_table_and_writes_json(tmp_path, tiny_weights):
     for name, value in (("dark", 0), ("light", 200)):
         (tmp_path / "p" / name).mkdir(parents=True)
@@ -132,6 +145,15 @@ def test_weights_list_and_convert(tmp_path):
         (["classify", "folder"], 2, "folder: is a folder; name image files, or describe it with vggfeat extract"),
         (["describe", "a.jpg", "--out", "x.txt"], 2, "x.txt: cannot write .txt; take .npy, .npz, .h5, .csv, .mat"),
         (["describe", "a.jpg", "--out", "none/x.npy"], 2, "none: no such folder for x.npy"),
+        (["extract", ".", "--layer", "pool5,pool5"], 2, "a layer is given twice: pool5,pool5"),
+        (["extract", ".", "--layer", "pool5,conv9_9"], 2, "no layer 'conv9_9'; take one of fc7, fc6, pool5"),
+        (
+            ["extract", ".", "--layer", "pool1,pool5", "--scales", "31"],
+            2,
+            "Q=31 is too small for pool5: its smallest Q",
+        ),
+        (["extract", ".", "--net", "D", "--layer", "conv3_4,pool5"], 2, "net D has no layer 'conv3_4'; its layers are"),
+        (["extract", ".", "--layer", "pool1,pool5", "--engine", "ray"], 2, "ray describes one layer at a time"),
         (["extract", "--out", "a/store"], 2, "a: is a file, not a folder; name another folder"),
         (["train", "--data", ".", "--out", "a/run"], 2, "a: is a file, not a folder; name another folder"),
         (["evaluate", "--data", ".", "--out", "a"], 2, "a: is a file, not a folder; name another folder"),
@@ -187,6 +209,11 @@ def test_wrong_usage_in_plain_words(arguments, said, tmp_path, monkeypatch):
     run = main(arguments, monkeypatch)
     assert run.status == 2
     assert said in run.text.splitlines()[-1]
+
+
+@pytest.mark.parametrize("words", [[], ["weights"]])
+def test_a_command_alone_prints_its_help_in_lines(words):
+    assert invoke(*words).output.strip() == invoke(*words, "--help").output.strip()
 
 
 def test_descriptors_in_a_file_have_their_names(photos, tmp_path, monkeypatch):

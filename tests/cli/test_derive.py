@@ -8,7 +8,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from vggfeat.cli.derive import Without, derived
+from vggfeat.cli.derive import Several, Without, derived
 from vggfeat.errors import UsageError
 
 
@@ -124,3 +124,21 @@ def test_wrong_usage(command, words, said):
 def test_settings_refuse_invalid_values(command):
     with pytest.raises(UsageError, match="count must be at least 1, not 0"):
         command("--count", "0")
+
+
+def test_several_values_make_an_object_for_each():
+    got = []
+
+    def body(*, several: Annotated[list[Settings], Without("hidden"), Several("colour", "Or both.")]) -> None:
+        """Do something."""
+        got.extend(several)
+
+    app = typer.Typer(rich_markup_mode=None)
+    app.command()(derived(body))
+    CliRunner().invoke(app, ["--colour", "green, red", "--count", "5"], catch_exceptions=False)
+    assert got == [Settings(colour="green", count=5), Settings(colour="red", count=5)]
+    got.clear()
+    CliRunner().invoke(app, [], catch_exceptions=False)
+    assert got == [Settings()]
+    text = " ".join(CliRunner().invoke(app, ["--help"]).output.split())
+    assert "--colour COLOUR,... Which colour. Or both. [default: red]" in text

@@ -132,11 +132,11 @@ def test_what_was_launched_before_memory_ran_out_stays_valid(tiny_weights, fake_
     expected = describer_on(gpu, **options).describe(images)
     net, sizes = DenseNet.__call__, []
 
-    def limited(self, pixels):
+    def limited(self, pixels, layers):
         sizes.append(len(pixels))
         if len(sizes) == 2:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return net(self, pixels)
+        return net(self, pixels, layers)
 
     monkeypatch.setattr(DenseNet, "__call__", limited)
     np.testing.assert_allclose(describer_on(gpu, **options).describe(images), expected, atol=1e-6)

@@ -258,6 +258,9 @@ def test_the_command(root: Path, tmp_path: Path, tiny_weights: Weights, monkeypa
     assert [row["scales"] for row in result["rows"]] == [[224], [240], [224, 240]]
     page = Path("r.html").read_text()
     assert all(words in page for words in ("Calibration", "Confusions", "broken.jpg", "class 3", "data:image/jpeg"))
+    shown, folded = page.split("<details", 1)
+    assert shown.index(f"Images of {root}") < shown.index("Surest mistakes") < shown.index("Calibration")
+    assert folded.index("broken.jpg") < folded.index("How it was measured") < folded.index("Provenance")
 
     assert invoke("--runs", "runs").splitlines()[:4] == [
         line for line in said.splitlines() if "set" in line or "A ×" in line

@@ -1,6 +1,6 @@
 """Dense, multi-crop and centre-crop posteriors: laws, recomputation from the plain net, and equality with timm."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -146,11 +146,11 @@ class SmallNet(DenseNet):
         super().__init__(net.weights, net.layer, mirror=net.mirror)
         self.most, self.sizes = most, list[int]()
 
-    def __call__(self, pixels: Tensor) -> Tensor:
+    def __call__(self, pixels: Tensor, layers: Sequence[str]) -> list[Tensor]:
         self.sizes.append(len(pixels))
         if len(pixels) > self.most:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return super().__call__(pixels)
+        return super().__call__(pixels, layers)
 
 
 def on_small_device(describer: Describer, most: int) -> tuple[Describer, SmallNet]:

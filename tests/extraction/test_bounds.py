@@ -327,7 +327,7 @@ def test_no_process_is_left(tmp_path, command, weights, number, busy):
 
 def test_an_error_leaves_no_process(tmp_path, describer):
     class Defective(Describer):
-        def stream(self, prepared):
+        def stream(self, prepared, layers=None):
             next(iter(prepared))
             raise RuntimeError("of the net")
             yield

@@ -77,8 +77,8 @@ class Loud(Describer):
         super().__init__(spec=describer.spec, engine=describer.engine)
         self.factors = iter(factors)
 
-    def stream(self, prepared):
-        for key, (vectors,) in super().stream(prepared):
+    def stream(self, prepared, layers=None):
+        for key, (vectors,) in super().stream(prepared, layers):
             yield key, [vectors * np.float32(next(self.factors))]
 
 

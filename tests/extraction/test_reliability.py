@@ -137,8 +137,8 @@ def test_a_request_to_end_is_as_good_as_ctrl_c(command, arguments, tmp_path):
 class Interrupted(Describer):
     """Raises KeyboardInterrupt instead of the eleventh result of a group."""
 
-    def stream(self, prepared):
-        for n, pair in enumerate(super().stream(prepared)):
+    def stream(self, prepared, layers=None):
+        for n, pair in enumerate(super().stream(prepared, layers)):
             if n == 10:
                 raise KeyboardInterrupt
             yield pair
@@ -465,8 +465,8 @@ def test_a_store_that_is_replaced_between_two_parts(photos, tmp_path, describer,
     class Meanwhile(Describer):
         moved = False
 
-        def stream(self, prepared):
-            yield from super().stream(prepared)
+        def stream(self, prepared, layers=None):
+            yield from super().stream(prepared, layers)
             if parts(tmp_path / "s") and not self.moved:
                 Meanwhile.moved = True
                 (tmp_path / "s").rename(tmp_path / "before")

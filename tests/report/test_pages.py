@@ -8,7 +8,6 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import replace
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
@@ -23,6 +22,8 @@ from vggfeat.bench import page
 from vggfeat.errors import UsageError
 from vggfeat.report import cases, plots
 from vggfeat.report.cases import Case, Confusion, Scored
+from vggfeat.report.confusions import confusion_sections
+from vggfeat.report.provenance import folder_of
 
 
 class Parsed(HTMLParser):
@@ -190,11 +191,13 @@ def test_differences_from_the_paper_are_noted():
     assert "not directly comparable" not in result.table()
 
 
-def test_partial_data_and_figures_of_the_server_are_noted():
-    result = ranking(("ant", "bee", "cat"))
-    images = replace(result.evidence.images, notes=("found 3 of 20 classes",))
-    text = Parsed(page.page(replace(result, evidence=replace(result.evidence, images=images))).html()).text
-    assert "; found 3 of 20 classes; the paper's figures are of trainval -> test, by the evaluation server." in text
+def test_what_a_reader_should_know_comes_once_and_before_the_sections():
+    notes = ["found 3 of 20 classes", "the paper's figures are of the server"]
+    result = deciding(("ant", "bee"), notes=notes, config=deciding().config | {"layer": "pool5"})
+    text = Parsed(page.page(result).html()).text
+    for said in (*notes, "± standard deviation over 2 splits", "Not directly comparable: layer pool5"):
+        assert text.count(said) == 1
+        assert text.index(said) < text.index("Per class")
 
 
 def test_the_ablation_is_drawn_and_listed():
@@ -213,12 +216,64 @@ def test_average_precisions_and_curves():
     assert sum("Precision over recall of" in alt for alt in parsed.attributes("aria-label")) == 2
 
 
-def test_a_class_without_a_value_is_named():
-    result = ranking(("ant", "bee", "cat"))
+def test_classes_without_a_value_are_named_once():
+    text = Parsed(
+        report.Page("x", [report.Section("y", [report.Bars([("ant", 1.0), ("bee", None), ("cat", None)])])]).html()
+    )
+    assert text.text.count("No value") == 1
+    assert "No value: bee, cat" in text.text
+    result = ranking(("ant", "bee", "cat"), notes=["no training or no test images, so left out of the mean: cat"])
     assert result.per_class["cat"] is None
-    text = Parsed(page.page(result).html()).text
-    assert "cat no value –" in text
-    assert "No value: cat." in text
+    before_the_photos = Parsed(page.page(result).html()).text.split("Test samples")[0]
+    assert before_the_photos.count("cat") == 1
+
+
+def test_classes_without_images_and_decisions_have_no_place_in_the_matrix():
+    counts = np.zeros((1000, 1000), int)
+    counts[3, [3, 500]] = 2, 1
+    (section,) = confusion_sections(counts, [f"class {k}" for k in range(1000)], "3 images")
+    (matrix,) = section.blocks
+    assert matrix.names == ["class 3", "class 500"]
+    assert matrix.counts.tolist() == [[2, 1], [0, 0]]
+    assert matrix.caption.startswith("3 images, 2 of them right.")
+    assert confusion_sections(np.zeros((3, 3), int), "abc", "0 images") == []
+
+
+def test_half_a_page_is_for_two_sections_side_by_side():
+    sections = [report.Section(name, [], half=name.islower()) for name in "abcDefG"]
+    sections.insert(2, report.Section("folded", [], folded=True))
+    halves = [section.title for section, half in report.Page("x", sections).open_sections() if half]
+    assert halves == ["a", "b", "e", "f"]
+
+
+def test_deviations_are_explained_once():
+    for seeds, beside in ((2, "± standard deviation over 2 splits"), (1, "± standard deviation over splits")):
+        result = deciding(("ant", "bee"), seeds=seeds, paper_std={"E": 0.5})
+        text = Parsed(page.page(result).html()).text
+        assert text.count("standard deviation") == text.count(beside) == 1
+
+
+def test_settings_come_last_and_folded():
+    html = page.page(deciding(("ant", "bee"))).html()
+    shown, *folded = html.split("<details")
+    assert len(folded) == 2
+    assert "Aggregation over the scales" in folded[0]
+    assert "Aggregation over the scales" not in shown
+    assert "Best hits" in shown
+    assert "Best hits" not in "".join(folded)
+    assert "ab12" * 16 in folded[1]
+
+
+def test_the_folder_of_the_user_is_named(tmp_path):
+    folder = tmp_path / "my photos"
+    images = image_set(LABELS, ("a", "b", "c"), images=[folder / f"{i:05}.jpg" for i in range(5)])
+    parsed = Parsed(page.page(result_of("folder", images, {0: VALUES})).html())
+    assert "Your folder my photos Images of" in parsed.text
+    assert str(folder) in parsed.text
+    assert folder_of(images.images, images.paths) == folder
+    assert folder_of([folder / "a/b.jpg"], ["a/b.jpg#2"]) == folder
+    assert folder_of([folder / "a/b.jpg"], ["c/b.jpg"]) is None
+    assert folder_of([np.zeros((2, 2, 3), np.uint8)], ["a/b.jpg"]) is None
 
 
 def test_a_page_without_evidence():
@@ -283,31 +338,48 @@ def test_a_page_of_257_classes_stays_small(tmp_path):
 
 
 def confusion_pixels(counts):
-    svg = ElementTree.fromstring(plots.confusion(np.array(counts), ["a", "b"], alt="x"))
+    svg = ElementTree.fromstring(plots.confusion(np.array(counts), alt="x"))
     (image,) = svg.iter("image")
     png = base64.b64decode(image.attrib["href"].split(",")[1])
     return np.asarray(Image.open(io.BytesIO(png)).convert("RGBA")).astype(int)
 
 
-def test_the_confusion_matrix_shows_shares():
+def test_the_overview_of_confusions_shows_shares():
     pixels = confusion_pixels([[3, 1], [0, 4]])  # 3/4 is right; 1/4, wrong, is drawn as its square root 1/2
     assert pixels[..., 3] == pytest.approx(np.array([[191, 128], [0, 255]]), abs=1)
     assert pixels[0, 0, 2] > 150 > pixels[0, 0, 0]  # right is blue
     assert pixels[0, 1, 0] > 150 > pixels[0, 1, 2]  # wrong is vermilion
 
 
+def test_the_confusion_matrix_shows_shares():
+    first, second = report.Matrix(["a", "b"], np.array([[3, 1], [0, 4]]), "x").rows()
+    assert first == ("a", [(3, 75, 0.75, True), (1, 25, 0.5, False)])  # wrong: the square root of a quarter
+    assert second == ("b", [(0, 0, 0, False), (4, 100, 1, True)])
+
+
 def test_a_class_without_test_samples_has_an_empty_row():
     assert confusion_pixels([[0, 0], [0, 4]])[0, :, 3].tolist() == [0, 0]
+    (_, cells), _ = report.Matrix(["a", "b"], np.array([[0, 0], [0, 4]]), "x").rows()
+    assert [(cell.images, cell.depth) for cell in cells] == [(0, 0), (0, 0)]
+
+
+@pytest.mark.parametrize(("classes", "matrices", "lists"), [(20, 1, 0), (21, 0, 1)])
+def test_confusions_are_listed_only_if_the_matrix_is_too_large_to_read(classes, matrices, lists):
+    names = [f"class {k}" for k in range(classes)]
+    parsed = Parsed(page.page(deciding(names)).html())
+    tables = [attrs["class"].split()[0] for tag, attrs in parsed.elements if tag == "table"]
+    assert tables.count("matrix") == matrices
+    assert parsed.text.count("Most frequent confusions") == 2 * lists  # the heading and the link to it
 
 
 def test_drawings_leave_the_settings_of_matplotlib_alone():
     import matplotlib
 
-    values = [90.0, 50.0, 10.0]
-    plain = plots.skyline(values, mean=50, alt="x", unit="recall")
+    rows = [("a", 90.0, None), ("b", 50.0, 3.0)]
+    plain = plots.dots(rows, alt="x", xlabel="recall")
     with matplotlib.rc_context({"font.size": 30, "text.usetex": True, "svg.fonttype": "path"}):
         before = dict(matplotlib.rcParams)
-        assert plots.skyline(values, mean=50, alt="x", unit="recall") == plain
+        assert plots.dots(rows, alt="x", xlabel="recall") == plain
         assert dict(matplotlib.rcParams) == before
 
 

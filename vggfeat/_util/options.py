@@ -4,8 +4,9 @@ exist once, in the dataclass and its numpydoc docstring.
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable
-from dataclasses import MISSING, Field, fields
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import MISSING, Field, fields, replace
+from functools import partial
 from typing import Any, TypeVar, get_args
 
 from vggfeat.errors import UsageError
@@ -34,7 +35,9 @@ def parameters_of(settings: type, kind: Any = inspect.Parameter.KEYWORD_ONLY) ->
     ]
 
 
-def takes(*, positional: Iterable[str] = (), **groups: type) -> Callable[[Callable[..., R]], Callable[..., R]]:
+def takes(
+    *, positional: Iterable[str] = (), without: Collection[str] = (), **groups: type
+) -> Callable[[Callable[..., R]], Callable[..., R]]:
     """Let a function that takes settings objects take their fields as keywords.
 
     ``@takes(spec=DescriptorSpec)`` on ``f(source, *, spec)`` gives ``f(source, *, net=None, scales=..., ...)``, which
@@ -42,22 +45,27 @@ def takes(*, positional: Iterable[str] = (), **groups: type) -> Callable[[Callab
     both.
 
     positional : fields that may be given by position as well, after the function's own parameters.
+    without : fields that the function gives itself. In place of the object that has them it gets a function that makes
+    the object of them: ``spec(layer="pool5")``.
     """
 
     def decorate(function: Callable[..., R]) -> Callable[..., R]:
         own = inspect.signature(function)
         ready = [p.replace(default=None, annotation=f"{p.annotation.__name__} | None") for p in _groups(own, groups)]
-        signature = own.replace(parameters=[*_flat(own, groups, set(positional)), *ready])
+        signature = own.replace(parameters=[*_flat(own, groups, set(positional), without), *ready])
 
         @functools.wraps(function)
         def wrapper(*args: Any, **options: Any) -> R:
             bound = signature.bind(*args, **options).arguments
             for name, settings in groups.items():
                 given = {field.name: bound.pop(field.name) for field in fields(settings) if field.name in bound}
-                if bound.get(name) is None:
-                    bound[name] = settings(**given)
-                elif given:
+                ready = bound.get(name)
+                if ready is not None and given:
                     raise TypeError(f"{function.__name__}() got {name} and also {', '.join(given)}")
+                if any(field.name in without for field in fields(settings)):
+                    bound[name] = partial(settings, **given) if ready is None else partial(replace, ready)
+                elif ready is None:
+                    bound[name] = settings(**given)
             return function(**bound)
 
         wrapper.__signature__ = signature  # type: ignore[attr-defined]
@@ -70,9 +78,11 @@ def _groups(own: inspect.Signature, groups: dict[str, type]) -> list[inspect.Par
     return [own.parameters[name].replace(annotation=settings) for name, settings in groups.items()]
 
 
-def _flat(own: inspect.Signature, groups: dict[str, type], positional: set[str]) -> list[inspect.Parameter]:
+def _flat(
+    own: inspect.Signature, groups: dict[str, type], positional: set[str], without: Collection[str] = ()
+) -> list[inspect.Parameter]:
     kept = [parameter for name, parameter in own.parameters.items() if name not in groups]
-    added = [parameter for settings in groups.values() for parameter in parameters_of(settings)]
+    added = [p for settings in groups.values() for p in parameters_of(settings) if p.name not in without]
     first = [p for p in kept if p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
     first += [p.replace(kind=inspect.Parameter.POSITIONAL_OR_KEYWORD) for p in added if p.name in positional]
     return [

@@ -6,8 +6,9 @@ from vggfeat.bench.probe import ProbeResult
 from vggfeat.bench.result import BenchmarkResult
 from vggfeat.errors import ImageError
 from vggfeat.images import read
-from vggfeat.report import Block, Figure, Figures, Gallery, Picture, Section, Table, Text, cases, plots, thumbnail
-from vggfeat.report.text import Cell, number
+from vggfeat.report import Block, Figures, Gallery, Picture, Section, Text, cases, plots, thumbnail
+from vggfeat.report.confusions import confusion_sections
+from vggfeat.report.text import number
 
 MOST = 12  # hits and mistakes, each
 
@@ -17,36 +18,38 @@ def ranks(result: BenchmarkResult) -> bool:
     return result.metric.startswith("mAP")
 
 
-def best_first(result: BenchmarkResult) -> list[tuple[str, float | None]]:
-    """Classes by value; those without a value come last."""
-    return sorted(result.per_class.items(), key=lambda item: (item[1] is None, -(item[1] or 0), item[0]))
+def best_first(result: BenchmarkResult) -> list[tuple[str, float]]:
+    """The classes that have a value, by value; a note of the result names the others."""
+    known = [(name, value) for name, value in result.per_class.items() if value is not None]
+    return sorted(known, key=lambda item: (-item[1], item[0]))
 
 
-def evidence_sections(result: BenchmarkResult, evidence: ProbeResult) -> list[Section]:
+def evidence_of(result: BenchmarkResult) -> list[Section]:
     """Curves or confusions, whichever suit the measure, the most confident mistakes and the best hits."""
+    evidence = result.evidence
+    if evidence is None or not evidence.scores:
+        return []
     images = evidence.images
     splits = [
         cases.Scored(one.rows, one.values, images.labels[one.rows], images.ignore[one.rows])
         for one in evidence.scores.values()
     ]
-    if not splits:
-        return []
     if ranks(result):
         return [Section("Precision and recall", _curves(result, splits)), *_photos(evidence, splits, True)]
-    sections = [Section("Confusions", _confusions(evidence, splits))]
-    return sections + _photos(evidence, [cases.decided(split) for split in splits], False)
+    counts = cases.confusion(splits)
+    over = f"{counts.sum():,} decisions over {len(splits)} splits" if len(splits) > 1 else f"{counts.sum():,} decisions"
+    decided = [cases.decided(split) for split in splits]
+    return [*confusion_sections(counts, images.classes, over), *_photos(evidence, decided, False)]
 
 
 def _curves(result: BenchmarkResult, splits: list[cases.Scored]) -> list[Block]:
     place = {name: k for k, name in enumerate(result.per_class)}
-    classes = best_first(result)
-    drawn = [(name, value, _curve(name, value, place[name], splits)) for name, value in classes if value is not None]
-    without = [name for name, value in classes if value is None]
+    drawn = [(name, value, _curve(name, value, place[name], splits)) for name, value in best_first(result)]
     text = (
-        f"Precision (upwards) over recall (to the right), best class first, with its average precision "
-        f"({result.metric}). The dotted line is the precision of a random order."
+        "Precision (upwards) over recall (to the right), best class first, beside the average precision in per cent. "
+        "The dotted line is the precision of a random order."
     )
-    return [Text(text), Figures(drawn), *([Text(f"No value: {', '.join(without)}.")] if without else [])]
+    return [Text(text), Figures(drawn)]
 
 
 def _curve(name: str, value: float, k: int, splits: list[cases.Scored]) -> str:
@@ -58,26 +61,6 @@ def _curve(name: str, value: float, k: int, splits: list[cases.Scored]) -> str:
         lines.append(plots.Line(*cases.curve(split.values[:, k], split.labels[:, k], split.ignore[:, k]), filled=True))
         lines.append(plots.Line([0, 1], [split.labels[asked, k].mean()] * 2, soft=True))
     return plots.lines(lines, alt=f"Precision over recall of {name}, average precision {value:.1f}")
-
-
-def _confusions(evidence: ProbeResult, splits: list[cases.Scored]) -> list[Block]:
-    names = evidence.images.classes
-    counts = cases.confusion(splits)
-    worst = cases.worst_confusions(counts)
-    over = f"{counts.sum():,} decisions over {len(splits)} splits" if len(splits) > 1 else f"{counts.sum():,} decisions"
-    alt = f"Confusion matrix of {len(names)} classes, {over}, {np.trace(counts):,} of them right"
-    caption = (
-        f"{over}; each row by its share. Blue, on the diagonal: right. Vermilion: wrong, drawn stronger (by the "
-        "square root), so that small numbers are visible."
-    )
-    blocks: list[Block] = [Figure(plots.confusion(counts, names, alt=alt), caption, wide=len(names) > 12)]
-    if worst:
-        rows: list[list[Cell]] = [
-            [names[c.true], names[c.predicted], c.images, c.of, 100 * c.images / c.of] for c in worst
-        ]
-        header = ["True class", "Taken for", "Images", "of", "Per cent"]
-        blocks.append(Table("Taken for one another most often", header, rows, decimals=1, bar=4))
-    return blocks
 
 
 def _photos(evidence: ProbeResult, splits: list[cases.Scored], ranked: bool) -> list[Section]:

@@ -3,25 +3,19 @@
 write_report(run(BENCHMARKS["digits"]), "digits.html")
 """
 
-import os
-import platform
-import shlex
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from vggfeat._util.printable import hidden
 from vggfeat.bench.comparison import LABELS, words
-from vggfeat.bench.evidence import best_first, evidence_sections, ranks
+from vggfeat.bench.evidence import best_first, evidence_of, ranks
 from vggfeat.bench.result import BenchmarkResult, in_short
-from vggfeat.report import Bars, Block, Facts, Figure, Headline, Notes, Page, Section, Table, Text, plots
-from vggfeat.report.text import Cell, number
-
-MANY = 40  # classes; if there are more, the bars get an overview
+from vggfeat.report import Bars, Block, Facts, Figure, Headline, Page, Section, Skyline, Table, Text, plots
+from vggfeat.report.confusions import READABLE
+from vggfeat.report.provenance import folder_of, provenance
+from vggfeat.report.text import Cell
 
 _RANKING = (
     "One SVM per class ranks the test samples. The value of a class is the average precision of its ranking; the "
@@ -63,59 +57,70 @@ def write_report(result: BenchmarkResult, file: str | Path, *, command: Sequence
 
 def page(result: BenchmarkResult, *, command: Sequence[str] | None = None) -> Page:
     """The page of a result; without `evidence` it has no curves, confusions and photos."""
+    images = result.evidence.images if result.evidence else None
+    folder = folder_of(images.images, images.paths) if images else None
+    title = result.definition.title if result.definition else result.benchmark
+    own = result.benchmark == "folder" and folder is not None and folder.name
     return Page(
-        title=result.definition.title if result.definition else result.benchmark,
-        kicker="vggfeat benchmark",
-        headline=Headline(result.value, f"{result.metric}, per cent", result.std, in_short(result.config)),
-        lead=_beside_the_paper(result),
-        sections=[
-            Section("Protocol and settings", _protocol(result)),
-            Section("Per class", _per_class(result)),
-            *_ablation(result),
-            *(evidence_sections(result, result.evidence) if result.evidence is not None else []),
-        ],
-        foot=_provenance(result, command),
+        title=own or title,
+        kicker=f"vggfeat benchmark · {title}" if own else "vggfeat benchmark",
+        subtitle=f"Images of {folder}" if folder else "",
+        headline=Headline(result.value, f"{result.metric}, per cent", result.std, _in_short(result)),
+        notes=result.notes,
+        lead=[*(_beside_the_paper(result) if result.paper else _by_split(result)), *_other_measures(result)],
+        sections=[*_classes(result), *_ablation(result), Section("Settings", _settings(result), folded=True)],
+        foot=_foot(result, command),
     )
 
 
+def _in_short(result: BenchmarkResult) -> str:
+    counts = [f"{len(result.per_class):,} classes"]
+    if result.evidence is not None:
+        tested = [f"{len(one.rows):,}" for one in result.evidence.scores.values()]
+        counts.append(f"{_one_or_all(tested)} test {'samples' if ranks(result) else 'images'}")
+    spread = [] if result.std is None else [f"± standard deviation over {len(result.splits)} splits"]
+    return " · ".join([*spread, in_short(result.config), ", ".join(counts)])
+
+
 def _beside_the_paper(result: BenchmarkResult) -> list[Block]:
-    if not result.paper:
-        return []
     paper = [(f"paper: {row}", value, result.paper_std.get(row)) for row, value in result.paper.items()]
     rows = [("this run", result.value, result.std), *paper]
     shown = 3 if any(deviation is not None for *_, deviation in rows) else 2
     table, header = [row[:shown] for row in rows], ["Method", result.metric, "±"][:shown]
-    blocks: list[Block] = [Table("Beside the paper, per cent", header, table, decimals=1, bar=1, strong=0)]
-    unlike = result.differences() + (list(result.evidence.images.notes) if result.evidence else [])
-    if result.definition and result.definition.paper_on:
-        unlike.append(f"the paper's figures are of {result.definition.paper_on}")
-    if unlike:
+    unexplained = shown == 3 and result.std is None  # by the headline
+    caption = f"Beside the paper, per cent{'; ± standard deviation over splits' if unexplained else ''}"
+    blocks: list[Block] = [Table(caption, header, table, decimals=1, bar=1, strong=0)]
+    if unlike := result.differences():
         blocks.append(Text(f"Not directly comparable: {'; '.join(unlike)}."))
     return blocks
 
 
-def _protocol(result: BenchmarkResult) -> list[Block]:
-    facts = [(LABELS.get(name, name), words(value)) for name, value in result.config.items()]
-    facts.insert(0, ("Classes", number(len(result.per_class), 0)))
-    if result.evidence is not None:
-        tested = [f"{len(one.rows):,}" for one in result.evidence.scores.values()]
-        facts.insert(1, ("Test samples" + (", by split" if len(set(tested)) > 1 else ""), _one_or_all(tested)))
+def _by_split(result: BenchmarkResult) -> list[Block]:
     rows: list[list[Cell]] = [[str(split["seed"]), f"{split['C']:g}", float(split["value"])] for split in result.splits]
-    blocks: list[Block] = [Text(_RANKING if ranks(result) else _DECIDING), Facts(facts)]
-    blocks.append(Table("By split", ["Split", "C of the SVM", result.metric], rows))
-    if result.metrics:
-        blocks.append(Table("The same scores by other measures", ["Measure", "Value"], list(result.metrics.items())))
-    return [*blocks, *([Notes(result.notes)] if result.notes else [])]
+    return [Table("By split, per cent", ["Split", "C of the SVM", result.metric], rows, bar=2)]
+
+
+def _other_measures(result: BenchmarkResult) -> list[Block]:
+    rows = list(result.metrics.items())
+    return [Table("The same scores by other measures, per cent", ["Measure", "Value"], rows)] if rows else []
+
+
+def _classes(result: BenchmarkResult) -> list[Section]:
+    """The value of each class and the pictures. Many classes have no room in half the page: they come last."""
+    evidence = evidence_of(result)
+    if len(result.per_class) > READABLE:
+        return [*evidence, Section("Per class", _per_class(result))]
+    return [Section("Per class", _per_class(result), half=True), *evidence]
 
 
 def _per_class(result: BenchmarkResult) -> list[Block]:
     items = best_first(result)
-    values = [value for _, value in items if value is not None]
+    values = [value for _, value in items]
     what = "average precision" if ranks(result) else "recall"
-    blocks: list[Block] = [Text(f"{what.capitalize()} in per cent, best first; the mark on each bar is the mean.")]
-    if len(values) > MANY:
+    blocks: list[Block] = [Text(f"{what.capitalize()} in per cent, best first; the line is the mean.")]
+    if len(values) > READABLE:
         alt = f"{len(values)} classes by {what}: from {max(values):.1f} down to {min(values):.1f}"
-        blocks.append(Figure(plots.skyline(values, mean=result.value, alt=alt, unit=what)))
+        blocks.append(Skyline(values, result.value, alt))
     return [*blocks, Bars(items, result.value)]
 
 
@@ -136,7 +141,8 @@ def _ablation(result: BenchmarkResult) -> list[Section]:
     }
     filled = {head: cells for head, cells in columns.items() if set(cells) - {None, ""}}
     cells = list(zip(*filled.values(), strict=True))
-    return [Section("Ablation", [figure, Table("Each choice on its own", list(filled), cells, strong=strong)])]
+    table = Table("Each choice on its own, per cent", list(filled), cells, strong=strong)
+    return [Section("Ablation", [figure], half=True), Section("Ablation in numbers", [table], half=True)]
 
 
 def _same_descriptors(row: dict[str, Any], config: dict[str, Any]) -> bool:
@@ -144,24 +150,19 @@ def _same_descriptors(row: dict[str, Any], config: dict[str, Any]) -> bool:
     return all(row.get(name) == config.get(name) for name in names)
 
 
-def _provenance(result: BenchmarkResult, command: Sequence[str] | None) -> list[tuple[str, str]]:
+def _settings(result: BenchmarkResult) -> list[Block]:
+    facts = [(LABELS.get(name, name), words(value)) for name, value in result.config.items()]
+    blocks: list[Block] = [Text(_RANKING if ranks(result) else _DECIDING), Facts(facts)]
+    blocks += _by_split(result) if result.paper else []
+    return blocks
+
+
+def _foot(result: BenchmarkResult, command: Sequence[str] | None) -> list[tuple[str, str]]:
     weights = [("Weights", f"{one['name']}, sha256 {one['sha256']}") for one in result.weights]
     timing = ", ".join(f"{name.removesuffix('_s')} {seconds:,.1f} s" for name, seconds in result.timing.items())
-    return [
-        ("vggfeat", result.version),
-        *weights,
-        ("Date (UTC)", datetime.now(UTC).strftime("%Y-%m-%d %H:%M")),
-        ("Machine", _machine(str(result.config.get("device", "cpu")))),
-        ("Software", f"Python {platform.python_version()}, torch {torch.__version__}, numpy {np.__version__}"),
-        ("Time", timing),
-        *([("Command", hidden(shlex.join([Path(command[0]).name, *command[1:]])))] if command else []),
-    ]
-
-
-def _machine(device: str) -> str:
-    if device.startswith("cuda") and torch.cuda.is_available():
-        return f"{torch.cuda.get_device_name(device)}, {platform.system()}"
-    return f"{platform.machine()}, {os.cpu_count()} processors, {platform.system()}"
+    device = str(result.config.get("device", "cpu"))
+    gpu = torch.cuda.get_device_name(device) if device.startswith("cuda") and torch.cuda.is_available() else None
+    return provenance(result.version, [*weights, ("Time", timing)], command, processor=gpu)
 
 
 def _one_or_all(texts: list[str]) -> str:

@@ -5,9 +5,10 @@ Names, types, defaults and help texts are those of the dataclass and its numpydo
     def extract(source: str = ".", *, spec: DescriptorSpec, settings: ExtractionSettings) -> None
 
 becomes ``vggfeat extract [SOURCE] --net --scales ... --on-error ...``, and the body gets the two objects.
-`Annotated[DescriptorSpec, Without("normalize")]` leaves fields out, which keep their defaults. The first paragraph of
-the text of a parameter is the help. In the metadata of a field, `flags` are the names of a switch, and `parse` reads
-numbers from text.
+`Annotated[DescriptorSpec, Without("normalize")]` leaves fields out, which keep their defaults. For
+`Annotated[list[DescriptorSpec], Several("layer", "...")]` the option takes several values with commas, and the body
+gets an object for each. The first paragraph of the text of a parameter is the help. In the metadata of a field, `flags`
+are the names of a switch, and `parse` reads numbers from text.
 """
 
 import functools
@@ -17,7 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import Field, fields, is_dataclass
 from operator import getitem
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, Self, Union, get_args, get_origin, get_type_hints
 
 import typer
 from docstring_parser import DocstringStyle, parse
@@ -33,6 +34,17 @@ class Without(tuple[str, ...]):
         return super().__new__(cls, names)
 
 
+class Several(NamedTuple):
+    """A field of which a command takes several values. more : what its help says of that."""
+
+    field: str
+    more: str
+
+    def settings(self, kind: Any, **given: Any) -> list[Any]:
+        """A settings object for each value."""
+        return [kind(**given | {self.field: word.strip()}) for word in given[self.field].split(",")]
+
+
 def derived(body: Callable[..., None]) -> Callable[..., None]:
     """The body of a command with its settings as options."""
     own, hints = inspect.signature(body), get_type_hints(body, include_extras=True)
@@ -42,8 +54,8 @@ def derived(body: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(body)
     def command(**given: Any) -> None:
-        for name, (settings, options) in groups.items():
-            given[name] = settings(**{option.name: given.pop(option.name) for option in options})
+        for name, (make, options) in groups.items():
+            given[name] = make(**{option.name: given.pop(option.name) for option in options})
         body(**given)
 
     command.__signature__ = inspect.Signature(sorted(parameters, key=_kind))  # type: ignore[attr-defined]
@@ -51,20 +63,24 @@ def derived(body: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def _options(hint: Any) -> tuple[Any, list[inspect.Parameter]] | None:
-    """A dataclass and the options of its fields; None if a parameter is no such settings object."""
+def _options(hint: Any) -> tuple[Callable[..., Any], list[inspect.Parameter]] | None:
+    """What makes the settings object, and the options of its fields; None if a parameter is no such object."""
     settings, *extras = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+    several = next((extra for extra in extras if isinstance(extra, Several)), None)
+    if several:
+        (settings,) = get_args(settings)
     if not is_dataclass(settings):
         return None
     left_out = {name for extra in extras if isinstance(extra, Without) for name in extra}
-    return settings, [option_of(field, settings) for field in fields(settings) if field.name not in left_out]
+    options = [option_of(field, settings, several) for field in fields(settings) if field.name not in left_out]
+    return functools.partial(several.settings, settings) if several else settings, options  # type: ignore[return-value]
 
 
 def _kind(parameter: inspect.Parameter) -> int:
     return parameter.kind
 
 
-def option_of(field: Field[Any], settings: Any) -> inspect.Parameter:
+def option_of(field: Field[Any], settings: Any, several: Several | None = None) -> inspect.Parameter:
     """The option of one field of a dataclass."""
     kind = option_type(get_type_hints(settings)[field.name])
     default, flags = default_of(field), _flags(field, kind)
@@ -76,6 +92,9 @@ def option_of(field: Field[Any], settings: Any) -> inspect.Parameter:
         }
         default = ",".join(map(str, default)) if isinstance(default, tuple) else default
         kind = Any
+    if several and field.name == several.field:
+        about |= {"help": f"{about['help']} {several.more}", "metavar": f"{field.name.upper()},..."}
+        kind = str
     annotation = getitem(Annotated, (kind, typer.Option(*flags, **about)))
     return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 

@@ -12,11 +12,11 @@ import typer
 
 from vggfeat._util.files import check_folder
 from vggfeat._util.printable import printable, say
-from vggfeat.cli.derive import Without, whole_numbers
+from vggfeat.cli.derive import Several, Without, whole_numbers
 from vggfeat.cli.output import show
 from vggfeat.errors import UsageError
 from vggfeat.extraction.settings import ExtractionSettings
-from vggfeat.spec import MAX_PIXELS, Aggregation, DescriptorSpec, Normalisation, PosteriorSpec
+from vggfeat.spec import MAX_PIXELS, Aggregation, DescriptorSpec, Normalisation, PosteriorSpec, check_layers
 
 if TYPE_CHECKING:
     from vggfeat.store import Store
@@ -26,31 +26,56 @@ def extract(
     source: Annotated[
         str, typer.Argument(help="A folder, list (.txt, .csv, .parquet), tar, glob or image; or its address, s3://...")
     ] = ".",
-    out: Annotated[Path | None, typer.Option(help="The store. Default: SOURCE.vggfeat in the current folder.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="The store. Default: SOURCE.vggfeat in the current folder. With several layers, NAME.vggfeat makes "
+            "NAME.LAYER.vggfeat for each of them."
+        ),
+    ] = None,
     *,
-    spec: Annotated[DescriptorSpec, Without("normalize")],  # which is chosen when a store is read
+    specs: Annotated[
+        list[DescriptorSpec],
+        Without("normalize"),  # which is chosen when a store is read
+        Several("layer", "Or several, such as conv4_3,pool5: a store for each, in one pass over the images."),
+    ],
     settings: ExtractionSettings,
 ) -> None:
     """Describe all images of a source into a store. Run the same command again to continue a run that was killed.
+
+    With --layer conv4_3,pool5 each image is decoded once and goes through the net once, and each layer has a store of
+    its own: SOURCE.conv4_3.vggfeat and SOURCE.pool5.vggfeat. Each of them can be continued alone: --layer pool5 --out
+    SOURCE.pool5.vggfeat.
 
     With torchrun the processes share the work, each on its own GPU. On a Ray cluster each GPU has one worker, and
     --workers is the number of its processors; source, store and weights must be on storage that all nodes share.
     """
     from vggfeat.extraction.environment import local_device, share_of_environment
-    from vggfeat.extraction.run import default_out, extract
+    from vggfeat.extraction.run import default_out, extract, extract_layers, outs_of_layers
+    from vggfeat.store import Store
 
+    layers = [spec.layer for spec in specs]
+    check_layers(layers)
     out = out or default_out(source)
-    check_folder(out)
+    stores = list(outs_of_layers(out, layers).values()) if layers[1:] else [out]
+    for store in stores:
+        check_folder(store)
     share = share_of_environment()
-    before = _rows(out) if share[1] == 1 else 0  # no process knows how many rows the others have added
+    # no process knows how many rows the others have added
+    before = {store: _rows(store) if share[1] == 1 else 0 for store in stores}
     _end_like_ctrl_c()
     try:
         with redirect_stdout(sys.stderr):  # Ray reports lost nodes on stdout, in many lines
-            spec = replace(spec, device=local_device(spec.device, share))
-            store = extract(source, out, spec=spec, settings=settings, share=share)
+            spec = replace(specs[0], device=local_device(specs[0].device, share))
+            if layers[1:]:
+                extract_layers(source, layers, out, spec=spec, settings=settings, share=share)
+            else:
+                extract(source, out, spec=spec, settings=settings, share=share)
     except KeyboardInterrupt:
-        _end_now(f"interrupted; finished descriptors are in {out}, run the same command again to continue")
-    _say_what_is_done(store, share, before)
+        where = " and ".join(map(str, stores))
+        _end_now(f"interrupted; finished descriptors are in {where}, run the same command again to continue")
+    for store in stores:
+        _say_what_is_done(Store(store), share, before[store])
 
 
 def _end_like_ctrl_c() -> None:

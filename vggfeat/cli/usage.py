@@ -33,6 +33,8 @@ def _in_plain_words() -> Iterator[None]:
     try:
         yield
     except WRONG_USAGE as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # whose message is the help, in many lines
+            raise
         message = _unquoted_pattern(error) or error.message.removeprefix(CHOICE)
         error.message = printable(hidden(message), LINE)
         raise

@@ -1,7 +1,7 @@
 """Runs nets fast: images in, one row of values for each image out.
 
     views      what of an image goes through the nets: the whole, a grid of crops, a box
-    dense      the net as convolutions (Sect. 3.2)
+    dense      the net as convolutions (Sect. 3.2), and the maps of its layers
     net        one net on one device: preprocessing, layers, mirror image, spatial mean
     layers/    faster layers for CPUs and GPUs behind one `optimise`
     batching   rescaled images gathered by size

@@ -12,7 +12,7 @@ K = TypeVar("K", bound=Hashable)
 
 @dataclass
 class Row(Generic[K]):
-    """An image on its way: its values so far, (S, C) for each net, and how many pieces are still missing."""
+    """An image on its way: its values so far, (S, C) for each layer of each net, and how many pieces are missing."""
 
     key: K
     values: list[np.ndarray]

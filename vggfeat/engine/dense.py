@@ -1,6 +1,7 @@
 """Dense application (Sect. 3.2): the fully connected layers become convolutions, and the net takes any image."""
 
 from collections import OrderedDict
+from collections.abc import Callable, Collection
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +40,24 @@ def last_module(layer: str) -> str:
     """
     has_none = layer == "fc8" or layer.startswith("pool")
     return layer if has_none else f"relu{layer.lstrip('convf')}"
+
+
+def at_layers(
+    net: nn.Sequential, x: Tensor, layers: Collection[str], of: Callable[[Tensor], Tensor] | None = None
+) -> dict[str, Tensor]:
+    """The maps of named layers, in the order of the net, which runs up to the deepest of them.
+
+    of : what is wanted of each map, which is then not kept. Default: the map itself.
+    """
+    named_by = {last_module(layer): layer for layer in layers}
+    found: dict[str, Tensor] = {}
+    for name, module in net.named_children():
+        if len(found) == len(named_by):
+            break
+        x = module(x)
+        if name in named_by:
+            found[named_by[name]] = of(x) if of else x
+    return found
 
 
 def _as_convolution(linear: nn.Linear, window: int) -> nn.Conv2d:

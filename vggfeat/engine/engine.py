@@ -26,7 +26,7 @@ class Engine:
     Parameters
     ----------
     nets : sequence of DenseNet
-        Of one device, layer and mirror setting.
+        Of one device, deepest layer and mirror setting.
     precision : {"float32", "tf32", "bfloat16", "float16"}
     machine : Cpu or Gpu, optional
         How the device is used. Default: the one of the nets' device, with its usual tuning.
@@ -67,7 +67,7 @@ class Engine:
         return [Engine([net], self.precision, self.machine) for net in self.nets]
 
     def stream(
-        self, prepared: Iterable[tuple[K, Tensor]], scales: Sequence[int], view: View
+        self, prepared: Iterable[tuple[K, Tensor]], scales: Sequence[int], view: View, layers: Sequence[str]
     ) -> Iterator[tuple[K, list[np.ndarray]]]:
         """Send images through the nets.
 
@@ -82,21 +82,25 @@ class Engine:
             Smallest sides Q, in pixels.
         view : View
             How each rescaled image is cut; the values of its pieces are averaged.
+        layers : sequence of str
+            The layers whose values are wanted. The nets run up to the deepest of them.
 
         Yields
         ------
         (key, list of ndarray, float32, shape (S, C))
-            The values at each of the S scales, one array for each net; not in the order of the input.
+            The values at each of the S scales: for each net, one array for each layer. Not in the order of the input.
 
         Raises
         ------
+        UsageError
+            If a net has no such layer.
         VggfeatError
             If the device's memory is too small for an image by itself, or if this process is a fork of one in which a
             net has run.
         """
         check_fork()
         with torch_settings(tf32=self.precision == "tf32"):
-            for bucket, values in self._passes(self._buckets(prepared, scales, view)):
+            for bucket, values in self._passes(self._buckets(prepared, scales, view, layers), layers):
                 for i, piece in enumerate(bucket.pieces):
                     for total, value in zip(piece.row.values, values, strict=True):
                         total[piece.scale] += value[i] / piece.share
@@ -104,23 +108,26 @@ class Engine:
                     if piece.row.missing == 0:
                         yield piece.row.key, piece.row.values
 
-    def _buckets(self, prepared: Iterable[tuple[K, Tensor]], scales: Sequence[int], view: View) -> Iterator[Bucket[K]]:
+    def _buckets(
+        self, prepared: Iterable[tuple[K, Tensor]], scales: Sequence[int], view: View, layers: Sequence[str]
+    ) -> Iterator[Bucket[K]]:
         """Rescale, cut, and gather what goes through the nets together."""
         gatherer: Gatherer[K] = Gatherer()
+        dims = [net.dim(layer) for net in self.nets for layer in layers]
         for key, image in prepared:
             rescaled = self._rescaled(image, scales)
             if rescaled is None:  # those that wait take the memory
                 yield from gatherer.flush()
                 rescaled = self._rescaled(image, scales, again=True)
-            for piece in self._pieces(key, rescaled or [], view):
+            for piece in self._pieces(key, rescaled or [], view, dims):
                 yield from gatherer.put(piece, self.batch_pixels)
             yield from gatherer.flush(self.machine.waiting_pixels(self.batch_pixels))
         yield from gatherer.flush()
 
-    def _pieces(self, key: K, rescaled: Sequence[Tensor], view: View) -> list[Piece[K]]:
+    def _pieces(self, key: K, rescaled: Sequence[Tensor], view: View, dims: Sequence[int]) -> list[Piece[K]]:
         """Of one image, the largest first: among passes side by side, the others wait for a short one in the end."""
         cut = [view.pieces(image) for image in rescaled]
-        values = [np.zeros((len(cut), net.dim), np.float32) for net in self.nets]
+        values = [np.zeros((len(cut), dim), np.float32) for dim in dims]
         row = Row(key, values, sum(map(len, cut)))
         pieces = [Piece(row, s, pixels, len(parts)) for s, parts in enumerate(cut) for pixels in parts]
         return sorted(pieces, key=lambda piece: -piece.area)
@@ -134,33 +141,36 @@ class Engine:
             self._check_memory(image, again, error)
         return None
 
-    def _passes(self, buckets: Iterable[Bucket[K]]) -> Iterator[tuple[Bucket[K], list[np.ndarray]]]:
-        """Send buckets through the nets, in their order: float32 (N, C) of each net for the N pieces of a bucket."""
+    def _passes(
+        self, buckets: Iterable[Bucket[K]], layers: Sequence[str]
+    ) -> Iterator[tuple[Bucket[K], list[np.ndarray]]]:
+        """Send buckets through the nets, in their order; float32 (N, C) at each layer of each net for the N pieces."""
+
+        def values_of(bucket: Bucket[K]) -> list[Tensor]:
+            return self._values([piece.pixels for piece in bucket.pieces], layers)
+
         buckets = iter(buckets)
         for first in buckets:  # not loaded if there is none
             for net in self.nets:
                 net.load()  # once, and not by each of several threads
-            run = self.machine.run(chain([first], buckets), self._pass, self._pixels, self._bytes_per_pixel)
+            run = self.machine.run(chain([first], buckets), values_of, self._pixels, self._bytes_per_pixel)
             for bucket, values in run:
                 yield bucket, [value.numpy() for value in values]
 
     def _pixels(self, bucket: Bucket[K]) -> int:
         return bucket.pixels * self._copies
 
-    def _pass(self, bucket: Bucket[K]) -> list[Tensor]:
-        return self._values([piece.pixels for piece in bucket.pieces])
-
-    def _values(self, pieces: list[Tensor]) -> list[Tensor]:
-        """(N, C) of each net for N pieces, in halves if the device's memory is too small for all of them."""
+    def _values(self, pieces: list[Tensor], layers: Sequence[str]) -> list[Tensor]:
+        """(N, C) at each layer of each net for N pieces, in halves if the device's memory is too small for all."""
         try:
             pixels = torch.stack(pieces)
-            return [net(pixels) for net in self.nets]
+            return [values for net in self.nets for values in net(pixels, layers)]
         except torch.OutOfMemoryError as error:
             self._check_memory(pieces[0], len(pieces) == 1, error)
         # here, not in the handler, where the traceback still holds the maps that did not fit
         self.batch_pixels = max(self.batch_pixels // 2, 1)
         half = (len(pieces) + 1) // 2
-        halves = [self._values(pieces[:half]), self._values(pieces[half:])]
+        halves = [self._values(pieces[:half], layers), self._values(pieces[half:], layers)]
         return [torch.cat(values) for values in zip(*halves, strict=True)]
 
     def _check_memory(self, image: Tensor, alone: bool, error: Exception) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from vggfeat import weights as weights_of
-from vggfeat.engine.dense import dense, spatial_mean
+from vggfeat.engine.dense import at_layers, dense, spatial_mean
 from vggfeat.engine.layers import optimise
 from vggfeat.nets import Layer, file_top, layers
 from vggfeat.spec import Precision
@@ -25,11 +25,13 @@ assert {"auto", *DTYPES} == set(get_args(Precision))
 class DenseNet:
     """One net on one device, applied densely.
 
-    float32 (N, 3, H, W) RGB in 0..255 -> float32 (N, C): C = 4096 for fc6 and fc7, 512 for pool5, the channels of the
-    map for other layers (times the net's width). For fc8 these are posteriors: the soft-max of the spatially averaged
-    class scores (Sect. 3.2), C the number of classes. Preprocessing is that of the weights, and cannot be set.
+    float32 (N, 3, H, W) RGB in 0..255, and names of layers -> float32 (N, C) for each layer: C = 4096 for fc6 and fc7,
+    512 for pool5, the channels of the map for other layers (times the net's width). For fc8 these are posteriors: the
+    soft-max of the spatially averaged class scores (Sect. 3.2), C the number of classes. Preprocessing is that of the
+    weights, and cannot be set.
 
-    The net is read by `load`, before the first call: a finished store is read without it.
+    layer : the deepest of which values can be asked for. The net is read by `load`, before the first call: a finished
+    store is read without it.
     """
 
     def __init__(
@@ -47,7 +49,6 @@ class DenseNet:
         self.device = torch.device(device)
         self.dtype = DTYPES[precision]
         plan = layers(weights.net, weights.width, weights.outputs, layer)
-        self.dim = plan[-1].outputs
         self.bytes_per_pixel = widest(plan) * self.dtype.itemsize
         prep = weights.preprocessing
         self._bgr = prep.colour == "BGR"
@@ -63,18 +64,29 @@ class DenseNet:
             self._net = optimise(dense(vgg, self.layer), self.device, self.dtype)
         return self._net
 
+    def dim(self, layer: str) -> int:
+        """The number of values at a layer. Raises UsageError if the net has no such layer."""
+        return layers(self.weights.net, self.weights.width, self.weights.outputs, layer)[-1].outputs
+
     @torch.inference_mode()
-    def __call__(self, pixels: Tensor) -> Tensor:
+    def __call__(self, pixels: Tensor, wanted: Sequence[str]) -> list[Tensor]:
         if self._bgr:
             pixels = pixels.flip(1)
         x = ((pixels * self._factor - self._mean) / self._std).to(self.dtype)
         if self.mirror:
             x = torch.cat([x, x.flip(3)])
         x = x.contiguous(memory_format=torch.channels_last)
-        y = spatial_mean(self.load()(x))
-        if self.layer == "fc8":
+        means = at_layers(self.load(), x, wanted, spatial_mean)
+        return [self._of_images(means[layer], layer) for layer in wanted]
+
+    def _of_images(self, y: Tensor, layer: str) -> Tensor:
+        """The values of the images, of those of the images and their mirror images."""
+        if layer == "fc8":
             y = y.softmax(dim=1)
-        return (y[: len(pixels)] + y[len(pixels) :]) / 2 if self.mirror else y
+        if not self.mirror:
+            return y
+        images, mirrored = y.chunk(2)
+        return (images + mirrored) / 2
 
 
 def widest(plan: Sequence[Layer]) -> float:

@@ -131,15 +131,15 @@ class Box:
         return {"part": "box, clipped to the image"}
 
 
-def grid_corners(height: int, width: int, side: int = 5, crop: int = CROP) -> list[tuple[int, int]]:
-    """(y, x) of the upper left corners of side x side crops, row by row; both sides are `crop` pixels at least.
+def grid_corners(height: int, width: int, side: int = 5) -> list[tuple[int, int]]:
+    """(y, x) of the upper left corners of side x side crops, row by row; both sides are CROP pixels at least.
 
     >>> grid_corners(224, 233, 2)
     [(0, 0), (0, 9), (0, 0), (0, 9)]
     >>> grid_corners(256, 341, 1)  # the centre crop
     [(16, 58)]
     """
-    return [(y, x) for y in _starts(height - crop, side) for x in _starts(width - crop, side)]
+    return [(y, x) for y in _starts(height - CROP, side) for x in _starts(width - CROP, side)]
 
 
 def _starts(room: int, side: int) -> list[int]:

@@ -1,15 +1,10 @@
 """The page of an evaluation: errors, also by class, calibration, confusions, and the surest mistakes."""
 
-import os
-import platform
-import shlex
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 
-from vggfeat._util.printable import hidden
 from vggfeat.data.imagenet import Classified, synset_names
 from vggfeat.errors import ImageError
 from vggfeat.evaluate.result import EvaluationResult, JudgedPosteriors, commas
@@ -21,7 +16,6 @@ from vggfeat.report import (
     Figure,
     Gallery,
     Headline,
-    Notes,
     Page,
     Picture,
     Section,
@@ -30,11 +24,17 @@ from vggfeat.report import (
     plots,
     thumbnail,
 )
+from vggfeat.report.confusions import READABLE, confusion_sections
+from vggfeat.report.provenance import folder_of, provenance
 from vggfeat.report.text import Cell, number
 
-DRAWN = 100  # classes in a drawn confusion matrix, at most
 BARS = 100  # classes with a bar each, at most: the worst
 MOST = 12  # photos, at most
+
+_MEASURED = (
+    "Posteriors are averaged over the places of the score map (dense) or over crops, with those of the mirror image, "
+    "then over scales, methods and nets. Among classes that are equally likely the true one counts as the last."
+)
 
 
 def write_report(
@@ -70,51 +70,57 @@ def write_report(
         If the disk fails.
     """
     last = result.rows[-1] if result.rows else None
-    remark = f"{last.net}, {' & '.join(last.methods)}, Q={commas(last.scales)}" if last else ""
+    remark = f"{last.net}, {' & '.join(last.methods)}, Q={commas(last.scales)} · {last.images:,} images" if last else ""
+    folder = folder_of(images.images, images.paths) if images is not None else None
     page = Page(
         title=result.data,
         kicker="vggfeat evaluation",
+        subtitle=f"Images of {folder}" if folder else "",
         headline=Headline(last.top1, "top-1 error, per cent", None, remark) if last else None,
+        notes=result.notes,
+        lead=[_errors(result)] if result.rows else [],
         sections=[
-            Section("What was measured", _measured(result)),
             *(_details(result, result.evidence, images) if result.evidence else []),
+            *_left_out(result),
+            Section("How it was measured", [Text(_MEASURED)], folded=True),
         ],
-        foot=_provenance(result, command),
+        foot=_foot(result, command),
     )
     return page.write(file)
 
 
 def _errors(result: EvaluationResult) -> Table:
-    rows = [
-        (row.net, " & ".join(row.methods), commas(row.scales), row.top1, row.top5, row.images) for row in result.rows
-    ]
-    header = ["Net", "Method", "Q", "Top-1 error", f"Top-{TOP} error", "Images"]
-    return Table("Errors, per cent", header, rows, strong=len(rows) - 1)
+    columns: dict[str, list[Cell]] = {
+        "Net": [row.net for row in result.rows],
+        "Method": [" & ".join(row.methods) for row in result.rows],
+        "Q": [", ".join(map(str, row.scales)) for row in result.rows],
+        "Top-1 error": [row.top1 for row in result.rows],
+        f"Top-{TOP} error": [row.top5 for row in result.rows],
+        "Images": [row.images for row in result.rows],
+    }
+    for name in ("Net", "Images"):  # the headline has them
+        if len(set(columns[name])) == 1:
+            del columns[name]
+    cells = list(zip(*columns.values(), strict=True))
+    caption = "Errors, per cent; the details below are of the last row" if len(cells) > 1 else "Errors, per cent"
+    return Table(caption, list(columns), cells, strong=len(cells) - 1)
 
 
-def _measured(result: EvaluationResult) -> list[Block]:
-    blocks: list[Block] = [
-        Text(
-            "Posteriors are averaged over the places of the score map (dense) or over crops, with those of the mirror "
-            "image, then over scales, methods and nets. Among classes that are equally likely the true one counts as "
-            "the last." + (" What follows is of the last row." if result.rows else "")
-        )
-    ]
-    blocks += [_errors(result)] if result.rows else []
-    blocks += [Notes(result.notes)] if result.notes else []
-    if result.failures:
-        rows = sorted(result.failures.items())
-        blocks.append(Table("Images that count nowhere", ["Image", "Why"], rows))
-    return blocks
+def _left_out(result: EvaluationResult) -> list[Section]:
+    rows = sorted(result.failures.items())
+    table = Table("They count neither as right nor as wrong", ["Image", "Why"], rows)
+    return [Section(f"Images that could not be read: {len(rows):,}", [table], folded=True)] if rows else []
 
 
 def _details(result: EvaluationResult, evidence: JudgedPosteriors, images: Classified | None) -> list[Section]:
-    sections = [
-        Section("Per class", _per_class(result)),
-        Section("Calibration", _calibration(result)),
-        Section("Confusions", _confusions(result, evidence)),
-    ]
-    return sections + (_mistakes(evidence, images) if images is not None else [])
+    scores = evidence.scores
+    pairs = scores.truth * scores.classes + scores.predicted
+    counts = np.bincount(pairs, minlength=scores.classes**2).reshape(scores.classes, scores.classes)
+    confusions = confusion_sections(counts, evidence.classes, f"{len(scores):,} images")
+    mistakes = _mistakes(evidence, images) if images is not None else []
+    if len(result.per_class) > READABLE:
+        return [*confusions, *mistakes, *_calibration(result), Section("Per class", _per_class(result))]
+    return [Section("Per class", _per_class(result), half=True), *confusions, *mistakes, *_calibration(result)]
 
 
 def _per_class(result: EvaluationResult) -> list[Block]:
@@ -122,47 +128,31 @@ def _per_class(result: EvaluationResult) -> list[Block]:
     shown = worst[:BARS]
     what = f"the {BARS} worst of {len(worst)} classes" if len(worst) > BARS else "worst first"
     mean = float(np.mean([values["top1"] for _, values in worst]))
-    text = f"Top-1 error in per cent, {what}; the mark on each bar is the mean over the classes."
+    text = f"Top-1 error in per cent, {what}; the line is the mean over the classes."
     return [Text(text), Bars([(synset_names().get(name, name), values["top1"]) for name, values in shown], mean)]
 
 
-def _calibration(result: EvaluationResult) -> list[Block]:
+def _calibration(result: EvaluationResult) -> list[Section]:
     bins = result.calibration
+    error = f"{100 * (result.ece or 0):.1f} points"
     curve = plots.Line([one.confidence for one in bins], [one.accuracy for one in bins])
-    alt = (
-        f"Accuracy over confidence in {len(bins)} bins, expected calibration error {100 * (result.ece or 0):.1f} points"
-    )
+    alt = f"Accuracy over confidence in {len(bins)} bins, expected calibration error {error}"
     figure = plots.lines(
-        [curve, plots.Line([0, 1], [0, 1], soft=True)], alt=alt, xlabel="confidence", ylabel="accuracy", size=(320, 280)
+        [curve, plots.Line([0, 1], [0, 1], soft=True)], alt=alt, xlabel="confidence", ylabel="accuracy", size=(400, 330)
     )
     rows: list[Sequence[Cell]] = [
         [f"{one.low:.2f} – {one.high:.2f}", one.images, 100 * one.confidence, 100 * one.accuracy] for one in bins
     ]
     text = (
         "The confidence is the posterior of the likeliest class. On the dotted line it equals the share of right "
-        f"answers; below, the net is too sure; above, not sure enough. "
-        f"Expected calibration error: {100 * (result.ece or 0):.1f} points."
+        f"answers; below, the net is too sure; above, not sure enough. Expected calibration error: {error}."
     )
     header = ["Confidence", "Images", "Mean confidence, %", "Right, %"]
-    return [Text(text), Figure(figure), Table("By confidence", header, rows, decimals=1)]
-
-
-def _confusions(result: EvaluationResult, evidence: JudgedPosteriors) -> list[Block]:
-    scores = evidence.scores
-    blocks: list[Block] = []
-    if len(evidence.classes) <= DRAWN:
-        pairs = scores.truth * scores.classes + scores.predicted
-        counts = np.bincount(pairs, minlength=scores.classes**2).reshape(scores.classes, scores.classes)
-        alt = (
-            f"Confusion matrix of {scores.classes} classes, {len(scores):,} images, {np.trace(counts):,} of them right"
-        )
-        caption = "Each row by its share. Blue, on the diagonal: right. Vermilion: wrong, drawn stronger than it is."
-        blocks.append(Figure(plots.confusion(counts, evidence.classes, alt=alt), caption, wide=scores.classes > 12))
-    if result.confusions:
-        rows = [[one["true"], one["predicted"], one["images"], one["share"]] for one in result.confusions]
-        header = ["True class", "Taken for", "Images", "Per cent of the class"]
-        blocks.append(Table("Taken for one another most often", header, rows, decimals=1, bar=3))
-    return blocks or [Text("None: all images are right.")]
+    table = Table("Images by their confidence", header, rows, decimals=1)
+    return [
+        Section("Calibration", [Text(text), Figure(figure)], half=True),
+        Section("Calibration in numbers", [table], half=True),
+    ]
 
 
 def _mistakes(evidence: JudgedPosteriors, images: Classified) -> list[Section]:
@@ -183,13 +173,6 @@ def _mistakes(evidence: JudgedPosteriors, images: Classified) -> list[Section]:
     return [Section("Surest mistakes", [Gallery(pictures, "wrong")])] if pictures else []
 
 
-def _provenance(result: EvaluationResult, command: Sequence[str] | None) -> list[tuple[str, str]]:
+def _foot(result: EvaluationResult, command: Sequence[str] | None) -> list[tuple[str, str]]:
     weights = [(f"Weights of net {one['net']}", f"{one['name']}, sha256 {one['sha256']}") for one in result.weights]
-    return [
-        ("vggfeat", result.version),
-        *weights,
-        ("Stores", ", ".join(result.stores)),
-        ("Date (UTC)", datetime.now(UTC).strftime("%Y-%m-%d %H:%M")),
-        ("Machine", f"{platform.machine()}, {os.cpu_count()} processors, {platform.system()}"),
-        *([("Command", hidden(shlex.join([Path(command[0]).name, *command[1:]])))] if command else []),
-    ]
+    return provenance(result.version, [*weights, ("Stores", ", ".join(result.stores))], command)

@@ -1,7 +1,9 @@
 """The extraction engine: source -> decode -> batches of the same size -> net -> store.
 
     settings      ExtractionSettings
-    run           extract: opens source and store, shows progress
+    run           extract, extract_layers: the way from a source to its stores
+    opening       what is checked and opened first, and the progress bar
+    outcome       what is said and refused at the end
     places        how a source is divided into ranges and groups, and which of its images have no row or have changed
     identity      size, time and checksum of an image, which a row stores to recognise its image
     decoding      images are fetched and decoded ahead of the net; whatever one of them raises is its failure
@@ -27,7 +29,7 @@ from vggfeat._util.lazy import attach
 from vggfeat.extraction.settings import ExtractionSettings
 
 if TYPE_CHECKING:
-    from vggfeat.extraction.run import default_out, extract
+    from vggfeat.extraction.run import default_out, extract, extract_layers
     from vggfeat.sources.item import Item
 
 __getattr__ = attach(
@@ -36,7 +38,8 @@ __getattr__ = attach(
         "Item": "vggfeat.sources.item",
         "default_out": "vggfeat.extraction.run",
         "extract": "vggfeat.extraction.run",
+        "extract_layers": "vggfeat.extraction.run",
     },
 )
 
-__all__ = ["ExtractionSettings", "Item", "default_out", "extract"]
+__all__ = ["ExtractionSettings", "Item", "default_out", "extract", "extract_layers"]

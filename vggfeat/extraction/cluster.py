@@ -63,7 +63,7 @@ def fill_on_cluster(
         spec = replace(spec, device="cuda" if gpus else "cpu")
         fingerprint = writer.meta["fingerprint"]
         job = Job(writer.path.absolute(), fingerprint, spec, settings, Path.cwd(), tries, part_seconds)
-        ranges = Ranges(_shared(source, writer), settings.part_size)
+        ranges = Ranges(_shared(source, writer), spec.top, settings.part_size)
         finished = ray.data.read_datasource(ranges, num_cpus=0, override_num_blocks=1).map_batches(
             Actor,
             fn_constructor_args=(job,),

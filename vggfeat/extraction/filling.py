@@ -1,10 +1,10 @@
 """From decoded images to the parts of a store."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
@@ -13,7 +13,7 @@ from vggfeat.descriptors import Describer
 from vggfeat.errors import ImageError
 from vggfeat.extraction.background import Background, uninterrupted
 from vggfeat.extraction.decoding import Decoded, Decoder, Failure
-from vggfeat.extraction.places import Division
+from vggfeat.extraction.places import Division, Work
 from vggfeat.extraction.settings import ExtractionSettings
 from vggfeat.sources.item import Item
 from vggfeat.store.identity import Identity
@@ -27,8 +27,8 @@ GROUP_END, RANGE_END = object(), object()
 
 
 def fill(
-    writer: PartWriter,
-    todo: Iterable[tuple[int, Item]],
+    writers: Mapping[str, PartWriter],
+    todo: Iterable[Work],
     describer: Describer,
     settings: ExtractionSettings,
     show: Callable[[int], None],
@@ -37,8 +37,8 @@ def fill(
 ) -> None:
     """Describe items at their places and write them in parts. Finished descriptors are written however this ends.
 
-    show : called with the number of further items that are done. part_seconds : after which a part is closed early, at
-    the end of a group. memory : see `Decoder`.
+    writers : one for each layer. show : called with the number of further items that are done. part_seconds : after
+    which a part is closed early, at the end of a group. memory : see `Decoder`.
 
     Raises ImageError for an image that cannot be read, after it was listed, if the settings say so; StoreError.
     """
@@ -47,8 +47,8 @@ def fill(
         torch_settings(deterministic=settings.deterministic),
         Decoder(describer, settings, memory) as decoder,
     ):
-        results = Background(_results(decoder.decode(todo), describer, division), AHEAD)
-        waiting = _Waiting(writer, settings.on_error == "fail", show, part_seconds)
+        results = Background(_results(_decoded(decoder, todo), describer, division), AHEAD)
+        waiting = _Waiting(writers, settings.on_error == "fail", show, part_seconds)
         try:
             for result in results:
                 waiting.take(result)
@@ -65,75 +65,115 @@ def fill(
             raise
 
 
-def _results(decoded: Iterable[Decoded], describer: Describer, division: Division) -> Iterator[Any]:
-    """(place, Record), and Decoded for failures; GROUP_END after each group, RANGE_END after each range."""
-    for _, of_range in groupby(decoded, lambda one: division.range_of(one.place)):
-        for _, group in groupby(of_range, lambda one: division.group_of(one.place)):
-            yield from _described(group, describer)
+class _Image(NamedTuple):
+    """A decoded image, and the layers whose stores lack it."""
+
+    decoded: Decoded
+    layers: tuple[str, ...]
+
+
+class _Result(NamedTuple):
+    """The record of an image for each layer whose store lacks it."""
+
+    place: int
+    records: dict[str, Record]
+
+
+def _decoded(decoder: Decoder, todo: Iterable[Work]) -> Iterator[_Image]:
+    wanted: dict[int, tuple[str, ...]] = {}  # by the images that are ahead of the net
+
+    def items() -> Iterator[tuple[int, Item]]:
+        for place, item, layers in todo:
+            wanted[place] = layers
+            yield place, item
+
+    for one in decoder.decode(items()):
+        yield _Image(one, wanted.pop(one.place))
+
+
+def _results(images: Iterable[_Image], describer: Describer, division: Division) -> Iterator[Any]:
+    """_Result, and _Image for failures; GROUP_END after each group, RANGE_END after each range.
+
+    Within a group, images in a row that lack the same layers go through the net together.
+    """
+    for _, of_range in groupby(images, lambda one: division.range_of(one.decoded.place)):
+        for _, group in groupby(of_range, lambda one: division.group_of(one.decoded.place)):
+            for layers, alike in groupby(group, lambda one: one.layers):
+                yield from _described(alike, layers, describer)
             yield GROUP_END
         yield RANGE_END
 
 
-def _described(group: Iterable[Decoded], describer: Describer) -> Iterator[Any]:
+def _described(images: Iterable[_Image], layers: tuple[str, ...], describer: Describer) -> Iterator[Any]:
     read: dict[int, tuple[str, str | None, int, int, Identity]] = {}
-    failed: list[Decoded] = []
+    failed: list[_Image] = []
 
     def readable() -> Iterator[tuple[int, Tensor]]:
-        for one in group:
+        for image in images:
+            one = image.decoded
             if isinstance(one.image, Failure):
-                failed.append(one)
+                failed.append(image)
             else:
                 read[one.place] = (one.path, one.label, one.image.shape[2], one.image.shape[1], one.identity)
                 yield one.place, one.image
 
-    for place, (vectors,) in describer.stream(readable()):
+    for place, values in describer.stream(readable(), layers):
         yield from failed
         failed.clear()
         path, label, width, height, identity = read.pop(place)
-        scales = dict(zip(describer.spec.scales, vectors, strict=True))
-        yield place, Record(path, label, width, height, scales, identity)
+        scales = [dict(zip(describer.spec.scales, of_layer, strict=True)) for of_layer in values]
+        records = [Record(path, label, width, height, vectors, identity) for vectors in scales]
+        yield _Result(place, dict(zip(layers, records, strict=True)))
     yield from failed
 
 
 class _Waiting:
-    """The results that wait to be written."""
+    """The results that wait to be written, with their places, for each layer."""
 
-    def __init__(self, writer: PartWriter, fail: bool, show: Callable[[int], None], part_seconds: float) -> None:
-        self._writer, self._fail, self._show, self._part_seconds = writer, fail, show, part_seconds
-        self._records: list[tuple[int, Record]] = []
-        self._finished = 0  # how many of them belong to finished groups
+    def __init__(
+        self, writers: Mapping[str, PartWriter], fail: bool, show: Callable[[int], None], part_seconds: float
+    ) -> None:
+        self._writers, self._fail, self._show, self._part_seconds = writers, fail, show, part_seconds
+        self._records: dict[str, list[tuple[int, Record]]] = {layer: [] for layer in writers}
+        self._finished = dict.fromkeys(writers, 0)  # how many of them belong to finished groups
         self._began = time.monotonic()
 
     def take(self, result: Any) -> None:
         """Raises ImageError for a failure, if the settings say so."""
         if result is GROUP_END or result is RANGE_END:
-            self._finished = len(self._records)
+            self._finished = {layer: len(records) for layer, records in self._records.items()}
             if result is RANGE_END or time.monotonic() - self._began > self._part_seconds:
                 self.commit()
             return
         self._show(1)
-        if isinstance(result, Decoded):
-            assert isinstance(result.image, Failure)
-            self._list(result.path, result.image.reason, result.image.error)
-        elif reason := self._writer.why_not(result[1]):
-            self._list(result[1].path, reason, ImageError(f"{result[1].path}: {reason}"))
-        else:
-            self._records.append(result)
+        if isinstance(result, _Image):
+            failure = result.decoded.image
+            assert isinstance(failure, Failure)
+            self._list(result.layers, result.decoded.path, failure.reason, failure.error)
+            return
+        for layer, record in result.records.items():
+            if reason := self._writers[layer].why_not(record):
+                self._list((layer,), record.path, reason, ImageError(f"{record.path}: {reason}"))
+            else:
+                self._records[layer].append((result.place, record))
 
-    def _list(self, path: str, reason: str, error: ImageError) -> None:
-        self._writer.fail(path, reason)
+    def _list(self, layers: Iterable[str], path: str, reason: str, error: ImageError) -> None:
+        for layer in layers:
+            self._writers[layer].fail(path, reason)
         if self._fail:
             raise error
 
     def drop_unfinished_group(self) -> None:
         """So that its images are described again in the same batches."""
-        del self._records[self._finished :]
+        for layer, records in self._records.items():
+            del records[self._finished[layer] :]
 
     def commit(self) -> None:
-        """Write a part of what waits."""
+        """Write a part of what waits, in each store."""
         with uninterrupted():
-            records = sorted(self._records, key=lambda pair: pair[0])
-            self._writer.commit([record for _, record in records], records[0][0] if records else None)
-            self._records.clear()
-            self._finished = 0
+            for layer, records in self._records.items():
+                records.sort(key=lambda pair: pair[0])
+                self._writers[layer].commit([record for _, record in records], records[0][0] if records else None)
+                records.clear()
+            self._finished = dict.fromkeys(self._writers, 0)
         self._began = time.monotonic()

@@ -1,6 +1,6 @@
 """The places of a source: how they are divided, and which of their images are still to be described."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +11,8 @@ from vggfeat.extraction.identity import checksum, file_of, stamp
 from vggfeat.sources.item import Fetched, Item
 from vggfeat.store.identity import NEW, UNKNOWN, Identity, Row, Rows, content_mark, label_mark, stat_mark
 from vggfeat.store.settling import News
+
+Work = tuple[int, Item, tuple[str, ...]]  # an item at its place, and the layers whose stores lack it
 
 MAX_NAME = 4096  # characters, as of a path on most systems
 
@@ -56,45 +58,35 @@ class Findings:
     whole: bool = False
 
 
-class Todo:
-    """(place, item) of the items that have no row, or have changed, in the ranges of the i-th of n processes.
+class Known:
+    """What a store knows of the items of a source.
 
     rows : the existing rows; those of the items are marked as seen. failures : those of earlier runs. An archive or
     folder that has items now is removed from them; if it fails again, that comes after its items.
     note : called with the name and the News of an image whose row is kept. None if rows must not be changed: then
-    images that have changed are counted, but not yielded.
-    skipped : how many items of this process had a row. found : what was found so far; the source adds to its remarks.
+    images that have changed are counted, but not wanted.
+    found : what was found so far; others may add to its remarks.
     """
 
     def __init__(
         self,
-        items: Iterable[Item],
         rows: Rows,
-        part_size: int,
-        share: tuple[int, int] = (0, 1),
         failures: dict[str, str] | None = None,
         note: Callable[[str, News], None] | None = None,
         found: Findings | None = None,
     ) -> None:
-        self._items, self._rows, self._part_size, self._share = items, rows, part_size, share
+        self._rows = rows
         self._failures = failures if failures is not None else {}
         self._old = set(self._failures)
         self._note = note
-        self.skipped = 0
         self.found = found or Findings()
         self.found.known = len(rows)
 
-    def __iter__(self) -> Iterator[tuple[int, Item]]:
-        i, n = self._share
-        for place, item in enumerate(self._items):
-            item = _storable(item)
-            self._forget(item.path)
-            row, mine = self._see(item), place // self._part_size % n == i
-            if mine and row and self._is_todo(row, item):
-                yield place, item
-            elif mine:
-                self.skipped += 1
-        self.found.whole = True
+    def lacks(self, item: Item, mine: bool) -> bool:
+        """See the next item of the source; whether it is mine, and has no row or has changed."""
+        self._forget(item.path)
+        row = self._see(item)
+        return bool(mine and row and self._is_todo(row, item))
 
     def _see(self, item: Item) -> Row | None:
         """The row of an item, which is empty for a new item; None if the source listed its name before."""
@@ -153,6 +145,32 @@ class Todo:
             if path in self._old:
                 self._old.remove(path)
                 self._failures.pop(path, None)
+
+
+class Todo:
+    """(place, item, layers) of the items that some stores lack, in the ranges of the i-th of n processes.
+
+    stores : what the store of each layer knows; `layers` are those whose stores lack the item. skipped : how many items
+    of this process no store lacks.
+    """
+
+    def __init__(
+        self, items: Iterable[Item], stores: Mapping[str, Known], part_size: int, share: tuple[int, int] = (0, 1)
+    ) -> None:
+        self._items, self._stores, self._part_size, self._share = items, stores, part_size, share
+        self.skipped = 0
+
+    def __iter__(self) -> Iterator[Work]:
+        i, n = self._share
+        for place, item in enumerate(self._items):
+            item, mine = _storable(item), place // self._part_size % n == i
+            layers = tuple(layer for layer, known in self._stores.items() if known.lacks(item, mine))
+            if layers:
+                yield place, item, layers
+            elif mine:
+                self.skipped += 1
+        for known in self._stores.values():
+            known.found.whole = True
 
 
 def _storable(item: Item) -> Item:

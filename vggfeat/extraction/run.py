@@ -1,35 +1,34 @@
-"""extract: opens a source and a store, and shows progress."""
+"""extract and extract_layers: from a source to the store of one layer, or to one store for each of several."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
-from threading import Thread
-from typing import Any
 
 from vggfeat import sources
 from vggfeat._util.left_out import LeftOut
 from vggfeat._util.options import takes
-from vggfeat._util.printable import say
-from vggfeat._util.progress import progress, skip
 from vggfeat.descriptors import Describer
-from vggfeat.errors import DataError, StoreError, UsageError, VggfeatError
-from vggfeat.extraction.decoding import DEFECT
-from vggfeat.extraction.environment import launch_of_environment
+from vggfeat.errors import UsageError
 from vggfeat.extraction.filling import fill
-from vggfeat.extraction.places import AGAIN, CHANGED, NOT_COMPARED, RELABELLED, UNIDENTIFIED, Findings, Todo
+from vggfeat.extraction.opening import Images, Shown, bar_of, check, items_of, writer_of
+from vggfeat.extraction.outcome import (
+    finished,
+    refuse_changes,
+    refuse_defects,
+    say_of_stores,
+    say_what_was_found,
+)
+from vggfeat.extraction.places import Findings, Known, Todo
 from vggfeat.extraction.settings import ExtractionSettings
 from vggfeat.formats import STORE
-from vggfeat.sources.item import Item
-from vggfeat.spec import DescriptorSpec
+from vggfeat.spec import DescriptorLayer, DescriptorSpec, check_layers, deepest
 from vggfeat.store.reading import Store
-from vggfeat.store.writing import Writer
 
 
 @takes(spec=DescriptorSpec, settings=ExtractionSettings)
 def extract(
-    source: str | Path | Sequence[Item] = ".",
+    source: Images = ".",
     out: str | Path | None = None,
     *,
     spec: DescriptorSpec,
@@ -93,34 +92,116 @@ def extract(
     ----------
     Appendix B, "Generalisation of Very Deep Features".
     """
-    _check(settings, share, describer)
-    found, on_cluster = Findings(), settings.engine == "ray"
+    check(settings, share, describer)
+    store = Path(out) if out is not None else default_out(source)
+    layer = describer.spec.top if describer else spec.top
+    return _extract(source, {layer: store}, spec, settings, share, describer)[layer]
+
+
+@takes(spec=DescriptorSpec, settings=ExtractionSettings, without=("layer",))
+def extract_layers(
+    source: Images,
+    layers: Sequence[DescriptorLayer],
+    out: str | Path | None = None,
+    *,
+    spec: Callable[..., DescriptorSpec],
+    settings: ExtractionSettings,
+    share: tuple[int, int] = (0, 1),
+) -> dict[str, Store]:
+    """Describe all images of a source at several layers, into one store for each layer.
+
+    Each image is decoded and rescaled once, and goes through the net once, up to the deepest of the layers. The rows
+    are those of `extract` with one layer: on a CPU to the bit, on a GPU but for rounding. Each store can be continued
+    alone, by `extract`. An image that only some of the stores lack is described for these.
+
+    Parameters
+    ----------
+    source : str, path, or sequence of Item
+        As for `extract`.
+    layers : sequence of str
+        Names of different layers, such as ["conv4_3", "pool5"]; see `DescriptorSpec`.
+    out : str or path, optional
+        The stores without the names of their layers: photos.vggfeat makes photos.conv4_3.vggfeat and
+        photos.pool5.vggfeat. Default: the name of the source, in the current folder.
+    net, scales, agg, weights, lineage, mirror, normalize, device, precision, ceil, exif, allow_truncated
+        See `DescriptorSpec` and `NetSpec`. The weights have the deepest of the layers.
+    on_error, part_size, dtype, max_pixels, max_bytes, image_seconds, workers, deterministic, engine, moved
+        See `ExtractionSettings`. The engine is "local".
+    spec : DescriptorSpec, optional
+        The settings of the descriptors as one object, instead of single settings. Its layer does not count.
+    settings : ExtractionSettings, optional
+        The settings of the extraction as one object, instead of single settings.
+    share : (int, int)
+        As for `extract`.
+
+    Returns
+    -------
+    dict of str to Store
+        The store of each layer.
+
+    Raises
+    ------
+    UsageError
+        If an argument is invalid, a layer is given twice, the net has no such layer, or a scale is too small for one.
+    DataError, StoreError, WeightsError, ImageError, VggfeatError
+        As `extract`.
+    """
+    check_layers(layers)
+    if settings.engine == "ray":
+        raise UsageError("the engine ray describes one layer at a time; give the command once for each layer")
+    check(settings, share, None)
+    specs = {layer: spec(layer=layer) for layer in layers}  # all of them, because net and scales must suit each layer
+    stores = outs_of_layers(Path(out) if out is not None else default_out(source), layers)
+    return _extract(source, stores, specs[deepest(layers)], settings, share)
+
+
+def _extract(
+    source: Images,
+    stores: Mapping[str, Path],
+    spec: DescriptorSpec,
+    settings: ExtractionSettings,
+    share: tuple[int, int],
+    describer: Describer | None = None,
+) -> dict[str, Store]:
+    """Describe a source at the layers that have a store; the spec or the describer is of the deepest."""
+    remarks, found = LeftOut(), {layer: Findings() for layer in stores}
+    on_cluster, alone = settings.engine == "ray", share[1] == 1
     try:
-        items = _items(source, found.remarks)
+        items = items_of(source, remarks)
         # the process that starts the work of a cluster needs no GPU
         describer = describer or Describer(spec=replace(spec, device="cpu") if on_cluster else spec)
-        writer = _writer(Path(out) if out is not None else default_out(source), source, describer, settings, share)
-        with writer, _bar(source, describer.task, share) as bar:
-            _print(writer.remarks.lines() if share[0] == 0 else [])
+        writers = {layer: writer_of(out, source, describer, layer, settings, share) for layer, out in stores.items()}
+        with ExitStack() as opened:
+            for writer in writers.values():
+                opened.enter_context(writer)
+            bar = opened.enter_context(bar_of(source, describer.task, share))
+            if share[0] == 0:
+                say_of_stores({writer.path: writer.remarks.lines() for writer in writers.values()})
             if on_cluster:
                 from vggfeat.extraction.cluster import fill_on_cluster
 
-                found = fill_on_cluster(writer, source, spec, settings, bar)
+                ((layer, writer),) = writers.items()
+                found[layer], remarks = fill_on_cluster(writer, source, spec, settings, bar), LeftOut()
             else:
-                note = writer.note if share[1] == 1 else None
-                todo = Todo(items, writer.rows, settings.part_size, share, writer.failures, note, found)
-                fill(writer, todo, describer, settings, _Shown(bar, todo))
-                if note and isinstance(source, str | Path):
-                    todo.forget_what_is_gone()
+                known = {
+                    layer: Known(writer.rows, writer.failures, writer.note if alone else None, found[layer])
+                    for layer, writer in writers.items()
+                }
+                todo = Todo(items, known, settings.part_size, share)
+                fill(writers, todo, describer, settings, Shown(bar, todo))
+                if alone and isinstance(source, str | Path):
+                    for one in known.values():
+                        one.forget_what_is_gone()
     finally:
-        _say(found, source, share)
-    if on_cluster or share[1] > 1:
-        _refuse_changes(found, writer.path)
-    _refuse_defects(writer, source)
-    return _finished(writer, source)
+        say_what_was_found(remarks, {stores[layer]: one for layer, one in found.items()}, source, share)
+    for layer, writer in writers.items():
+        if on_cluster or not alone:
+            refuse_changes(found[layer], writer.path)
+        refuse_defects(writer, source)
+    return {layer: finished(writer, source) for layer, writer in writers.items()}
 
 
-def default_out(source: str | Path | Sequence[Item]) -> Path:
+def default_out(source: Images) -> Path:
     """Name the store of a source: photos/ -> photos.vggfeat in the current folder.
 
     Parameters
@@ -142,134 +223,11 @@ def default_out(source: str | Path | Sequence[Item]) -> Path:
     return Path(f"{sources.name_of(source)}{STORE}")
 
 
-def _say(found: Findings, source: str | Path | Sequence[Item], share: tuple[int, int]) -> None:
-    """Print what the source leaves out, and how it differs from the existing rows.
+def outs_of_layers(out: Path, layers: Sequence[str]) -> dict[str, Path]:
+    """Name the store of each layer: photos.vggfeat -> photos.conv4_3.vggfeat, photos.pool5.vggfeat.
 
-    Of several processes each compares its own images, and the first one tells what all of them see.
+    Raises UsageError if `out` has no name.
     """
-    first = share[0] == 0
-    lines = found.remarks.lines(None if first else (UNIDENTIFIED, NOT_COMPARED))
-    if first and isinstance(source, str | Path) and found.whole and (gone := found.known - found.listed):
-        what = f"rows kept of images that {source} no longer has (extract into a new store to be without them)"
-        lines.append(f"{what}: {gone:,}")
-    _print(lines)
-
-
-def _print(lines: Sequence[str]) -> None:
-    for line in lines:
-        say(line)
-
-
-def _refuse_changes(found: Findings, store: Path) -> None:
-    """Raise StoreError if existing rows had to be changed, which several processes cannot do together."""
-    for reason in (CHANGED, AGAIN, RELABELLED):
-        if count := found.remarks.count(reason):
-            raise StoreError(
-                f"{store}: {reason}: {count:,}, such as {found.remarks.example(reason)}; all other images are done; "
-                "run the same command once in one process to bring their rows up to date"
-            )
-
-
-def _refuse_defects(writer: Writer, source: str | Path | Sequence[Item]) -> None:
-    """Raise VggfeatError if images of the source met a defect."""
-    listed = None if isinstance(source, str | Path) else {item.path for item in source}
-    met = [path for path, reason in writer.failures.items() if reason.startswith(DEFECT)]
-    met = [path for path in met if listed is None or path in listed]  # a list may be another one than before
-    if met:
-        example = f"{met[0]}: {writer.failures[met[0]]}"
-        raise VggfeatError(
-            f"{writer.path}: images that met a defect: {len(met):,}, such as {example}; all others are done"
-        )
-
-
-def _writer(
-    out: Path,
-    source: str | Path | Sequence[Item],
-    describer: Describer,
-    settings: ExtractionSettings,
-    share: tuple[int, int],
-) -> Writer:
-    nets = describer.engine.nets
-    if len(nets) > 1:
-        raise UsageError("a store holds one net; extract each net into its own store and load them together")
-    return Writer(
-        out,
-        describer.fingerprint()[0],
-        agg=describer.spec.agg,
-        weights=nets[0].weights.name,
-        dtype=settings.dtype,
-        share=share,
-        launch=launch_of_environment(),
-        source=sources.address_of(source) if isinstance(source, str | Path) else None,
-        moved=settings.moved,
-    )
-
-
-def _finished(writer: Writer, source: str | Path | Sequence[Item]) -> Store:
-    store = Store(writer.path)
-    if writer.settled and not store.parts:
-        name, failed = source if isinstance(source, str | Path) else "the list", len(store.failures)
-        raise DataError(f"{name}: none of its {failed} files could be read as an image; see {writer.path}/failures.csv")
-    return store
-
-
-def _check(settings: ExtractionSettings, share: tuple[int, int], describer: Describer | None) -> None:
-    if not 0 <= share[0] < share[1]:
-        raise UsageError(f"share must be (i, n) with i from 0 to n - 1, not {share}")
-    if settings.engine == "local":
-        return
-    if share[1] > 1:
-        raise UsageError("with the engine ray one process starts the work of all; leave out torchrun, and share")
-    if describer is not None:
-        raise UsageError("a describer cannot be sent to workers; give extract(..., engine='ray') its settings instead")
-    try:
-        import ray.data  # noqa: F401
-    except ImportError as error:
-        raise UsageError("the engine ray needs Ray: pip install 'vggfeat[ray]'") from error
-
-
-def _items(source: str | Path | Sequence[Item], remarks: LeftOut) -> Iterator[Item]:
-    """The images of a source. Raises DataError, before any other work, if there are none."""
-    if not isinstance(source, str | Path):
-        source = list(source)
-        for item in source:
-            if not (isinstance(item, Item) and isinstance(item.path, str) and isinstance(item.label, str | None)):
-                raise UsageError(f"{item!r} is no Item whose path is a str and whose label is a str or None")
-        if not source:
-            raise DataError("the list of images is empty")
-        if len({item.path for item in source}) < len(source):
-            raise UsageError("two items have the same path; give each its own, which names its row")
-        return iter(source)
-    items = sources.items(source, remarks)
-    first = next(items, None)
-    if first is None:
-        raise DataError(f"{source}: has no files to describe")
-    return chain([first], items)
-
-
-def _bar(source: str | Path | Sequence[Item], task: str, share: tuple[int, int]) -> Any:
-    """A progress bar. Its total follows when the images are counted, which describing does not wait for."""
-    if not isinstance(source, str | Path):
-        return progress(-(-len(source) // share[1]), task, disable=share[0] > 0)
-    bar = progress(None, task, disable=share[0] > 0)
-
-    def count() -> None:
-        with suppress(Exception):  # the total is only shown
-            if total := sources.count(source):
-                bar.total = -(-total // share[1])
-
-    Thread(target=count, name="count", daemon=True).start()
-    return bar
-
-
-class _Shown:
-    """Moves a bar on by the images that are done, and by those that had a row before."""
-
-    def __init__(self, bar: Any, todo: Todo) -> None:
-        self._bar, self._todo, self._skipped = bar, todo, 0
-
-    def __call__(self, done: int) -> None:
-        skipped = self._todo.skipped
-        skip(self._bar, skipped - self._skipped)
-        self._skipped = skipped
-        self._bar.update(done)
+    if not out.name:
+        raise UsageError(f"{out}: has no name to which the layers can be added; take another, such as photos{STORE}")
+    return {layer: out.with_name(f"{out.name.removesuffix(STORE)}.{layer}{STORE}") for layer in layers}

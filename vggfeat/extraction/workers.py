@@ -26,15 +26,14 @@ from vggfeat.descriptors import Describer
 from vggfeat.errors import VggfeatError, WeightsError
 from vggfeat.extraction.budget import share_of_memory
 from vggfeat.extraction.filling import fill
-from vggfeat.extraction.places import Findings, Todo
+from vggfeat.extraction.places import Findings, Known, Todo, Work
 from vggfeat.extraction.settings import ExtractionSettings
-from vggfeat.sources.item import Item
 from vggfeat.spec import DescriptorSpec
 from vggfeat.store.files import writing
 from vggfeat.store.settling import names_within
 from vggfeat.store.writing import PartWriter
 
-Work = list[tuple[int, Item]]  # items of one range, with their places
+Range = list[Work]  # items of one range
 
 
 @dataclass
@@ -81,9 +80,9 @@ class Ranges(Datasource):
     shared : (source, the existing rows) in Ray's object store.
     """
 
-    def __init__(self, shared: Any, part_size: int) -> None:
+    def __init__(self, shared: Any, layer: str, part_size: int) -> None:
         super().__init__()
-        self._shared, self._part_size = shared, part_size
+        self._shared, self._layer, self._part_size = shared, layer, part_size
 
     def estimate_inmemory_data_size(self) -> int | None:
         """Unknown."""
@@ -91,12 +90,12 @@ class Ranges(Datasource):
 
     def get_read_tasks(self, *_: Any, **__: Any) -> list[ReadTask]:
         """The one task."""
-        shared, part_size = self._shared, self._part_size
+        shared, layer, part_size = self._shared, self._layer, self._part_size
         unknown = BlockMetadata(num_rows=None, size_bytes=None, input_files=None, exec_stats=None)
-        return [ReadTask(lambda: _ranges(shared, part_size), unknown)]
+        return [ReadTask(lambda: _ranges(shared, layer, part_size), unknown)]
 
 
-def _ranges(shared: Any, part_size: int) -> Iterator[pa.Table]:
+def _ranges(shared: Any, layer: str, part_size: int) -> Iterator[pa.Table]:
     """The same blocks each time, because the rows are those at the start. The last one is the Findings or the error."""
     try:
         source, rows = deepcopy(ray.get(shared))  # what Ray shares cannot be changed
@@ -105,9 +104,9 @@ def _ranges(shared: Any, part_size: int) -> Iterator[pa.Table]:
         return
     found = Findings()
     items = sources.items(source, found.remarks) if isinstance(source, str) else source
-    todo = Todo(items, rows, part_size, found=found)
+    todo = Todo(items, {layer: Known(rows, found=found)}, part_size)
     try:
-        for _, work in groupby(todo, lambda pair: pair[0] // part_size):
+        for _, work in groupby(todo, lambda one: one[0] // part_size):
             yield packed(list(work))
         yield packed(found)
     except VggfeatError as error:
@@ -128,7 +127,7 @@ class Actor:
         """A Done for each range."""
         return pa.concat_tables([packed(self._done(unpacked(pickled))) for pickled in batch["pickled"]])
 
-    def _done(self, work: Work | Findings | VggfeatError) -> Done:
+    def _done(self, work: Range | Findings | VggfeatError) -> Done:
         if isinstance(work, VggfeatError):
             return Done(error=work)
         if isinstance(work, Findings):
@@ -145,18 +144,19 @@ class Actor:
             show(len(work) - len(todo))
             done.failures = writer.failures
             here = max(1, cores() // (job.settings.workers or 1))  # actors on this node, at most
-            fill(writer, todo, self._describer, job.settings, show, job.part_seconds, share_of_memory(here))
+            writers, memory = {job.spec.top: writer}, share_of_memory(here)
+            fill(writers, todo, self._describer, job.settings, show, job.part_seconds, memory)
             note.unlink(missing_ok=True)
         except VggfeatError as error:
             done.error = error
         return done
 
-    def _begin(self, work: Work) -> Path:
+    def _begin(self, work: Range) -> Path:
         """Note that a range is begun, in a file that stays if this process is lost.
 
         Raises VggfeatError if too many processes were lost over the range.
         """
-        (first, item), (_, last) = work[0], work[-1]
+        (first, item, _), (_, last, _) = work[0], work[-1]
         note = self._job.store / f".begun-{first:05d}.tmp"  # removed at the end with the other temporary files
         lost = note.stat().st_size if note.exists() else 0
         if lost >= self._job.tries:
@@ -168,12 +168,12 @@ class Actor:
             temporary.write_bytes(b"." * (lost + 1))
         return note
 
-    def _without_rows(self, work: Work) -> Work:
+    def _without_rows(self, work: Range) -> Range:
         """The items of a range that a lost actor has not written."""
         size = self._job.settings.part_size
         first = work[0][0] // size * size
         names = names_within(self._job.store, self._job.fingerprint, range(first, first + size))
-        return [(place, item) for place, item in work if item.path not in names]
+        return [one for one in work if one[1].path not in names]
 
     @cached_property
     def _describer(self) -> Describer:

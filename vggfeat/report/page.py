@@ -6,175 +6,13 @@ All text is plain: markup is escaped, and control characters are shown as their 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
-from typing import ClassVar, TypeAlias
 
 from vggfeat._util.files import check_writable, write_text
 from vggfeat.errors import UsageError
-from vggfeat.report.text import Cell, known, number, plain, share
-
-
-@dataclass(frozen=True)
-class Text:
-    """A paragraph.
-
-    Parameters
-    ----------
-    text : str
-    """
-
-    kind: ClassVar[str] = "text"
-    text: str
-
-
-@dataclass(frozen=True)
-class Notes:
-    """A list of remarks.
-
-    Parameters
-    ----------
-    items : sequence of str
-    """
-
-    kind: ClassVar[str] = "notes"
-    items: Sequence[str]
-
-
-@dataclass(frozen=True)
-class Facts:
-    """Names with their values, such as settings.
-
-    Parameters
-    ----------
-    items : sequence of (str, str)
-        Name and value.
-    """
-
-    kind: ClassVar[str] = "facts"
-    items: Sequence[tuple[str, str]]
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of text and numbers.
-
-    Parameters
-    ----------
-    caption : str
-    header : sequence of str
-        Names of the columns.
-    rows : sequence of sequences of str, int, float or None
-        Cells; None and NaN are shown as –.
-    decimals : int
-        Decimals of floats.
-    bar, strong : int, optional
-        A column of percentages to draw with bars, and a row to highlight; counted from 0.
-    """
-
-    kind: ClassVar[str] = "table"
-    caption: str
-    header: Sequence[str]
-    rows: Sequence[Sequence[Cell]]
-    decimals: int = 2
-    bar: int | None = None
-    strong: int | None = None
-
-
-@dataclass(frozen=True)
-class Bars:
-    """One bar per name, on a scale of 0 to 100, in the given order.
-
-    Parameters
-    ----------
-    items : sequence of (str, float or None)
-        Name and percentage; None and NaN are shown as "no value".
-    mean : float, optional
-        A percentage that is marked on each bar.
-    decimals : int
-        Decimals of the percentages.
-    """
-
-    kind: ClassVar[str] = "bars"
-    items: Sequence[tuple[str, float | None]]
-    mean: float | None = None
-    decimals: int = 1
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A drawing.
-
-    Parameters
-    ----------
-    svg, caption : str
-        The drawing, from a function of `plots`, and the text below it.
-    wide : bool
-        On a narrow screen, keep the size and scroll sideways.
-    """
-
-    kind: ClassVar[str] = "figure"
-    svg: str
-    caption: str = ""
-    wide: bool = False
-
-
-@dataclass(frozen=True)
-class Figures:
-    """Small drawings side by side.
-
-    Parameters
-    ----------
-    items : sequence of (str, float, str)
-        Name, value and SVG of each drawing, from a function of `plots`.
-    decimals : int
-        Decimals of the values.
-    """
-
-    kind: ClassVar[str] = "figures"
-    items: Sequence[tuple[str, float, str]]
-    decimals: int = 1
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A thumbnail with its description.
-
-    Parameters
-    ----------
-    uri : str or None
-        From `thumbnail`; None shows a placeholder.
-    alt : str
-        Description for screen readers.
-    title, name : str
-        Title and name of the image.
-    lines : sequence of str
-        Lines below the title.
-    """
-
-    uri: str | None
-    alt: str
-    title: str
-    lines: Sequence[str] = ()
-    name: str = ""
-
-
-@dataclass(frozen=True)
-class Gallery:
-    """Thumbnails side by side.
-
-    Parameters
-    ----------
-    pictures : sequence of Picture
-    mood : {"", "right", "wrong"}
-        Gives the titles their colour.
-    """
-
-    kind: ClassVar[str] = "gallery"
-    pictures: Sequence[Picture]
-    mood: str = ""
-
-
-Block: TypeAlias = Text | Notes | Facts | Table | Bars | Figure | Figures | Gallery
+from vggfeat.report.blocks import Block
+from vggfeat.report.text import brief, known, number, plain, share
 
 
 @dataclass(frozen=True)
@@ -185,10 +23,16 @@ class Section:
     ----------
     title : str
     blocks : sequence of Block
+    half : bool
+        On a wide screen, take one of two columns, if the section before or after it has `half` too.
+    folded : bool
+        Show the heading only, until the reader opens the section.
     """
 
     title: str
     blocks: Sequence[Block]
+    half: bool = False
+    folded: bool = False
 
 
 @dataclass(frozen=True)
@@ -220,22 +64,42 @@ class Page:
 
     Parameters
     ----------
-    title, kicker : str
-        Title, and the line above it.
+    title, kicker, subtitle : str
+        Title, and the lines above and below it.
     sections : sequence of Section
     headline : Headline, optional
+    notes : sequence of str
+        What a reader of the headline should know; below it.
     lead : sequence of Block
         Blocks next to the headline.
     foot : sequence of (str, str)
-        Names and values of the provenance.
+        Names and values of the provenance, folded at the end.
     """
 
     title: str
     sections: Sequence[Section]
     kicker: str = "vggfeat"
+    subtitle: str = ""
     headline: Headline | None = None
+    notes: Sequence[str] = ()
     lead: Sequence[Block] = ()
     foot: Sequence[tuple[str, str]] = ()
+
+    def open_sections(self) -> list[tuple[Section, bool]]:
+        """Give the sections that are not folded, each with whether it takes one of two columns.
+
+        Returns
+        -------
+        list of (Section, bool)
+            A section with `half` that has no other beside it takes both columns.
+        """
+        placed: list[tuple[Section, bool]] = []
+        shown = [section for section in self.sections if not section.folded]
+        for half, run in groupby(shown, key=lambda section: section.half):
+            sections = list(run)
+            alone = sections[-1] if len(sections) % 2 else None
+            placed += [(section, half and section is not alone) for section in sections]
+        return placed
 
     def html(self) -> str:
         """Render the page, without scripts and external files, for light and dark screens of any width and paper."""
@@ -249,7 +113,7 @@ class Page:
             lstrip_blocks=True,
             finalize=plain,
         )
-        environment.filters.update(number=number, share=share)
+        environment.filters.update(number=number, share=share, brief=brief)
         environment.tests["known"] = known
         return environment.get_template("page.html").render(page=self)
 

@@ -15,7 +15,7 @@ _SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text: small, searchable, in the fonts of the page
     "text.parse_math": False,  # a class may be named $x$
     "axes.unicode_minus": True,
-    "font.size": 11,
+    "font.size": 12,  # 11 px at least on a screen of 400 px, to which a drawing of 400 px shrinks
     "text.color": INK,
     "axes.edgecolor": LINE,
     "axes.labelcolor": MUTED,
@@ -75,7 +75,9 @@ def _inline(svg: bytes, alt: str) -> str:
             element.attrib["style"] = _styled(element.attrib["style"], element.tag)
         if re.search(r"_\d+$", element.attrib.get("id", "")):  # such as patch_1: nothing refers to it
             del element.attrib["id"]
-    root.attrib = {"viewBox": root.attrib["viewBox"], "role": "img", "aria-label": alt}
+    width = root.attrib["viewBox"].split()[2]
+    size = f"max-width: {1.25 * float(width):.0f}px"  # larger, its text would look out of place
+    root.attrib = {"viewBox": root.attrib["viewBox"], "style": size, "role": "img", "aria-label": alt}
     body = ElementTree.tostring(root, encoding="unicode", short_empty_elements=True)
     return re.sub(r"\n\s*", "\n", body)
 

@@ -13,6 +13,11 @@ def plain(value: object) -> object:
     return printable(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
 
 
+def brief(name: str) -> str:
+    """The name of a file, without its middle if it would take many lines."""
+    return printable(name, 60)
+
+
 def known(value: object) -> bool:
     """Whether there is a value: not None, not NaN."""
     return value is not None and not (isinstance(value, float) and math.isnan(value))
