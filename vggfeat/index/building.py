@@ -30,16 +30,16 @@ def bring_up_to_date(
     settings : of an index that has other ones, or none, everything is made anew. Default: those of the index.
     Raises StoreError.
     """
-    with locked(store.path) as folder:
-        marks = marks_of(store)
-        old = None if rebuild else read_state(folder)
-        if old is not None:
-            check_store(store, old)
-            if settings is not None and old.settings != _complete(settings, store):
-                say(f"{folder}: was made with other settings, and is made anew")
-                old = None
+    marks, folder = marks_of(store), folder_of(store.path)
+    old = None if rebuild else _usable(store, folder, settings)
+    if old is not None and old.parts == marks and (old.k or not with_graph):
+        return old  # without a lock, so that an index can be read where nothing can be written
+    with locked(store.path):
+        old = None if rebuild else _usable(store, folder, settings)
         if old is not None and old.parts == marks:
             return old if old.k or not with_graph else _with_graph(Arrays(folder, old))
+        if old is None and not rebuild and (folder / "index.json").exists():
+            say(f"{folder}: was made with other settings, and is made anew")
         keys = keys_of(store, marks)
         arrays = Arrays(folder, old or _empty(store, folder, settings or IndexSettings()))
         indexed = arrays.read("keys", KEY, arrays.state.rows) if old else np.empty(0, KEY)
@@ -63,13 +63,18 @@ def _with_graph(arrays: Arrays) -> State:
     return arrays.state
 
 
-def check_store(store: Store, state: State) -> None:
-    """Raise StoreError if an index belongs to a store of other descriptors."""
+def _usable(store: Store, folder: Path, settings: IndexSettings | None) -> State | None:
+    """The index that a store has; None if there is none, or one of other settings.
+
+    Raises StoreError if it belongs to a store of other descriptors.
+    """
+    state = read_state(folder)
+    if state is None:
+        return None
     if found := difference(state.fingerprint, store.fingerprint):
         key, of_index, of_store = found
-        raise StoreError(
-            f"{folder_of(store.path)}: is the index of another store ({key} {of_index}, not {of_store}); {REBUILD}"
-        )
+        raise StoreError(f"{folder}: is the index of another store ({key} {of_index}, not {of_store}); {REBUILD}")
+    return state if settings is None or state.settings == _complete(settings, store) else None
 
 
 def _complete(settings: IndexSettings, store: Store) -> IndexSettings:
