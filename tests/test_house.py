@@ -34,6 +34,7 @@ STOREYS = [
     {"data"},
     {"report"},
     {"bench", "evaluate", "train", "localize", "doctor", "index"},
+    {"demo"},
     {"cli"},
     {"__main__"},
 ]
@@ -109,7 +110,7 @@ def loaded_by(code: str) -> set[str]:
         *(
             f"import typer.testing as t, vggfeat.cli as c\nran = t.CliRunner().invoke(c.app, ['{name}', '--help'])\n"
             "assert ran.exit_code == 0, ran.output"
-            for name in ("extract", "bench", "evaluate", "train", "index")
+            for name in ("demo", "extract", "bench", "evaluate", "train", "index")
         ),
         *(f"import vggfeat.{one}.settings" for one in ("extraction", "bench", "evaluate", "index")),
         "import vggfeat.spec, vggfeat.nets, vggfeat.train.recipe",

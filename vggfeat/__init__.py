@@ -25,6 +25,7 @@ _HOME = {
     "extract_layers": "extraction",
     "load": "store",
     "Index": "index",
+    "demonstrate": "demo",
     "VggfeatError": "errors",
     "UsageError": "errors",
     "ImageError": "errors",

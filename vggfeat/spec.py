@@ -59,8 +59,8 @@ class NetSpec(ABC):
     scales : sequence of int
         Smallest image sides Q in pixels, to which each image is rescaled.
     weights : str or path
-        auto, a name (oxford, torchvision, oxford-int8, slim) or a file. For several nets: one for all of them, or one
-        for each net, separated by commas.
+        auto, a name (oxford, torchvision, oxford-int8; slim, for tests only) or a file. For several nets: one for all
+        of them, or one for each net, separated by commas.
     lineage : {"oxford", "torchvision"} or None
         Preprocessing of weights whose origin is unknown: oxford (BGR, 0..255) or torchvision (RGB, 0..1). Default: that
         of the file or of its first layer, or assumed by the format.

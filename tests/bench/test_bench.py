@@ -116,7 +116,7 @@ def test_another_setting_gets_another_store(tmp_path, options):
 
 def test_the_papers_data_sets_are_read_as_stored_and_a_folder_upright(tmp_path, options):
     for name, benchmark in BENCHMARKS.items():
-        assert descriptor_spec(benchmark, BenchmarkSettings()).exif == (name in ("folder", "digits")), name
+        assert descriptor_spec(benchmark, BenchmarkSettings()).exif == (name in ("folder", "sample", "digits")), name
         assert descriptor_spec(benchmark, BenchmarkSettings(exif=True)).exif
         assert descriptor_spec(benchmark, BenchmarkSettings(allow_truncated=True)).allow_truncated
     photos = colour_photos(tmp_path / "photos", 4)
@@ -130,7 +130,8 @@ def test_broken_images_are_left_out_and_said(tmp_path, options):
     photos = colour_photos(tmp_path / "photos", 8)
     (photos / "red" / "00.png").write_bytes(b"")
     result = run(BENCHMARKS["folder"], root=photos, seeds=1, **options)
-    assert any(note.startswith("1 of 24 images could not be read and were left out, such as ") for note in result.notes)
+    said = "1 of 24 images could not be read and were left out, such as red/00.png: is empty"
+    assert any(note.startswith(said) for note in result.notes), result.notes
 
 
 def test_fusion_of_two_nets(tmp_path, options, tiny_weights):

@@ -227,7 +227,7 @@ def test_a_record_that_is_none(text, record):
 def test_records_in_the_source_are_results_of_their_benchmarks():
     source = Path(__file__).parents[2]
     found = [name for name in BENCHMARKS if (source / record_of(name)).exists()]
-    assert {"caltech101", "digits"} <= set(found)
+    assert {"caltech101", "digits", "sample"} <= set(found)
     for name in found:
         recorded = read_record(source / record_of(name))
         assert recorded and {one["benchmark"] for one in recorded} == {name}

@@ -1,4 +1,4 @@
-"""One contract for all readers, on small copies of each layout and on real sets; Caltech, folders, digits."""
+"""One contract for all readers, on small copies of each layout and on real sets; Caltech, folders, digits, sample."""
 
 import doctest
 import os
@@ -34,7 +34,7 @@ def read(tmp_path: Path, shared: Shared) -> Callable[[str], ImageSet]:
 
 # --- the contract ---
 
-everywhere = pytest.mark.parametrize("name", [*SMALL, *REAL, "digits"])
+everywhere = pytest.mark.parametrize("name", [*SMALL, *REAL, "digits", "sample"])
 on_copies = pytest.mark.parametrize("name", SMALL)
 
 
@@ -133,7 +133,7 @@ def test_a_set_of_links_is_the_set(name: str, tmp_path: Path) -> None:
     assert (after.labels == before.labels).all()
 
 
-@pytest.mark.parametrize("name", sorted({*READERS} - {"digits", "folder"}))
+@pytest.mark.parametrize("name", sorted({*READERS} - {"digits", "folder", "sample"}))
 def test_a_missing_set_is_one_line_that_says_what_where_and_how(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

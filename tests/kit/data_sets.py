@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vggfeat.data import ImageSet, actions, caltech, digits, folder, voc
+from vggfeat.data import READERS, ImageSet, actions, caltech, folder, voc
 
 Shared = Callable[[str], Path]
 
@@ -128,7 +128,7 @@ def reader(top: Path, shared: Shared) -> Callable[[str], ImageSet]:
         if name in SMALL:
             return SMALL[name][0](SMALL[name][1](top))
         if name not in cache:
-            cache[name] = REAL[name][0](shared(REAL[name][1])) if name in REAL else digits.read()
+            cache[name] = REAL[name][0](shared(REAL[name][1])) if name in REAL else READERS[name]()
         return cache[name]
 
     return read

@@ -312,6 +312,25 @@ def test_when_nothing_can_be_reached(cache: Path) -> None:
     fails([address, "refused", f"put it at {cache / OXFORD_D}", "use --layer pool5", "--weights slim"], "auto", None)
 
 
+@pytest.mark.parametrize(
+    ("spec", "net", "top", "remedy"),
+    [
+        ("auto", "E", "fc7", "without a network use --layer pool5 (the convolutional layers of net E are inside"),
+        ("auto", "D", "fc7", "without a network use --net E --layer pool5 ("),
+        ("auto", "D", "pool5", "without a network use --net E ("),
+        ("oxford", "E", "pool5", "without a network use --weights oxford-int8 ("),
+        ("oxford", None, "fc7", "without a network use --layer pool5 --weights oxford-int8 ("),
+        ("auto", "A", "fc6", "inside this package), or --weights slim, for tests only"),
+        ("auto", None, "fc8", "and classes with --weights slim, for tests only"),
+    ],
+)
+def test_what_works_without_a_network_fits_what_was_asked(
+    spec: str, net: str | None, top: Any, remedy: str, capfd: Any
+) -> None:
+    fails(["put it at", remedy], spec, net, top)
+    assert re.search(r"downloading vgg\S+, about \d+ MB, once\n", capfd.readouterr().err)
+
+
 def test_a_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("VGGFEAT_CACHE", str(tmp_path / "file"))

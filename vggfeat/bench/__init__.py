@@ -16,6 +16,8 @@
     ablation                  each of the paper's choices about descriptors on its own
     submission                files for the VOC evaluation server
     result                    BenchmarkResult: JSON and table
+    paper                     run_paper: Tables 11 and 12, with all data sets at hand
+    paper_result, paper_page  PaperResult: both tables, JSON; and their page
     comparison                how settings differ from the paper's
     record                    records of results, and whether a result agrees with one
     page, evidence            the page of a result
@@ -23,7 +25,7 @@
 
 >>> from vggfeat.bench import BENCHMARKS
 >>> list(BENCHMARKS)
-['voc2007', 'voc2012', 'voc2012-actions', 'caltech101', 'caltech256', 'folder', 'digits']
+['voc2007', 'voc2012', 'voc2012-actions', 'caltech101', 'caltech256', 'folder', 'sample', 'digits']
 """
 
 from typing import TYPE_CHECKING
@@ -36,6 +38,9 @@ if TYPE_CHECKING:
     from vggfeat.bench.benchmark import Benchmark
     from vggfeat.bench.benchmarks import BENCHMARKS
     from vggfeat.bench.page import write_report
+    from vggfeat.bench.paper import run_paper
+    from vggfeat.bench.paper_page import write_paper_report
+    from vggfeat.bench.paper_result import PaperResult
     from vggfeat.bench.record import check, read_record, record_of
     from vggfeat.bench.result import BenchmarkResult
     from vggfeat.bench.runner import run
@@ -47,12 +52,15 @@ __getattr__ = attach(
         "BENCHMARKS": "vggfeat.bench.benchmarks",
         "Benchmark": "vggfeat.bench.benchmark",
         "BenchmarkResult": "vggfeat.bench.result",
+        "PaperResult": "vggfeat.bench.paper_result",
         "check": "vggfeat.bench.record",
         "check_target": "vggfeat.report",
         "download": "vggfeat.bench.archives",
         "read_record": "vggfeat.bench.record",
         "record_of": "vggfeat.bench.record",
         "run": "vggfeat.bench.runner",
+        "run_paper": "vggfeat.bench.paper",
+        "write_paper_report": "vggfeat.bench.paper_page",
         "write_report": "vggfeat.bench.page",
     },
 )
@@ -62,11 +70,14 @@ __all__ = [
     "Benchmark",
     "BenchmarkResult",
     "BenchmarkSettings",
+    "PaperResult",
     "check",
     "check_target",
     "download",
     "read_record",
     "record_of",
     "run",
+    "run_paper",
+    "write_paper_report",
     "write_report",
 ]

@@ -7,7 +7,7 @@ from typing import Literal
 from vggfeat.bench.protocol import Protocol
 from vggfeat.bench.submission import Submission
 from vggfeat.data import ImageSet
-from vggfeat.spec import Aggregation, DescriptorSpec
+from vggfeat.spec import Aggregation, DescriptorLayer, DescriptorSpec
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Benchmark:
         Number of random splits.
     reported : {"test", "val"}
         The subset of an official split that is tested on.
-    scales, agg, weights, exif
+    scales, agg, layer, weights, exif
         Settings of the descriptors if none are given; see `BenchmarkSettings`.
     background : str or None
         The class that can be left out, if there is one.
@@ -80,6 +80,7 @@ class Benchmark:
     reported: Literal["test", "val"] = "test"
     scales: tuple[int, ...] = DescriptorSpec.scales
     agg: Aggregation = DescriptorSpec.agg
+    layer: DescriptorLayer = DescriptorSpec.layer
     weights: str = DescriptorSpec.weights
     exif: bool = DescriptorSpec.exif
     background: str | None = None

@@ -1,4 +1,4 @@
-"""The benchmarks of Appendix B, with the paper's numbers; and two more, for other folders and for a quick look.
+"""The benchmarks of Appendix B, with the paper's numbers; and three more, for other folders and for a quick look.
 
 VOC-2007 and VOC-2012: 20 classes, the mean over five scales. The labels of VOC-2012's test are not public: the result
 is of val, trained on train alone, and a submission is trained on trainval.
@@ -14,6 +14,8 @@ The data sets of the paper are read as they are stored, without EXIF's orientati
 photo of Caltech-256 has an orientation that is wrong, and boxes are in stored pixels.
 
 folder: a folder of any images, ROOT/<class>/*.jpg, split at random, or ROOT/train and ROOT/test as they are.
+
+sample: the photos inside the package, described by the real net inside the package, at one small scale.
 
 digits: scikit-learn's handwritten digits, 8x8 pixels: nothing to download, on any machine, to see that everything
 works. One scale, the smallest that fc7 allows, and the net inside the package.
@@ -98,6 +100,10 @@ _TABLE = [
         train_per_class=60, background="257.clutter",
     ),
     Benchmark("folder", "Your folder", READERS["folder"], CROSS_VALIDATED_RECALL),
+    Benchmark(
+        "sample", "Sample photos", READERS["sample"], CROSS_VALIDATED_RECALL,
+        train_per_class=15, seeds=5, scales=(128,), layer="pool5", weights="oxford-int8",
+    ),
     Benchmark(
         "digits", "Digits", READERS["digits"], CROSS_VALIDATED_RECALL,
         train_per_class=30, test_per_class=50, scales=(224,), weights="slim",

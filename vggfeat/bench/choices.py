@@ -33,6 +33,7 @@ def descriptor_spec(benchmark: Benchmark, settings: BenchmarkSettings) -> Descri
         "net": settings.net or (own.net if settings.weights is None else None),
         "scales": settings.scales or own.scales,
         "agg": settings.agg or own.agg,
+        "layer": settings.layer or benchmark.layer,
         "weights": settings.weights or benchmark.weights,
         "exif": benchmark.exif if settings.exif is None else settings.exif,
     }

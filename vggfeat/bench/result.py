@@ -92,9 +92,9 @@ class BenchmarkResult:
         str
             Several lines.
         """
-        rows = [(f"vggfeat: {in_short(self.config)}", _plus_minus(self.value, self.std))]
+        rows = [(f"vggfeat: {in_short(self.config)}", plus_minus(self.value, self.std))]
         rows += [
-            (f"paper: {row}", _plus_minus(value, self.paper_std.get(row), decimals=1))
+            (f"paper: {row}", plus_minus(value, self.paper_std.get(row), decimals=1))
             for row, value in self.paper.items()
         ]
         width = max(len(row) for row, _ in rows)
@@ -130,11 +130,12 @@ def _ablation_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """The ablation as aligned lines, with what the paper says in the last column."""
     if not rows:
         return []
-    cells = [(f"  {one['row']}", _plus_minus(one["value"], one["std"]), one["paper"] or "") for one in rows]
+    cells = [(f"  {one['row']}", plus_minus(one["value"], one["std"]), one["paper"] or "") for one in rows]
     cells.insert(0, ("ablation", "", "paper" if any(paper for *_, paper in cells) else ""))
     first, second = (max(len(row[i]) for row in cells) for i in range(2))
     return [f"  {row:{first}}  {value:{second}}  {paper}".rstrip() for row, value, paper in cells]
 
 
-def _plus_minus(value: float, std: float | None, decimals: int = 2) -> str:
+def plus_minus(value: float, std: float | None, decimals: int = 2) -> str:
+    """A value with its standard deviation, if there is one."""
     return f"{value:.{decimals}f}" + ("" if std is None else f" ± {std:.{decimals}f}")

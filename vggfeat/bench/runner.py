@@ -4,6 +4,7 @@ Scores come from stored descriptors only.
 """
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ from vggfeat.bench.choices import check_use, descriptor_spec, read_images
 from vggfeat.bench.described import Described, by_nets, in_stores, read_stores
 from vggfeat.bench.mean_average_precision import test_fold
 from vggfeat.bench.probe import DEFAULT_SOLVER, Probe, ProbeResult
-from vggfeat.bench.protocol import Fold, Splits, used_rows
+from vggfeat.bench.protocol import Fold, Splits, shared_image, used_rows
 from vggfeat.bench.record import recorded_result
 from vggfeat.bench.result import BenchmarkResult
 from vggfeat.bench.settings import BenchmarkSettings
@@ -100,7 +101,8 @@ def run(benchmark: Benchmark, *, settings: BenchmarkSettings, record: str | Path
     ready = time.perf_counter()
 
     probed = trial.probe.evaluate(X, found, splits)
-    notes = _notes(trial, probed) + ([_submit(entry, trial, X, probed)] if entry else [])
+    used = stores.opened(asked.describer, asked.box) if asked else extracted
+    notes = _notes(trial, probed, used) + ([_submit(entry, trial, X, probed)] if entry else [])
     ablation, of_rungs = ablation_rows(trial, rungs, asked, probed) if asked else ([], [])
     timing = {"extract_s": round(ready - began, 1), "svm_s": round(time.perf_counter() - ready, 1)}
     return BenchmarkResult(
@@ -179,14 +181,18 @@ def _submit(entry: _Entry, trial: Trial, X: np.ndarray, probed: ProbeResult) -> 
     return f"submission: {packed}, of {len(scores.rows):,} samples, trained on trainval with C={scores.C:g}{said}"
 
 
-def _notes(trial: Trial, probed: ProbeResult) -> list[str]:
-    """What a reader of the value should know."""
+def _notes(trial: Trial, probed: ProbeResult, used: Sequence[Store]) -> list[str]:
+    """What a reader of the value should know. used : the stores of the descriptors."""
     images, rows, splits = trial.stores.images, trial.stores.rows, trial.splits
     notes = [*images.notes, *splits.notes]
     missing = rows[~probed.found[rows]]
     if len(missing):
-        such = f"such as {images.paths[missing[0]]}"
-        notes.append(f"{len(missing)} of {len(rows)} images could not be read and were left out, {such}")
+        such = images.paths[missing[0]]
+        reasons = [store.failures.get(shared_image(images, missing[0])) for store in used]
+        because = next((f": {reason}" for reason in reasons if reason), "")
+        notes.append(
+            f"{len(missing)} of {len(rows)} images could not be read and were left out, such as {such}{because}"
+        )
     notes += probed.notes
     if trial.benchmark.paper_on:
         notes.append(f"the paper's figures are of {trial.benchmark.paper_on}; ours: {splits.config['splits']}")

@@ -54,24 +54,26 @@ class BenchmarkSettings:
     Parameters
     ----------
     root : path or None
-        Folder of the data set. Default: $VGGFEAT_DATA/NAME.
+        Folder of the data set. Default: $VGGFEAT_DATA/NAME. For paper: the folder above voc2007, voc2012, ...
+        Default: $VGGFEAT_DATA.
     recipe : {"paper"} or None
         paper takes the scales and the aggregation of the paper if none are given, and for the actions nets D and E if
         neither net nor weights are given.
     net : str or None
         Net of Table 1: A (VGG-11), A-LRN, B (VGG-13), C, D (VGG-16) or E (VGG-19); or several, such as "D,E", whose
-        descriptors are stacked. Default: the net of the weights, or D.
+        descriptors are stacked. Default: the net of the weights, or D. For paper: the rows of the tables; "D,E", the
+        default, gives D, E and D & E.
     scales : sequence of int or None
         Smallest image sides Q in pixels, to which each image is rescaled. Default: the benchmark's own.
     agg : {"mean", "max", "stack"} or None
         Aggregation over the scales. Default: the benchmark's own.
-    layer : str
+    layer : str or None
         Layer whose activations are averaged over space, after its ReLU: fc7, fc6, or a pooling or convolution of
-        Table 1, such as pool5 or conv4_3.
+        Table 1, such as pool5 or conv4_3. Default: pool5 for sample, else fc7.
     weights : str, path or None
-        auto, a name (oxford, torchvision, oxford-int8, slim) or a file. For several nets: one for all of them, or one
-        for each net, separated by commas.
-        Default: slim for digits, else auto.
+        auto, a name (oxford, torchvision, oxford-int8; slim, for tests only) or a file. For several nets: one for all
+        of them, or one for each net, separated by commas.
+        Default: slim for digits, oxford-int8 for sample, else auto.
     lineage : {"oxford", "torchvision"} or None
         Preprocessing of weights whose origin is unknown: oxford (BGR, 0..255) or torchvision (RGB, 0..1). Default: that
         of the file or of its first layer, or assumed by the format.
@@ -131,7 +133,7 @@ class BenchmarkSettings:
     net: str | None = DescriptorSpec.net
     scales: tuple[int, ...] | None = None
     agg: Aggregation | None = None
-    layer: DescriptorLayer = DescriptorSpec.layer
+    layer: DescriptorLayer | None = None
     weights: str | None = None
     lineage: Lineage | None = DescriptorSpec.lineage
     mirror: bool = DescriptorSpec.mirror

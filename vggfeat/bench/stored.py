@@ -24,7 +24,7 @@ from vggfeat.errors import DataError
 from vggfeat.extraction.run import extract
 from vggfeat.formats import STORE
 from vggfeat.sources import Item
-from vggfeat.store import load
+from vggfeat.store import Store, load
 
 
 class Column(NamedTuple):
@@ -68,6 +68,10 @@ class Stores:
         X = np.zeros((len(self.images), sum(part.shape[1] for part in parts)), np.float32)
         X[self.rows] = fuse(parts, spec.normalize)
         return X, found
+
+    def opened(self, describer: Describer, box: bool = False) -> list[Store]:
+        """The stores of a describer, which are filled."""
+        return [Store(column.store) for columns in self._columns(describer, box) for column in columns]
 
     def _columns(self, describer: Describer, box: bool) -> Iterator[list[Column]]:
         """The columns of all scales, for each net, and with `box` for the boxes as well."""

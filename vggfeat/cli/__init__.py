@@ -14,7 +14,7 @@ import typer
 from vggfeat import __version__
 from vggfeat._util.memory import keep_freed_memory
 from vggfeat._util.printable import reason_of, say
-from vggfeat.cli import bench, describing, doctor, evaluate, index, train, weights
+from vggfeat.cli import bench, demo, describing, doctor, evaluate, index, train, weights
 from vggfeat.cli.derive import derived
 from vggfeat.cli.usage import Group
 from vggfeat.errors import UsageError, VggfeatError
@@ -32,6 +32,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for command in (
+    demo.demo,
     describing.extract,
     describing.describe,
     describing.classify,

@@ -43,6 +43,9 @@ def extract(
 ) -> None:
     """Describe all images of a source into a store. Run the same command again to continue a run that was killed.
 
+    On two cores net E takes 0.5 to 0.7 s a photo at Q=256, and 4 to 6 s at the three scales of the default: try
+    --scales 256 first. A GPU was not measured yet.
+
     With --layer conv4_3,pool5 each image is decoded once and goes through the net once, and each layer has a store of
     its own: SOURCE.conv4_3.vggfeat and SOURCE.pool5.vggfeat. Each of them can be continued alone: --layer pool5 --out
     SOURCE.pool5.vggfeat.

@@ -28,6 +28,7 @@ def list_weights() -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for line in rows:
         show("  ".join(word.ljust(width) for word, width in zip(line, widths, strict=True)).rstrip())
+    show("SIZE: of the file here, or of its download. slim is for tests, and to try fc6 and fc7; not for results.")
     show("TOP-1 and TOP-5: published accuracy in per cent on the validation set of ILSVRC-2012, one centre crop.")
 
 
@@ -38,7 +39,7 @@ def fetch_weights(
         str | None, typer.Option(help='A, B, D or E; several with commas, such as "D,E". Default: D.')
     ] = None,
 ) -> None:
-    """Download weights into the cache and verify them."""
+    """Download weights into the cache, about 550 MB for each net, and verify them."""
     from vggfeat.nets import TOPS
     from vggfeat.weights import resolve
     from vggfeat.weights.published import REGISTRY

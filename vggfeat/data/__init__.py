@@ -8,6 +8,7 @@
     actions    PASCAL VOC 2012, actions
     caltech    Caltech-101 and Caltech-256
     folder     your own images, one folder per class
+    sample     the photos inside the package
     digits     the handwritten digits of scikit-learn
     splits     random splits into training and test images
     imagenet   ILSVRC-2012 and data sets with its layout

@@ -147,6 +147,10 @@ class Origin:
     archives: tuple[Archive, ...] = ()
 
 
+class MissingDataError(DataError):
+    """A data set that is not there; the message says how to get it."""
+
+
 def data_folder(name: str, given: str | os.PathLike[str] | None = None, get: str = "") -> Path:
     """The folder in which to look for a data set, absolute: `given`, or $VGGFEAT_DATA/<name>.
 
@@ -164,7 +168,7 @@ def locate(
 ) -> Path:
     """The data set's own folder, absolute and without links: the first place that `fits`.
 
-    content : what is looked for in each place, for the message. Raises DataError if no place fits.
+    content : what is looked for in each place, for the message. Raises MissingDataError if no place fits.
     """
     top = data_folder(origin.name, given, f"; {origin.get}")
     for place in (".", *origin.places):
@@ -173,7 +177,7 @@ def locate(
     reason = "" if top.is_dir() else ", no such folder"
     places = " or ".join(place + content for place in origin.places)
     fetch = "; or download it with --download" if origin.archives else ""
-    raise DataError(
+    raise MissingDataError(
         f"{top}: {origin.title} not found{reason}; looked for {places}; {origin.get}, "
         f"and pass its folder as --root or put it in $VGGFEAT_DATA/{origin.name}{fetch}"
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from vggfeat.data import actions, caltech, digits, folder, voc
+from vggfeat.data import actions, caltech, digits, folder, sample, voc
 from vggfeat.data.base import ImageSet, Origin
 
 READERS: dict[str, Callable[..., ImageSet]] = {
@@ -12,6 +12,7 @@ READERS: dict[str, Callable[..., ImageSet]] = {
     "caltech101": caltech.read101,
     "caltech256": caltech.read256,
     "folder": folder.read,
+    "sample": sample.read,
     "digits": digits.read,
 }
 ORIGINS: dict[str, Origin] = {

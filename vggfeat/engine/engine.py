@@ -190,6 +190,11 @@ class Engine:
 
 def resolve_nets(spec: NetSpec) -> list[weights_of.Weights]:
     """The weights of each net of "D,E"; see NetSpec. Raises UsageError, WeightsError."""
+    return [weights_of.resolve(file, net, file_top(spec.top), spec.lineage) for net, file in asked_nets(spec)]
+
+
+def asked_nets(spec: NetSpec) -> list[tuple[str | None, str]]:
+    """Each net of "D,E" with what names its weights; None for the net of the weights. Raises UsageError."""
     nets: list[str | None] = [None] if spec.net is None else [word.strip() for word in spec.net.split(",")]
     named = Path(spec.weights).exists()  # a file whose name may have a comma
     files = [spec.weights] if named else [word.strip() for word in spec.weights.split(",")]
@@ -197,7 +202,4 @@ def resolve_nets(spec: NetSpec) -> list[weights_of.Weights]:
         nets = nets * len(files)
     if len(files) not in (1, len(nets)):
         raise UsageError(f"{len(files)} weights for {len(nets)} nets; give one for all or one for each")
-    return [
-        weights_of.resolve(file, name, file_top(spec.top), spec.lineage)
-        for name, file in zip(nets, files * (len(nets) // len(files)), strict=True)
-    ]
+    return list(zip(nets, files * (len(nets) // len(files)), strict=True))

@@ -48,8 +48,8 @@ class EvaluationSettings:
         dense: the whole image; multi-crop: a grid of 224x224 crops; both: these two and their average; centre: the
         centre crop.
     weights : str or path
-        auto, a name (oxford, torchvision, slim) or a file. For several nets: one for all of them, or one for each net,
-        separated by commas.
+        auto, a name (oxford, torchvision; slim, for tests only) or a file. For several nets: one for all of them, or
+        one for each net, separated by commas.
     lineage : {"oxford", "torchvision"} or None
         Preprocessing of weights whose origin is unknown: oxford (BGR, 0..255) or torchvision (RGB, 0..1). Default: that
         of the file or of its first layer, or assumed by the format.

@@ -1,4 +1,4 @@
-"""The net inside the package: it shows that everything works, and is no measure of what VGG can do."""
+"""slim, the small net inside the package: for tests, and for trying fc6 to fc8 without a download; not for results."""
 
 from functools import cache
 

@@ -119,12 +119,15 @@ def resolve(
     """
     if net is not None:
         check_net(net)
-    if spec == "auto":
-        weights = _auto(registry, net, top, lineage)
-    elif spec in registry.names:
-        weights = _named(registry, str(spec), net, top)
-    else:
-        weights = _at(registry, Path(spec).expanduser(), net, top, lineage)
+    try:
+        if spec == "auto":
+            weights = _auto(registry, net, top, lineage)
+        elif spec in registry.names:
+            weights = _named(registry, str(spec), net, top)
+        else:
+            weights = _at(registry, Path(spec).expanduser(), net, top, lineage)
+    except FetchError as error:
+        raise WeightsError(f"{error}; without a network {_here(spec, net, top)}") from None
     require(weights, top)
     return _of_lineage(weights, lineage)
 
@@ -213,20 +216,38 @@ def _named(registry: Registry, name: str, net: str | None, top: Top) -> Weights:
 
 def _obtain(registry: Registry, copy: _Copy, net: str) -> None:
     """Download and convert a published file; one that a user put into the cache stays there."""
-    try:
-        with locked(copy.native):
-            if copy.native.is_file():  # another process was faster
-                return
-            by_hand = copy.raw.is_file()
-            most = 5 * parameter_count(net)  # bytes: float32 takes 4, and the form of a file takes little more
-            raw = download(copy.published.urls, copy.raw, max_bytes=most, **copy.published.check)
-            convert(raw, copy.native, registry=registry)
-            if not by_hand:
-                raw.unlink()
-    except FetchError as error:
-        raise WeightsError(
-            f"{error}; without a network use --layer pool5, whose net E is inside this package, or --weights slim"
-        ) from None
+    with locked(copy.native):
+        if copy.native.is_file():  # another process was faster
+            return
+        by_hand = copy.raw.is_file()
+        if not by_hand:
+            say(f"downloading {copy.raw.name}, about {_megabytes(copy, net):,} MB, once")
+        most = 5 * parameter_count(net)  # bytes: float32 takes 4, and the form of a file takes little more
+        raw = download(copy.published.urls, copy.raw, max_bytes=most, **copy.published.check)
+        convert(raw, copy.native, registry=registry)
+        if not by_hand:
+            raw.unlink()
+
+
+def _megabytes(copy: _Copy, net: str) -> int:
+    """Of a published file, whose numbers are float32."""
+    part = copy.native.stem.endswith("-conv")
+    return round(4 * parameter_count(net, top="pool5" if part else "fc8") / 1e6)
+
+
+def _here(spec: str | Path, net: str | None, top: Top) -> str:
+    """What works without a download, in the place of what was asked for."""
+    bundled, its_net = BUNDLED
+    if top == "fc8":
+        return (
+            f"descriptors work with --layer pool5 (the convolutional layers of net {its_net} are inside this package), "
+            "and classes with --weights slim, for tests only"
+        )
+    words = [] if net in (None, its_net) else [f"--net {its_net}"]
+    words += [] if top == "pool5" else ["--layer pool5"]
+    words += [f"--weights {bundled}"] if spec != "auto" or not words else []
+    tests = ", or --weights slim, for tests only" if top != "pool5" and net in (None, "A") else ""
+    return f"use {' '.join(words)} (the convolutional layers of net {its_net} are inside this package){tests}"
 
 
 def _at(registry: Registry, path: Path, net: str | None, top: Top, lineage: Lineage | None) -> Weights:

@@ -1,0 +1,108 @@
+"""What the descriptors of a set of photos say besides a score: neighbours, twins, labels that may be wrong."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from vggfeat.bench.probe import ProbeResult
+from vggfeat.neighbours import nearest, twin_pairs, twin_threshold
+from vggfeat.store import Descriptors
+
+
+class Near(NamedTuple):
+    """A photo, and the photos nearest to it, nearest first: their names and cosines."""
+
+    name: str
+    others: list[tuple[str, float]]
+
+
+class Pair(NamedTuple):
+    """Two photos that are almost the same."""
+
+    first: str
+    second: str
+    cosine: float
+
+
+class Twins(NamedTuple):
+    """Pairs of near-twins, nearest first. threshold : from which cosine on, and why, in words."""
+
+    pairs: list[Pair]
+    threshold: str
+
+
+class Doubt(NamedTuple):
+    """A photo that another class fits better than its label. by : how much higher the score of that class is."""
+
+    name: str
+    label: str
+    fits: str
+    by: float
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What is found in a set of photos.
+
+    Parameters
+    ----------
+    described : int
+        How many photos have a descriptor.
+    failures : dict of str to str
+        Name -> reason, for each file that could not be read.
+    near : list of Near
+        Some photos, and the photos nearest to them.
+    twins : Twins
+        Photos that are almost the same.
+    doubts : list of Doubt
+        Photos whose label may be wrong, most doubtful first.
+    """
+
+    described: int
+    failures: dict[str, str]
+    near: list[Near]
+    twins: Twins
+    doubts: list[Doubt]
+
+
+def near(data: Descriptors, names: Sequence[str], k: int) -> list[Near]:
+    """The k nearest photos of each of the named ones."""
+    places = [data.paths.index(name) for name in names]
+    found = nearest(data.X, k)
+    return [
+        Near(data.paths[i], [(data.paths[n], float(c)) for n, c in zip(found.rows[i], found.cosines[i], strict=True)])
+        for i in places
+    ]
+
+
+def twins(data: Descriptors) -> Twins:
+    """The near-twins of all photos."""
+    threshold = twin_threshold(nearest(data.X, 1).cosines[:, 0])
+    pairs = [
+        Pair(data.paths[i], data.paths[j], float(data.X[i] @ data.X[j])) for i, j in twin_pairs(data.X, threshold.value)
+    ]
+    pairs.sort(key=lambda pair: -pair.cosine)
+    return Twins(pairs, f"cosine of at least {threshold.value:.3f}; {threshold.reason}")
+
+
+def doubts(evidence: ProbeResult) -> list[Doubt]:
+    """The photos that every split that tested them gave a class other than their label, most doubtful first.
+
+    Each photo has one label. Its score for a class is the mean over the splits that tested it, with SVMs that did not
+    learn from it.
+    """
+    images, tests = evidence.images, defaultdict(list)
+    for fold in evidence.scores.values():
+        for row, values in zip(fold.rows.tolist(), fold.values, strict=True):
+            tests[row].append(values)
+    found = []
+    for row, scores in tests.items():
+        label, mean = int(images.label_index[row]), np.mean(scores, axis=0)
+        fits = int(mean.argmax())
+        if label not in np.argmax(scores, axis=1):
+            by = float(mean[fits] - mean[label])
+            found.append(Doubt(images.paths[row], images.classes[label], images.classes[fits], by))
+    return sorted(found, key=lambda doubt: -doubt.by)
