@@ -113,7 +113,7 @@ def read_state(folder: Path) -> State | None:
     file = folder / "index.json"
     try:
         return read_json(file, State, MAX_JSON)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
         raise StoreError(f"{file}: cannot be read ({reason_of(error)}); {REBUILD}") from error
