@@ -24,6 +24,7 @@ _HOME = {
     "extract": "extraction",
     "extract_layers": "extraction",
     "load": "store",
+    "Index": "index",
     "demonstrate": "demo",
     "VggfeatError": "errors",
     "UsageError": "errors",
