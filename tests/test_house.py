@@ -33,7 +33,7 @@ STOREYS = [
     {"svm"},
     {"data"},
     {"report"},
-    {"bench", "evaluate", "train", "localize"},
+    {"bench", "evaluate", "train", "localize", "model"},
     {"cli"},
     {"__main__"},
 ]

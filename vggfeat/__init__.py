@@ -22,6 +22,9 @@ _HOME = {
     "feature_maps": "maps",
     "VGGDescriptor": "transformer",
     "extract": "extraction",
+    "fit": "model",
+    "Model": "model",
+    "VGGClassifier": "model",
     "load": "store",
     "VggfeatError": "errors",
     "UsageError": "errors",
@@ -29,6 +32,7 @@ _HOME = {
     "WeightsError": "errors",
     "DataError": "errors",
     "StoreError": "errors",
+    "ModelError": "errors",
     "FetchError": "errors",
 }
 

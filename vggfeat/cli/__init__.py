@@ -14,7 +14,7 @@ import typer
 from vggfeat import __version__
 from vggfeat._util.memory import keep_freed_memory
 from vggfeat._util.printable import reason_of, say
-from vggfeat.cli import bench, describing, evaluate, train, weights
+from vggfeat.cli import bench, describing, evaluate, model, train, weights
 from vggfeat.cli.derive import derived
 from vggfeat.cli.usage import Group
 from vggfeat.errors import UsageError, VggfeatError
@@ -38,6 +38,7 @@ for command in (
     bench.bench,
     describing.nets,
     describing.export,
+    model.fit,
     train.train,
     evaluate.evaluate,
 ):

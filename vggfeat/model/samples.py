@@ -1,0 +1,127 @@
+"""The labelled photos that train a model, as descriptors in memory."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vggfeat._util.left_out import LeftOut
+from vggfeat._util.memory import free_memory
+from vggfeat._util.printable import printable
+from vggfeat.aggregate import aggregate
+from vggfeat.errors import DataError, StoreError
+from vggfeat.spec import Aggregation
+from vggfeat.store import Store, load
+
+COPIES = 5  # of all descriptors in memory at the same time: stored, aggregated, and three in the solver
+UNLABELLED = "photos without a label, left out"
+TOO_MANY = "photos left out, because {most:,} train at most (--most)"
+NO_MEMORY = "photos left out, because the memory holds {most:,}"
+
+
+class Candidate(NamedTuple):
+    """A way to make one descriptor of the stored ones: which scales, and how they are aggregated."""
+
+    scales: tuple[int, ...]
+    agg: Aggregation = "mean"
+
+    def __str__(self) -> str:
+        return f"Q={','.join(map(str, self.scales))}" + (f" ({self.agg})" if len(self.scales) > 1 else "")
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """N photos of K classes.
+
+    scales : the descriptors of each scale Q, float32 (N, C), not normalised. labels : int (N,), places in `classes`.
+    paths : N names. sha256 : N checksums, "" for an unknown one. remarks : what was left out.
+    """
+
+    scales: Mapping[int, np.ndarray]
+    labels: np.ndarray
+    classes: tuple[str, ...]
+    paths: Sequence[str]
+    sha256: Sequence[str]
+    remarks: LeftOut = field(default_factory=LeftOut)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def matrix(self, candidate: Candidate, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """The descriptors of a candidate, float32 (n, dim), of norm 1."""
+        return aggregate([self.scales[q][rows] for q in candidate.scales], candidate.agg)
+
+
+def samples_of_store(store: Store, most: int, seed: int) -> Samples:
+    """The labelled photos of a store. Raises DataError if they cannot train a model, and StoreError."""
+    remarks, name = LeftOut(), str(store.path)
+    table = store.read(["path", "label", "sha256"])
+    paths, found = np.array(table["path"].to_pylist(), object), table["label"].to_pylist()
+    labelled = np.array([label is not None for label in found])
+    remarks.add(UNLABELLED, *paths[~labelled])
+    if not labelled.any():
+        raise DataError(
+            f"{name}: its photos have no labels; put those of each class into a folder of its own, such as "
+            "photos/cat/1.jpg, or give a list with the columns path and label"
+        )
+    classes, labels = classes_of([label for label in found if label is not None], paths[labelled], name)
+    rows = np.flatnonzero(labelled)
+    kept = _drawn(store, labels, most, seed, rows, paths, remarks)
+    rows, labels = rows[kept], labels[kept]
+    X = load(store.path, agg="stack", normalize="none", rows=rows).X
+    refuse_not_finite(X, paths[rows], name)
+    checksums = table["sha256"].take(rows).to_pylist()
+    scales = dict(zip(store.scales, np.split(X, len(store.scales), axis=1), strict=True))
+    return Samples(scales, labels, classes, paths[rows].tolist(), [text or "" for text in checksums], remarks)
+
+
+def classes_of(labels: Sequence[Any], paths: Sequence[str], name: str) -> tuple[tuple[str, ...], np.ndarray]:
+    """The classes in alphabetical order, and the class of each photo, int (N,).
+
+    Raises DataError for one class only, and for a class with one photo.
+    """
+    classes, numbers, counts = np.unique(np.asarray(labels, str), return_inverse=True, return_counts=True)
+    if len(classes) < 2:
+        deeper = {path.split("/")[1] for path in paths if path.count("/") > 1}
+        inside = f"; the class is the first folder: to use the folders in it, name {printable(str(classes[0]))} itself"
+        raise DataError(
+            f"{name}: all photos are of one class, {printable(str(classes[0]))}; at least two are needed"
+            + (inside if len(deeper) > 1 else "")
+        )
+    if (counts < 2).any():
+        single = np.flatnonzero(counts < 2)
+        example = paths[int(np.flatnonzero(numbers == single[0])[0])]
+        others = f" and {len(single) - 1} more" if len(single) > 1 else ""
+        raise DataError(
+            f"{name}: class {printable(str(classes[single[0]]))}{others} has one photo, {printable(str(example))}; "
+            "each class needs two at least: add some, or leave the class out"
+        )
+    return tuple(classes.tolist()), numbers
+
+
+def refuse_not_finite(X: np.ndarray, paths: Sequence[str], name: str) -> None:
+    """Raise StoreError for a descriptor with NaN or infinite values."""
+    finite = np.isfinite(X.sum(axis=1))
+    if not finite.all():
+        bad = printable(str(paths[int(finite.argmin())]))
+        raise StoreError(f"{name}: the descriptor of {bad} has values that are not finite; extract it into a new store")
+
+
+def _drawn(
+    store: Store, labels: np.ndarray, most: int, seed: int, rows: np.ndarray, paths: np.ndarray, remarks: LeftOut
+) -> np.ndarray:
+    """The rows of `labels`, ascending, that train: all of them, if memory and `most` allow it."""
+    each = 4 * store.footers[0].length * len(store.scales) * COPIES
+    fits = max(free_memory() // each, 2 * len(np.unique(labels)))
+    allowed = min(most, fits)
+    if len(labels) <= allowed:
+        return np.arange(len(labels))
+    counts = np.bincount(labels)
+    per_class = max((n for n in range(2, allowed) if np.minimum(counts, n).sum() <= allowed), default=2)
+    order = np.lexsort((np.random.default_rng(seed).random(len(labels)), labels))
+    rank = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
+    kept = np.zeros(len(labels), bool)
+    kept[order[rank < per_class]] = True
+    remarks.add((NO_MEMORY if fits < most else TOO_MANY).format(most=allowed), *paths[rows[~kept]])
+    return np.flatnonzero(kept)
