@@ -14,6 +14,8 @@ from vggfeat.svm import LinearSVM, SolverSettings, choose_C
 from vggfeat.svm.choice import TIE
 from vggfeat.svm.problem import scores_of
 
+FEW = 1000  # photos
+
 
 @dataclass(frozen=True, eq=False)
 class Trained:
@@ -57,8 +59,8 @@ class Trainer:
 
     @property
     def solver(self) -> SolverSettings:
-        """How SVMs are solved."""
-        return SolverSettings(jobs=self.settings.jobs, device=self.device)
+        """How SVMs are solved: those of few photos on one core, since threads would mostly wait for each other."""
+        return SolverSettings(jobs=1 if len(self.samples) <= FEW else self.settings.jobs, device=self.device)
 
     def train(self, rows: np.ndarray, candidates: Sequence[Candidate]) -> Trained:
         """Train on some rows, ascending. Nothing is learned from other rows.
@@ -76,7 +78,7 @@ class Trainer:
                 best, recall, C = candidate, max(search.scores), search.C
         X = self.samples.matrix(best, rows)
         margins = self._held_out(X, labels, folds, C)
-        svm = LinearSVM(C, jobs=self.settings.jobs, device=self.device).fit(X, labels)
+        svm = LinearSVM(C, jobs=self.solver.jobs, device=self.device).fit(X, labels)
         return Trained(
             best,
             C,
