@@ -714,8 +714,8 @@ if __name__ == "__main__":
     ("threads", "when", "start", "works"),
     [
         (2, "after", "fork", False),  # torch's threads would be waited for
-        (1, "after", "fork", True),  # there are none
-        (2, "before", "fork", True),
+        pytest.param(1, "after", "fork", True, marks=pytest.mark.slow),  # there are none
+        pytest.param(2, "before", "fork", True, marks=pytest.mark.slow),
         (2, "after", "spawn", True),
     ],
 )

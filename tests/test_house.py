@@ -21,7 +21,7 @@ STOREYS = [
     {"spec"},
     {"pixels", "truncation", "netpbm"},
     {"reading"},
-    {"images", "metrics", "aggregate"},
+    {"images", "metrics", "aggregate", "neighbours"},
     {"inputs"},
     {"weights"},
     {"engine"},

@@ -127,6 +127,7 @@ def until(condition) -> None:
         time.sleep(0.01)
 
 
+@pytest.mark.slow
 def test_two_processes_work_at_once(options, tmp_path):
     (tmp_path / "processes").mkdir()
     items = [Item(f"{n}", Met(n, tmp_path / "processes")) for n in range(2)]
@@ -135,7 +136,8 @@ def test_two_processes_work_at_once(options, tmp_path):
     assert f"{os.getpid()}" not in {file.name for file in (tmp_path / "processes").iterdir()}
 
 
-@pytest.mark.parametrize(("first", "then"), [pytest.param("ray", "local", marks=pytest.mark.slow), ("local", "ray")])
+@pytest.mark.slow
+@pytest.mark.parametrize(("first", "then"), [("ray", "local"), ("local", "ray")])
 def test_each_engine_continues_what_the_other_began(photos, options, whole, tmp_path, first, then):
     with pytest.raises(ImageError, match=r"10 broken\.png: "):
         described(photos, tmp_path / "s", options, engine=first, on_error="fail")
@@ -215,6 +217,7 @@ def test_an_image_that_kills_each_worker_ends_the_run(options, tmp_path):
     assert len(described(items, tmp_path / "s", options)) == N
 
 
+@pytest.mark.slow
 def test_a_list_that_breaks_off_ends_the_run_with_its_error(photos, options, tmp_path):
     names = "".join(f"{photos}/{n // 20}/{n:02}.png\n" for n in range(PART))
     (tmp_path / "list.csv").write_bytes(b"path\n" + names.encode() + b"\xff\n")
@@ -237,6 +240,7 @@ class Stranger:
         return __import__, ("no_such_module",)
 
 
+@pytest.mark.slow
 def test_an_image_that_workers_can_not_read_ends_the_run(options, tmp_path):
     with pytest.raises(VggfeatError, match=r"^the list of images cannot be read by other processes \(.*no_such_module"):
         described([Item("one", Stranger())], tmp_path / "s", options, engine="ray")
