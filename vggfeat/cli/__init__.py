@@ -39,6 +39,7 @@ for command in (
     describing.nets,
     describing.export,
     model.fit,
+    model.predict,
     train.train,
     evaluate.evaluate,
 ):

@@ -8,6 +8,7 @@ import numpy as np
 
 from vggfeat._util.printable import printable
 from vggfeat.model.folds import FOLDS
+from vggfeat.report.cases import worst_confusions
 
 SHOWN = 5  # classes, or pairs of classes, in a line
 NAME = 60  # characters of a class in a line
@@ -136,11 +137,10 @@ class Figures:
         low = [f"{_name(name)} {100 * value:.0f} %" for value, name in sorted(known)[:SHOWN] if value < 1]
         if low:
             yield f"lowest recalls: {', '.join(low)}"
-        wrong = self.confusion - np.diag(np.diag(self.confusion))
-        pairs = np.argwhere(wrong)
-        pairs = pairs[np.argsort(-wrong[tuple(pairs.T)], kind="stable")][:SHOWN]
-        if len(pairs):
-            said = [f"{_name(self.classes[i])} as {_name(self.classes[j])} {wrong[i, j]}x" for i, j in pairs]
+        worst = worst_confusions(self.confusion, SHOWN)
+        if worst:
+            names = [(_name(self.classes[one.true]), _name(self.classes[one.predicted]), one) for one in worst]
+            said = [f"{true} as {predicted} {one.images} of {one.of}" for true, predicted, one in names]
             yield f"most often confused: {', '.join(said)}"
 
     def _of_confidence(self) -> Iterator[str]:
@@ -179,13 +179,6 @@ class Figures:
 
 def _name(name: str) -> str:
     return printable(name, NAME)
-
-
-def confusion_of(predicted: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
-    """How many photos of each true class (rows) are predicted as each class (columns); int (K, K)."""
-    counts = np.zeros((classes, classes), int)
-    np.add.at(counts, (labels, predicted), 1)
-    return counts
 
 
 def known(values: Sequence[float] | np.ndarray) -> tuple[float | None, ...]:

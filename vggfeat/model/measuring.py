@@ -4,13 +4,14 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
+from sklearn.metrics import confusion_matrix
 
 from vggfeat._util.progress import progress
 from vggfeat.metrics import class_recalls, mean_of_known
 from vggfeat.model.calibration import expected_calibration_error, probabilities
 from vggfeat.model.clock import Clock
 from vggfeat.model.curve import learning_curve
-from vggfeat.model.figures import Figures, Outsiders, confusion_of, known
+from vggfeat.model.figures import Figures, Outsiders, known
 from vggfeat.model.folds import can_be_held_out, grouped_folds
 from vggfeat.model.samples import Candidate
 from vggfeat.model.training import HeldOut, Trained, Trainer
@@ -62,7 +63,7 @@ def figures_of(trainer: Trainer, held: Sequence[HeldOut], final: Trained, clock:
     counts = np.bincount(trainer.groups)
     return Figures(
         classes=samples.classes,
-        confusion=confusion_of(predicted, labels, len(samples.classes)),
+        confusion=confusion_matrix(labels, predicted, labels=range(len(samples.classes))),
         recall=mean_of_known(recalls),
         recalls=known(recalls),
         folds=len(held),
