@@ -23,6 +23,7 @@ from vggfeat.model.settings import FitSettings, FitSpec
 
 if TYPE_CHECKING:
     from vggfeat.model.classifier import Answer, Model
+    from vggfeat.model.estimator import VGGClassifier
     from vggfeat.model.figures import Figures
     from vggfeat.model.run import fit
 
@@ -30,8 +31,9 @@ _MODULES = {
     "Answer": "classifier",
     "Figures": "figures",
     "Model": "classifier",
+    "VGGClassifier": "estimator",
     "fit": "run",
 }
 __getattr__ = attach(__name__, {name: f"vggfeat.model.{module}" for name, module in _MODULES.items()})
 
-__all__ = ["Answer", "Figures", "FitSettings", "FitSpec", "Model", "fit"]
+__all__ = ["Answer", "Figures", "FitSettings", "FitSpec", "Model", "VGGClassifier", "fit"]

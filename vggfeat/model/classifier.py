@@ -116,6 +116,9 @@ class Model:
         write(self.content, Path(file))
         return Path(file)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "describer"}  # the nets are loaded again
+
     @property
     def classes_(self) -> np.ndarray:
         """The names of the K classes, in the order of the columns; ndarray of str, shape (K,)."""
@@ -184,7 +187,22 @@ class Model:
         ndarray, float64, shape (N, K)
             Each row sums to 1.
         """
-        return probabilities(self.decision_function(images), self.content.temperature)
+        return self.probabilities(self.decision_function(images))
+
+    def probabilities(self, margins: np.ndarray) -> np.ndarray:
+        """Make calibrated probabilities of margins.
+
+        Parameters
+        ----------
+        margins : ndarray, float32, shape (N, K)
+            From `decision_function` or `margins`.
+
+        Returns
+        -------
+        ndarray, float64, shape (N, K)
+            Each row sums to 1.
+        """
+        return probabilities(margins, self.content.temperature)
 
     def predict(self, images: Iterable[Source]) -> np.ndarray:
         """Predict the class of photos, also of photos that show none of the classes; `answers` tells these apart.
@@ -237,7 +255,7 @@ class Model:
         """
         if top < 1:
             raise UsageError(f"top must be 1 or more, not {top}")
-        chances = probabilities(margins, self.content.temperature)
+        chances = self.probabilities(margins)
         order = np.argsort(-margins, axis=1, kind="stable")[:, :top]
         none = margins.max(axis=1, initial=-np.inf) < self.content.threshold
         return [

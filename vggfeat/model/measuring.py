@@ -20,7 +20,9 @@ LEAST_FOLDS = 2  # held out whatever time there is
 FOR_CHOICE = 0.7  # share of the time for the choice and its figures; the others are for the curve and outsiders
 
 
-def hold_out(trainer: Trainer, candidates: Sequence[Candidate], clock: Clock) -> tuple[list[HeldOut], list[Candidate]]:
+def hold_out(
+    trainer: Trainer, candidates: Sequence[Candidate], clock: Clock, silent: bool = False
+) -> tuple[list[HeldOut], list[Candidate]]:
     """Train without each of five folds in turn, while there is time, and then on everything.
 
     Returns what was held out, and the candidates that there is time for in each of these trainings.
@@ -35,7 +37,7 @@ def hold_out(trainer: Trainer, candidates: Sequence[Candidate], clock: Clock) ->
         trained = trainer.train(training, some)
         return HeldOut(rows, training, trained, trained.margins(samples, rows))
 
-    with progress(len(folds), "measuring on held-out photos", "fold") as bar:
+    with progress(len(folds), "measuring on held-out photos", "fold", disable=silent) as bar:
         began = time.monotonic()
         first = without(folds[0], candidates[:1])
         each = time.monotonic() - began

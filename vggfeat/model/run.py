@@ -1,6 +1,6 @@
 """fit: from labelled photos to a model."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,9 @@ from vggfeat.model.figures import Figures
 from vggfeat.model.file import Content
 from vggfeat.model.folds import can_be_held_out
 from vggfeat.model.measuring import figures_of, hold_out
-from vggfeat.model.samples import Samples, samples_of_store
+from vggfeat.model.samples import Candidate, Samples, samples_of_store
 from vggfeat.model.settings import FitSettings, FitSpec
-from vggfeat.model.training import Trainer, candidates_of
+from vggfeat.model.training import Trained, Trainer, candidates_of
 from vggfeat.model.twins import find_twins
 from vggfeat.sources.folders import is_store
 from vggfeat.spec import DescriptorSpec
@@ -50,7 +50,7 @@ def fit(
         Where the descriptors are stored. Default: as for `extract`.
     net, scales, agg, layer, weights, lineage, mirror, normalize, device, precision, ceil, exif, allow_truncated
         See `DescriptorSpec` and `NetSpec`; the layer is pool5 by default. Of a store only weights and device count.
-        agg and normalize have no effect: the aggregation is chosen, and the norm is 1.
+        agg and normalize cannot be given: the aggregation is chosen, and the norm is 1.
     minutes, keep, most, jobs, seed
         See `FitSettings`.
     spec : DescriptorSpec, optional
@@ -70,11 +70,12 @@ def fit(
         As for `extract`.
     """
     opened = _store_of(source, store, spec)
-    made_by = _spec_of(opened, spec)
+    known = str(opened.path), opened.fingerprint, opened.meta.get("weights", "")
+    made_by = made_spec(*known, spec)
     samples = samples_of_store(opened, settings.most, settings.seed)
     for line in samples.remarks.lines():
         say(f"{opened.path}: {line}")
-    content, figures = train_on(samples, opened.fingerprint, opened.meta.get("weights", ""), settings, spec.device)
+    content, figures = train_on(samples, *known[1:], settings, spec.device)
     chosen = tuple(content.fingerprint["scales"])
     return Model(content, replace(made_by, scales=chosen, agg=content.agg), "the model", figures)
 
@@ -97,34 +98,43 @@ def _store_of(source: str | Path, store: str | Path | None, spec: DescriptorSpec
     return Store(source)
 
 
-def _spec_of(store: Store, given: DescriptorSpec) -> DescriptorSpec:
-    """The spec of a store's descriptors, with the place of the weights and the device that were given."""
+def made_spec(name: str, fingerprint: Mapping[str, Any], weights: str, given: DescriptorSpec) -> DescriptorSpec:
+    """The spec of descriptors that were made, with the place of the weights and the device that were given.
+
+    name : of the store, for messages. Raises StoreError if a model cannot make such descriptors.
+    """
     try:
-        spec = spec_of(store.fingerprint, store.meta.get("weights", ""), "mean")
+        spec = spec_of(fingerprint, weights, "mean")
     except (ValueError, UsageError) as error:
-        raise StoreError(
-            f"{store.path}: cannot train a model ({error}); extract whole photos into a new store"
-        ) from error
-    weights = spec.weights if given.weights == "auto" else given.weights
-    return replace(spec, weights=weights, lineage=given.lineage, device=given.device)
+        raise StoreError(f"{name}: cannot train a model ({error}); extract whole photos into a new store") from error
+    place = weights if given.weights == "auto" else given.weights
+    return replace(spec, weights=place, lineage=given.lineage, device=given.device)
 
 
 def train_on(
-    samples: Samples, fingerprint: dict[str, Any], weights: str, settings: FitSettings, device: str
+    samples: Samples,
+    fingerprint: Mapping[str, Any],
+    weights: str,
+    settings: FitSettings,
+    device: str,
+    silent: bool = False,
 ) -> tuple[Content, Figures]:
-    """Choose, measure, and train on all samples. Raises DataError if too few photos can be held out."""
+    """Choose, measure, and train on all samples.
+
+    fingerprint, weights : of the descriptors. device : of the solver. silent : shows no progress.
+
+    Raises DataError if too few photos can be held out.
+    """
     candidates = candidates_of(tuple(samples.scales))
     twins = find_twins(samples.matrix(candidates[0]), samples.sha256)
-    say(str(twins))
     trainer = Trainer(samples, twins.groups, settings, device)
     notes = list(_untested(samples, twins.groups))
     clock = Clock(settings.minutes)
-    held, tried = hold_out(trainer, candidates, clock)
+    held, tried = hold_out(trainer, candidates, clock, silent)
     if left := candidates[len(tried) :]:
         notes.append(f"not tried, for lack of time (--minutes): {'; '.join(map(str, left))}")
     trained = trainer.train(np.arange(len(samples)), tried)
-    say(f"chosen: {trained.candidate}, C={trained.C:g}, of {'; '.join(map(str, tried))}")
-    figures = figures_of(trainer, held, trained, clock, notes)
+    figures = figures_of(trainer, held, trained, clock, [str(twins), _choice(trained, tried), *notes])
     content = Content(
         classes=samples.classes,
         coef=trained.coef,
@@ -139,6 +149,11 @@ def train_on(
         figures=figures.as_json(),
     )
     return content, figures
+
+
+def _choice(trained: Trained, tried: Sequence[Candidate]) -> str:
+    others = [str(candidate) for candidate in tried if candidate != trained.candidate]
+    return f"chosen: {trained.candidate}, C={trained.C:g}" + (f"; tried as well: {'; '.join(others)}" if others else "")
 
 
 def _untested(samples: Samples, groups: np.ndarray) -> Iterator[str]:

@@ -67,21 +67,26 @@ def samples_of_store(store: Store, most: int, seed: int) -> Samples:
         )
     classes, labels = classes_of([label for label in found if label is not None], paths[labelled], name)
     rows = np.flatnonzero(labelled)
-    kept = _drawn(store, labels, most, seed, rows, paths, remarks)
+    fits = _rows_in_memory(store)
+    kept = drawn(labels, min(most, fits), seed)
+    reason = NO_MEMORY.format(most=fits) if fits < most else TOO_MANY.format(most=most)
+    remarks.add(reason, *np.delete(paths[rows], kept))
     rows, labels = rows[kept], labels[kept]
     X = load(store.path, agg="stack", normalize="none", rows=rows).X
     refuse_not_finite(X, paths[rows], name)
     checksums = table["sha256"].take(rows).to_pylist()
     scales = dict(zip(store.scales, np.split(X, len(store.scales), axis=1), strict=True))
-    return Samples(scales, labels, classes, paths[rows].tolist(), [text or "" for text in checksums], remarks)
+    return Samples(
+        scales, labels, tuple(map(str, classes)), paths[rows].tolist(), [text or "" for text in checksums], remarks
+    )
 
 
-def classes_of(labels: Sequence[Any], paths: Sequence[str], name: str) -> tuple[tuple[str, ...], np.ndarray]:
-    """The classes in alphabetical order, and the class of each photo, int (N,).
+def classes_of(labels: Any, paths: Sequence[str], name: str) -> tuple[np.ndarray, np.ndarray]:
+    """The classes, sorted (K,), and the class of each photo, int (N,).
 
     Raises DataError for one class only, and for a class with one photo.
     """
-    classes, numbers, counts = np.unique(np.asarray(labels, str), return_inverse=True, return_counts=True)
+    classes, numbers, counts = np.unique(np.asarray(labels), return_inverse=True, return_counts=True)
     if len(classes) < 2:
         deeper = {path.split("/")[1] for path in paths if path.count("/") > 1}
         inside = f"; the class is the first folder: to use the folders in it, name {printable(str(classes[0]))} itself"
@@ -97,7 +102,7 @@ def classes_of(labels: Sequence[Any], paths: Sequence[str], name: str) -> tuple[
             f"{name}: class {printable(str(classes[single[0]]))}{others} has one photo, {printable(str(example))}; "
             "each class needs two at least: add some, or leave the class out"
         )
-    return tuple(classes.tolist()), numbers
+    return classes, numbers
 
 
 def refuse_not_finite(X: np.ndarray, paths: Sequence[str], name: str) -> None:
@@ -108,20 +113,17 @@ def refuse_not_finite(X: np.ndarray, paths: Sequence[str], name: str) -> None:
         raise StoreError(f"{name}: the descriptor of {bad} has values that are not finite; extract it into a new store")
 
 
-def _drawn(
-    store: Store, labels: np.ndarray, most: int, seed: int, rows: np.ndarray, paths: np.ndarray, remarks: LeftOut
-) -> np.ndarray:
-    """The rows of `labels`, ascending, that train: all of them, if memory and `most` allow it."""
-    each = 4 * store.footers[0].length * len(store.scales) * COPIES
-    fits = max(free_memory() // each, 2 * len(np.unique(labels)))
-    allowed = min(most, fits)
-    if len(labels) <= allowed:
-        return np.arange(len(labels))
+def drawn(labels: np.ndarray, most: int, seed: int) -> np.ndarray:
+    """Which photos train, ascending: all, or about `most` at random, as evenly from the classes as possible."""
     counts = np.bincount(labels)
-    per_class = max((n for n in range(2, allowed) if np.minimum(counts, n).sum() <= allowed), default=2)
+    if len(labels) <= most:
+        return np.arange(len(labels))
+    per_class = max((n for n in range(2, most) if np.minimum(counts, n).sum() <= most), default=2)
     order = np.lexsort((np.random.default_rng(seed).random(len(labels)), labels))
     rank = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
-    kept = np.zeros(len(labels), bool)
-    kept[order[rank < per_class]] = True
-    remarks.add((NO_MEMORY if fits < most else TOO_MANY).format(most=allowed), *paths[rows[~kept]])
-    return np.flatnonzero(kept)
+    return np.sort(order[rank < per_class])
+
+
+def _rows_in_memory(store: Store) -> int:
+    """How many rows of a store can train with the memory that is free."""
+    return free_memory() // (4 * store.footers[0].length * len(store.scales) * COPIES)

@@ -24,6 +24,12 @@ class FitSpec(DescriptorSpec):
 
     layer: DescriptorLayer = "pool5"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, value in (("agg", "mean"), ("normalize", "l2")):
+            if getattr(self, name) != value:
+                raise UsageError(f"{name} is chosen or fixed by fit; leave it out")
+
 
 @dataclass(frozen=True)
 class FitSettings:
