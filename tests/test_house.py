@@ -109,9 +109,9 @@ def loaded_by(code: str) -> set[str]:
         *(
             f"import typer.testing as t, vggfeat.cli as c\nran = t.CliRunner().invoke(c.app, ['{name}', '--help'])\n"
             "assert ran.exit_code == 0, ran.output"
-            for name in ("extract", "bench", "evaluate", "train")
+            for name in ("extract", "bench", "evaluate", "train", "fit", "predict")
         ),
-        *(f"import vggfeat.{one}.settings" for one in ("extraction", "bench", "evaluate")),
+        *(f"import vggfeat.{one}.settings" for one in ("extraction", "bench", "evaluate", "model")),
         "import vggfeat.spec, vggfeat.nets, vggfeat.train.recipe",
     ],
 )

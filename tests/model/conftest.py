@@ -1,9 +1,9 @@
 """A model of three colours, fitted once."""
 
 import pytest
-from tests.kit.training_photos import COLOURS, photo
 
 import vggfeat
+from tests.kit.training_photos import COLOURS, photo
 
 
 @pytest.fixture(scope="session")

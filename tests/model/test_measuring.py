@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from sklearn.svm import LinearSVC
-from tests.kit.clusters import clusters, trainer
 
+from tests.kit.clusters import clusters, trainer
 from vggfeat.model.clock import Clock
 from vggfeat.model.curve import _part, learning_curve
 from vggfeat.model.measuring import figures_of, hold_out
@@ -27,7 +27,7 @@ def test_what_means_nothing_is_not_recognised():
     """The choice of scales, aggregation and C finds something in noise; the figure does not contain it."""
     noise = clusters(per_class=16, apart=0, scales=(64, 96))
     recall, held = recall_of(noise)
-    assert recall < 0.5
+    assert recall < 0.55  # a third, and three standard deviations
     assert max(one.trained.recall for one in held) > recall
 
 
