@@ -72,7 +72,7 @@ def test_without_time_one_candidate_and_two_folds_are_measured_and_it_is_said():
     assert (len(held), [str(one) for one in tried]) == (2, ["Q=64,96 (mean)"])
     assert (figures.curve, figures.outsiders) == ((), None)
     assert "learning curve was not measured" in notes[0]
-    assert "0 of 3 classes were left out" in notes[1]
+    assert "unknown classes: 0 of 3 were left out" in notes[1]
     assert figures.held_out == sum(len(one.rows) for one in held)
 
 

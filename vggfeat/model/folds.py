@@ -31,6 +31,6 @@ def grouped_folds(labels: NDArray[Any], groups: NDArray[Any], seed: int, folds: 
 
 
 def can_be_held_out(labels: NDArray[Any], groups: NDArray[Any]) -> NDArray[np.bool_]:
-    """Whether each class has photos of two groups, so that one can be held out; bool (K,)."""
+    """Whether each class that occurs has photos of two groups, so that one can be held out; bool (K,)."""
     pairs = np.unique(np.stack([labels, groups], axis=1), axis=0)
-    return np.bincount(pairs[:, 0], minlength=labels.max() + 1) > 1
+    return np.unique(pairs[:, 0], return_counts=True)[1] > 1
