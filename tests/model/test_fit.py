@@ -134,7 +134,7 @@ def test_a_draw_is_even(most, counts):
 
 def test_settings_that_a_store_has_already_are_refused(colours, fitted):
     store = colours.parent / "colours.vggfeat"
-    with pytest.raises(UsageError, match="is a store, whose descriptors are made already; leave out --scales"):
+    with pytest.raises(UsageError, match="is a store, whose descriptors are made already; leave out scales"):
         vggfeat.fit(store, scales=(64,))
     with pytest.raises(UsageError, match="is a store already; leave out --store"):
         vggfeat.fit(store, store="other")

@@ -87,7 +87,7 @@ def _outsiders(trainer: Trainer, candidate: Candidate, clock: Clock, notes: list
     if len(samples.classes) < 3:
         notes.append("how many outsiders are refused was not measured: it needs three classes")
         return None
-    refused = []
+    refused: list[float] = []
     for k in np.random.default_rng(trainer.settings.seed).permutation(len(samples.classes)):
         others = np.flatnonzero(samples.labels != k)
         outside = np.flatnonzero((samples.labels == k) & ~np.isin(groups, groups[others]))  # without twins of insiders

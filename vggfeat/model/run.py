@@ -26,6 +26,8 @@ from vggfeat.sources.folders import is_store
 from vggfeat.spec import DescriptorSpec
 from vggfeat.store import Store
 
+OF_THE_MACHINE = {"weights", "lineage", "device"}  # what may be given with a store
+
 
 @takes(spec=FitSpec, settings=FitSettings)
 def fit(
@@ -91,10 +93,9 @@ def _store_of(source: str | Path, store: str | Path | None, spec: DescriptorSpec
         raise UsageError(f"{source}: is a store already; leave out --store")
     default = FitSpec()
     for field in fields(DescriptorSpec):
-        if field.name not in ("weights", "device", "lineage") and getattr(spec, field.name) != getattr(
-            default, field.name
-        ):
-            raise UsageError(f"{source}: is a store, whose descriptors are made already; leave out --{field.name}")
+        differs = getattr(spec, field.name) != getattr(default, field.name)
+        if differs and field.name not in OF_THE_MACHINE:
+            raise UsageError(f"{source}: is a store, whose descriptors are made already; leave out {field.name}")
     return Store(source)
 
 

@@ -56,7 +56,7 @@ class FitSettings:
 
     minutes: float = 5.0
     keep: float = 0.95
-    most: int = 20_000
+    most: int = 10_000
     jobs: int = -1
     seed: int = 0
 
