@@ -55,6 +55,7 @@ def test_files_in_a_table_are_read(classifier, colours):
     assert clone(classifier).fit(table, y).score(table, y) == 1
 
 
+@pytest.mark.slow
 def test_it_works_in_cross_validation(classifier):
     X, y = pictures(count=6)
     assert cross_val_score(classifier, X, y, cv=2).tolist() == [1, 1]

@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 from tests.kit.damage import changed_json, flipped
 from vggfeat import Model
 from vggfeat.errors import ModelError, VggfeatError, WeightsError
-from vggfeat.model.file import read
+from vggfeat.model.file import read, write
 
 
 def test_a_model_is_the_same_after_it_was_saved(fitted, model_file, pool5, colours):
@@ -41,6 +42,22 @@ def test_other_weights_are_refused_by_name(model_file, tiny_weights, colours):
 def test_weights_that_are_a_file_are_asked_for(model_file, colours):
     with pytest.raises(WeightsError, match=r"which are in no list; name the file A-.*\.safetensors with --weights"):
         Model.load(model_file).predict([colours / "red/0.png"])
+
+
+def test_a_model_of_many_classes_can_be_read_again(fitted, tmp_path):
+    """Names and figures of each class fit into the bounded header."""
+    names = tuple(f"{'long name ' * 3}{i}" for i in range(5000))
+    figures = {**fitted.content.figures, "per_class": dict.fromkeys(names, 12.345678901234567)}
+    assert "confusion" not in figures
+    many = replace(
+        fitted.content,
+        classes=names,
+        coef=np.zeros((5000, 32), np.float32),
+        intercept=np.zeros(5000, np.float32),
+        figures=figures,
+    )
+    write(many, tmp_path / "many.vggmodel")
+    assert Model.load(tmp_path / "many.vggmodel").content.classes == names
 
 
 def changed(model_file, out, metadata=None, **tensors):

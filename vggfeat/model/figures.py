@@ -1,7 +1,7 @@
 """What is known of a model: figures from photos that were held out, as numbers, as lines and as JSON."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,12 @@ class Point:
     recall: float
     gain: float | None = None
     gain_error: float | None = None
+
+    def as_json(self) -> dict[str, float | None]:
+        """The numbers for machines; recall and gains in per cent."""
+        shares = {"recall": self.recall, "gain": self.gain, "gain_error": self.gain_error}
+        percent = {name: None if value is None else 100 * value for name, value in shares.items()}
+        return {"photos": self.photos, **percent}
 
 
 @dataclass(frozen=True)
@@ -115,7 +121,12 @@ class Figures:
                 "refused_of_unknown_classes": 100 * self.outsiders.refused if self.outsiders else None,
                 "unknown_classes": self.outsiders.classes if self.outsiders else 0,
             },
-            "learning_curve": [asdict(point) for point in self.curve],
+            "learning_curve": [point.as_json() for point in self.curve],
+            "class_gains": {
+                name: 100 * gain
+                for name, gain in zip(self.classes, self.class_gains or [None] * len(self.classes), strict=True)
+                if gain is not None
+            },
             "photos": self.photos,
             "twins": self.twins,
             "notes": list(self.notes),

@@ -81,7 +81,7 @@ class Content:
     fingerprint : mapping
         Everything that decides the values of the descriptors.
     figures : mapping
-        What was measured on held-out photos, as `Figures.as_json`.
+        What was measured on held-out photos, as `Figures.as_json` without the confusion.
     """
 
     classes: tuple[str, ...]

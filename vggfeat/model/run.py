@@ -147,7 +147,7 @@ def train_on(
         keep=settings.keep,
         weights=weights,
         fingerprint={**fingerprint, "scales": list(trained.candidate.scales)},
-        figures=figures.as_json(),
+        figures={name: value for name, value in figures.as_json().items() if name != "confusion"},  # K x K numbers
     )
     return content, figures
 
