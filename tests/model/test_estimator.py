@@ -1,15 +1,14 @@
 """VGGClassifier has scikit-learn's interface."""
 
 import pickle
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import cross_val_score
 from sklearn.utils.estimator_checks import check_estimator
-from sklearn.utils.validation import validate_data
 
 from tests.kit.training_photos import COLOURS
 from vggfeat import VGGClassifier
@@ -87,34 +86,10 @@ def test_parameters_are_checked_by_fit(classifier):
         clone(classifier).set_params(keep=2).fit([], [])
 
 
-class OfNumbers(VGGClassifier):
-    """Makes a picture of each row of numbers, so that all checks of scikit-learn can be run."""
-
-    def fit(self, X: Any, y: Any = None) -> "OfNumbers":
-        X, y = validate_data(self, X, y)
-        return super().fit(self.drawn(X), y)
-
-    def _margins(self, X: Any) -> np.ndarray:
-        return super()._margins(self.drawn(validate_data(self, X, reset=False)) if hasattr(self, "model_") else X)
-
-    def drawn(self, X: np.ndarray) -> list[np.ndarray]:
-        scaled = np.tanh(np.resize(X.T, (32, len(X))).T / 4)  # numbers -> columns of grey
-        return [np.repeat((128 + 120 * row).astype(np.uint8)[None], 32, axis=0) for row in scaled]
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.two_d_array, tags.input_tags.string = True, False
-        return tags
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
-def test_scikit_learns_checks_of_numbers_pass_on_pictures_of_them(pool5):
-    """Few of its checks run for input that is no table of numbers, so pictures are made of numbers."""
-    ran = check_estimator(OfNumbers(weights=pool5, scales=(32,), minutes=0, jobs=1, device="cpu"), on_fail=None)
-    failed = [(one["check_name"], repr(one["exception"])) for one in ran if one["status"] == "failed"]
-    assert not failed
-    assert sum(one["status"] == "passed" for one in ran) > 40
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "decision_function"])
+def test_one_that_is_not_fitted_says_so(classifier, method):
+    with pytest.raises(NotFittedError, match="This VGGClassifier instance is not fitted yet"):
+        getattr(clone(classifier), method)(pictures()[0])
 
 
 @pytest.mark.filterwarnings("ignore:Can't test estimator:sklearn.exceptions.SkipTestWarning")

@@ -93,7 +93,7 @@ def test_equal_files_are_twins_also_under_other_labels(store_of):
         (["red/a.png", "red/b.png"], "all photos are of one class, red; at least two are needed$"),
         (
             ["all/red/a.png", "all/blue/b.png"],
-            "needed; the class is the first folder: to use the folders in it, name all",
+            "needed; the class is the first folder: to use the folders in it, give all as",
         ),
         (["red/a.png", "blue/b.png", "blue/c.png"], r"class red has one photo, red/a\.png; each class needs two"),
     ],

@@ -113,7 +113,8 @@ class VGGClassifier(ClassifierMixin, BaseEstimator):
         ndarray, shape (N,)
             Of `classes_`.
         """
-        return self.classes_[self._margins(X).argmax(axis=1)]
+        best = self._margins(X).argmax(axis=1)
+        return self.classes_[best]
 
     def predict_proba(self, X: Iterable[Source]) -> np.ndarray:
         """Compute the calibrated probabilities of the classes of photos.
@@ -128,7 +129,8 @@ class VGGClassifier(ClassifierMixin, BaseEstimator):
         ndarray, float64, shape (N, K)
             Each row sums to 1.
         """
-        return self.model_.probabilities(self._margins(X))
+        margins = self._margins(X)
+        return self.model_.probabilities(margins)
 
     def decision_function(self, X: Iterable[Source]) -> np.ndarray:
         """Score photos.

@@ -88,12 +88,11 @@ def classes_of(labels: Any, paths: Sequence[str], name: str) -> tuple[np.ndarray
     """
     classes, numbers, counts = np.unique(np.asarray(labels), return_inverse=True, return_counts=True)
     if len(classes) < 2:
+        only = printable(str(classes[0]))
         deeper = {path.split("/")[1] for path in paths if path.count("/") > 1}
-        inside = f"; the class is the first folder: to use the folders in it, name {printable(str(classes[0]))} itself"
-        raise DataError(
-            f"{name}: all photos are of one class, {printable(str(classes[0]))}; at least two are needed"
-            + (inside if len(deeper) > 1 else "")
-        )
+        inside = f"; the class is the first folder: to use the folders in it, give {only} as the source"
+        wrong = f"{name}: all photos are of one class, {only}; at least two are needed"
+        raise DataError(wrong + (inside if len(deeper) > 1 else ""))
     if (counts < 2).any():
         single = np.flatnonzero(counts < 2)
         example = paths[int(np.flatnonzero(numbers == single[0])[0])]
