@@ -26,7 +26,7 @@ def pool5(tiny_weights):
 def fitted(colours, pool5):
     """The model, whose store lies beside the folder."""
     return vggfeat.fit(
-        colours, store=colours.parent / "colours.vggfeat", weights=pool5, scales=(32, 40), minutes=0.02, jobs=1
+        colours, store=colours.parent / "colours.vggfeat", weights=pool5, scales=(32, 40), minutes=0, jobs=1
     )
 
 
