@@ -33,7 +33,7 @@ STOREYS = [
     {"svm"},
     {"data"},
     {"report"},
-    {"bench", "evaluate", "train", "localize", "doctor", "index"},
+    {"bench", "evaluate", "train", "localize", "doctor", "index", "model"},
     {"demo"},
     {"cli"},
     {"__main__"},
@@ -110,9 +110,9 @@ def loaded_by(code: str) -> set[str]:
         *(
             f"import typer.testing as t, vggfeat.cli as c\nran = t.CliRunner().invoke(c.app, ['{name}', '--help'])\n"
             "assert ran.exit_code == 0, ran.output"
-            for name in ("demo", "extract", "bench", "evaluate", "train", "index")
+            for name in ("demo", "extract", "bench", "evaluate", "train", "index", "fit", "predict")
         ),
-        *(f"import vggfeat.{one}.settings" for one in ("extraction", "bench", "evaluate", "index")),
+        *(f"import vggfeat.{one}.settings" for one in ("extraction", "bench", "evaluate", "index", "model")),
         "import vggfeat.spec, vggfeat.nets, vggfeat.train.recipe",
     ],
 )

@@ -23,6 +23,9 @@ _HOME = {
     "VGGDescriptor": "transformer",
     "extract": "extraction",
     "extract_layers": "extraction",
+    "fit": "model",
+    "Model": "model",
+    "VGGClassifier": "model",
     "load": "store",
     "Index": "index",
     "demonstrate": "demo",
@@ -32,6 +35,7 @@ _HOME = {
     "WeightsError": "errors",
     "DataError": "errors",
     "StoreError": "errors",
+    "ModelError": "errors",
     "FetchError": "errors",
 }
 

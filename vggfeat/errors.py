@@ -6,7 +6,8 @@
     ├── WeightsError   weights that are missing, damaged, or made for a different net
     ├── FetchError     a file that could not be downloaded
     ├── DataError      a data set or source that is missing, incomplete or in an unknown layout
-    └── StoreError     a descriptor store that is damaged, in use, or made with different settings
+    ├── StoreError     a descriptor store that is damaged, in use, or made with different settings
+    └── ModelError     a model that is missing, damaged, or does not fit what is asked of it
 
 Each message is one line that names the file and says what is wrong and what to do. The command prints it unchanged.
 """
@@ -38,3 +39,7 @@ class DataError(VggfeatError):
 
 class StoreError(VggfeatError):
     """A descriptor store that is damaged, in use, or made with different settings."""
+
+
+class ModelError(VggfeatError):
+    """A model that is missing, damaged, or does not fit what is asked of it."""

@@ -93,16 +93,18 @@ def _flat(
 
 
 def with_parameters_of(
-    settings: type, *, positional: Iterable[str] = ()
+    *settings: type, positional: Iterable[str] = ()
 ) -> Callable[[Callable[..., R]], Callable[..., R]]:
-    """Let a function `f(self, **options)` take the fields of a dataclass, with their defaults and unchecked.
+    """Let a function `f(self, **options)` take the fields of dataclasses, with their defaults and unchecked.
 
     scikit-learn reads the parameters of an estimator from the signature, and wants their values as they were given.
     """
 
     def decorate(function: Callable[..., R]) -> Callable[..., R]:
         own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-        signature = inspect.Signature(_flat(inspect.Signature([own]), {"": settings}, set(positional)))
+        signature = inspect.Signature(
+            _flat(inspect.Signature([own]), {one.__name__: one for one in settings}, set(positional))
+        )
 
         @functools.wraps(function)
         def wrapper(*args: Any, **options: Any) -> R:

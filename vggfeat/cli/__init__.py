@@ -14,7 +14,7 @@ import typer
 from vggfeat import __version__
 from vggfeat._util.memory import keep_freed_memory
 from vggfeat._util.printable import reason_of, say
-from vggfeat.cli import bench, demo, describing, doctor, evaluate, index, train, weights
+from vggfeat.cli import bench, demo, describing, doctor, evaluate, index, model, train, weights
 from vggfeat.cli.derive import derived
 from vggfeat.cli.usage import Group
 from vggfeat.errors import UsageError, VggfeatError
@@ -39,6 +39,8 @@ for command in (
     bench.bench,
     describing.nets,
     describing.export,
+    model.fit,
+    model.predict,
     train.train,
     evaluate.evaluate,
     doctor.doctor,

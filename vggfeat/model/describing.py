@@ -1,0 +1,83 @@
+"""The descriptors of a model: as a store's fingerprint says them, and as a spec that makes them again."""
+
+import json
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
+
+from msgspec import Meta as Limits
+
+from vggfeat._util.json_files import checked
+from vggfeat.descriptors import Describer
+from vggfeat.errors import ModelError, UsageError, WeightsError
+from vggfeat.spec import Aggregation, DescriptorLayer, DescriptorSpec
+from vggfeat.store.files import difference
+from vggfeat.weights.header import shown
+from vggfeat.weights.published import REGISTRY
+
+
+class Fingerprint(TypedDict):
+    """The fingerprint of descriptors of whole photos by one net. Other keys mean that they are of something else."""
+
+    net: str
+    width: float
+    weights_sha256: Annotated[str, Limits(pattern="^[0-9a-f]{64}$")]
+    preprocessing: dict[str, Any]
+    layer: DescriptorLayer
+    scales: Annotated[list[int], Limits(min_length=1, max_length=256)]
+    mirror: bool
+    pooling: Literal["ceil", "floor"]
+    precision: Literal["float32", "tf32", "bfloat16", "float16"]
+    rescaling: Any
+    exif: NotRequired[bool]
+    allow_truncated: NotRequired[bool]
+    lineage: NotRequired[str]
+    dtype: NotRequired[str]
+
+
+def spec_of(fingerprint: Mapping[str, Any], weights: str, agg: Aggregation) -> DescriptorSpec:
+    """The spec that makes descriptors of this fingerprint. Raises ValueError, with one line, if there is none."""
+    known: Fingerprint = checked(dict(fingerprint), Fingerprint)
+    if other := fingerprint.keys() - Fingerprint.__annotations__.keys():
+        raise ValueError(f"its descriptors depend on {min(other)}, which only whole photos of one net lack")
+    return DescriptorSpec(
+        net=known["net"],
+        scales=tuple(known["scales"]),
+        weights=weights,
+        mirror=known["mirror"],
+        precision=known["precision"],
+        ceil=known["pooling"] == "ceil",
+        exif=known.get("exif", True),
+        allow_truncated=known.get("allow_truncated", False),
+        agg=agg,
+        layer=known["layer"],
+    )
+
+
+def describer_of(spec: DescriptorSpec, fingerprint: Mapping[str, Any], name: str, recorded: str) -> Describer:
+    """A describer that makes descriptors of this fingerprint.
+
+    name : of the model, for messages. recorded : the name of the weights that it was trained with.
+
+    Raises WeightsError for other weights, and ModelError for other differences.
+    """
+    wanted = f"{shown(recorded)} (net {shown(fingerprint['net'])}, sha256 {fingerprint['weights_sha256'][:12]}…)"
+    published = recorded in REGISTRY.names
+    remedy = (
+        f"give --weights {recorded}, or leave it out"
+        if published
+        else f"name the file {shown(recorded)} with --weights"
+    )
+    if spec.weights == recorded and not published:
+        raise WeightsError(f"{name}: was trained with the weights {wanted}, which are in no list; {remedy}")
+    try:
+        describer = Describer(spec=spec)
+    except UsageError as error:
+        raise ModelError(f"{name}: {error}") from error
+    found: dict[str, Any] = json.loads(json.dumps(describer.fingerprint()[0]))
+    if found["weights_sha256"] != fingerprint["weights_sha256"]:
+        other = f"{shown(spec.weights)} (net {found['net']}, sha256 {found['weights_sha256'][:12]}…)"
+        raise WeightsError(f"{name}: was trained with the weights {wanted}, not with {other}; {remedy}")
+    if differ := difference({key: value for key, value in fingerprint.items() if key != "dtype"}, found):
+        key, made, here = differ
+        raise ModelError(f"{name}: was trained on descriptors with {key} {made}, not {here}; make it again here")
+    return describer
