@@ -17,7 +17,7 @@ STOREYS = [
     {"__init__"},
     {"errors", "formats"},
     {"_util"},
-    {"nets"},
+    {"nets", "decisions"},
     {"spec"},
     {"pixels", "truncation", "netpbm"},
     {"reading"},
@@ -33,7 +33,7 @@ STOREYS = [
     {"svm"},
     {"data"},
     {"report"},
-    {"bench", "evaluate", "train", "localize"},
+    {"bench", "evaluate", "train", "localize", "explore"},
     {"cli"},
     {"__main__"},
 ]
@@ -109,9 +109,9 @@ def loaded_by(code: str) -> set[str]:
         *(
             f"import typer.testing as t, vggfeat.cli as c\nran = t.CliRunner().invoke(c.app, ['{name}', '--help'])\n"
             "assert ran.exit_code == 0, ran.output"
-            for name in ("extract", "bench", "evaluate", "train")
+            for name in ("extract", "bench", "evaluate", "train", "explore")
         ),
-        *(f"import vggfeat.{one}.settings" for one in ("extraction", "bench", "evaluate")),
+        *(f"import vggfeat.{one}.settings" for one in ("extraction", "bench", "evaluate", "explore")),
         "import vggfeat.spec, vggfeat.nets, vggfeat.train.recipe",
     ],
 )
@@ -120,7 +120,8 @@ def test_light_without_torch_and_numpy(code):
 
 
 @pytest.mark.parametrize(
-    "module", ["data", "metrics", "report", "store", "store.exporting", "_util.fetch", "svm", "aggregate"]
+    "module",
+    ["data", "metrics", "report", "store", "store.exporting", "_util.fetch", "svm", "aggregate", "explore.site"],
 )
 def test_torch_free(module):
     assert "torch" not in loaded_by(f"import vggfeat.{module}")

@@ -14,7 +14,7 @@ import typer
 from vggfeat import __version__
 from vggfeat._util.memory import keep_freed_memory
 from vggfeat._util.printable import reason_of, say
-from vggfeat.cli import bench, describing, evaluate, train, weights
+from vggfeat.cli import bench, describing, evaluate, explore, train, weights
 from vggfeat.cli.derive import derived
 from vggfeat.cli.usage import Group
 from vggfeat.errors import UsageError, VggfeatError
@@ -40,6 +40,7 @@ for command in (
     describing.export,
     train.train,
     evaluate.evaluate,
+    explore.explore,
 ):
     app.command()(derived(command))
 app.add_typer(weights.app, name="weights")
