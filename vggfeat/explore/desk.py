@@ -19,6 +19,7 @@ from vggfeat.explore.photos import Photos
 from vggfeat.explore.settings import ExploreSettings
 from vggfeat.explore.sheets import Sheets
 from vggfeat.formats import STORE
+from vggfeat.reading import read_file
 
 NEIGHBOURS = 24  # of a photo, that are shown
 
@@ -48,8 +49,11 @@ class Desk:
 
     def neighbours_of_image(self, image: bytes) -> list[dict[str, Any]]:
         """The nearest photos of an image file. Raises ImageError, StoreError, WeightsError."""
+        made = self.collection.store.fingerprint
+        cut = made.get("allow_truncated", False)
+        pixels = read_file(image, exif=made.get("exif", True), allow_truncated=cut)  # before the net is loaded
         with self._describing:
-            vector = self._describer.describe(image)
+            vector = self._describer.describe(pixels)
         return self._nearest(vector)
 
     @cached_property

@@ -5,26 +5,24 @@ from typing import Any
 
 import numpy as np
 
+from vggfeat.aggregate import l2_normalise
 from vggfeat.neighbours import Neighbours
 
 FEWEST = 20  # photos; of fewer t-SNE makes nothing that PCA does not show
 _FEW = 10_000  # photos; of fewer, threads cost more than they save
-_SAMPLE = 10_000  # rows from which the axes of PCA are found; the rows are in random order
+_SAMPLE = 1000  # rows from which the axes of PCA are found; the rows are in random order
 _STEPS = ((250, 12.0, 0.5), (500, 1.0, 0.8))  # steps, exaggeration and momentum: the defaults of openTSNE
 _LINKS = 0.02  # the share of links between random photos
 _AT_ONCE = 25  # steps between two maps
 
 
 def pca(X: np.ndarray) -> np.ndarray:
-    """The first two principal components, float64 (N, 2); zeros if there are fewer."""
-    from sklearn.decomposition import PCA
-
-    sample = X[:_SAMPLE]
-    places = np.zeros((len(X), 2))
-    axes = min(2, *sample.shape)
-    if len(X) > 1:
-        places[:, :axes] = PCA(axes, svd_solver="randomized", random_state=0).fit(sample).transform(X)
-    return places
+    """The first two principal components, float (N, 2); zeros if there are fewer. The axes are those of a sample."""
+    sample = X[:_SAMPLE] - X[:_SAMPLE].mean(axis=0)
+    vectors = np.linalg.eigh(sample @ sample.T)[1][:, :-3:-1]  # of the Gram matrix: the sample is small, D is large
+    axes = np.zeros((X.shape[1], 2), X.dtype)
+    axes[:, : vectors.shape[1]] = sample.T @ vectors
+    return X @ l2_normalise(axes.T).T
 
 
 def tsne(first: np.ndarray, graph: Neighbours) -> Iterator[tuple[float, np.ndarray]]:

@@ -5,6 +5,7 @@ import secrets
 import socket
 import webbrowser
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
 
@@ -42,7 +43,7 @@ def explore(store: str | Path, *, settings: ExploreSettings) -> None:
         If an argument is invalid, the port is in use, or the packages of the extra `explore` are not installed.
     """
     _need_packages()
-    with _listening(settings.port) as listener:
+    with listening(settings.port) as listener:
         import uvicorn
 
         from vggfeat.explore.collection import read_collection
@@ -64,16 +65,14 @@ def explore(store: str | Path, *, settings: ExploreSettings) -> None:
 
 
 def _need_packages() -> None:
-    try:
-        import openTSNE  # noqa: F401
-        import starlette  # noqa: F401
-        import uvicorn  # noqa: F401
-    except ImportError as error:
-        need = "pip install 'vggfeat[explore]'"
-        raise UsageError(f"explore needs {error.name or 'its packages'}, which is not installed: {need}") from error
+    """Raise UsageError if a package is missing. They are not imported yet: the page comes first, then the map."""
+    for package in ("openTSNE", "starlette", "uvicorn"):
+        if find_spec(package) is None:
+            need = "pip install 'vggfeat[explore]'"
+            raise UsageError(f"explore needs {package}, which is not installed: {need}")
 
 
-def _listening(port: int) -> socket.socket:
+def listening(port: int) -> socket.socket:
     """A socket that listens on a port of this machine only. Raises UsageError."""
     listener = socket.socket()
     try:

@@ -11,7 +11,7 @@ from msgspec import Meta as Limits
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
@@ -62,9 +62,14 @@ def application(desk: Desk, token: str) -> ASGIApp:
     routes += [
         Route("/search", _answer(partial(search, desk), _MOST_IMAGE), methods=["POST"]),
         Route("/decide", _answer(partial(decide, desk), _MOST_JSON), methods=["POST"]),
-        Mount("/", StaticFiles(directory=PAGE, html=True)),
+        Route("/", _page),
+        Mount("/", StaticFiles(directory=PAGE)),
     ]
     return Gate(Starlette(routes=[Mount(f"/{token}", routes=routes)]), token)
+
+
+async def _page(_: Request) -> Response:
+    return FileResponse(PAGE / "index.html")
 
 
 def _answer(view: Callable[..., Response], most: int = 0) -> Callable[[Request], Awaitable[Response]]:

@@ -142,4 +142,3 @@ async function poll() {
 tell();
 poll();
 json("decisions").then(take, (error) => say(error.message));
-if (!matchMedia("(max-width: 48rem)").matches) find("marks").focus();

@@ -1,6 +1,6 @@
 // Which part of the map is on the screen. The map is the square from 0 to 1; a scale is in CSS pixels for its side.
 
-const MARGIN = 24;
+const MARGIN = 0.07; // of a side of the screen, on each side of the whole map
 const CLOSEST = 128; // CSS pixels of the largest thumbnail
 
 export class View {
@@ -18,7 +18,7 @@ export class View {
   }
 
   get least() {
-    return Math.max(64, Math.min(this.width, this.height) - 2 * MARGIN);
+    return Math.max(64, Math.min(this.width, this.height) * (1 - 2 * MARGIN));
   }
 
   get most() { // most photos are then beside each other
