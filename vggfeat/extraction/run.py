@@ -13,8 +13,10 @@ from vggfeat._util.left_out import LeftOut
 from vggfeat._util.options import takes
 from vggfeat._util.printable import say
 from vggfeat._util.progress import progress, skip
+from vggfeat.decisions import read_decisions
 from vggfeat.descriptors import Describer
 from vggfeat.errors import DataError, StoreError, UsageError, VggfeatError
+from vggfeat.extraction.decided import decided
 from vggfeat.extraction.decoding import DEFECT
 from vggfeat.extraction.environment import launch_of_environment
 from vggfeat.extraction.filling import fill
@@ -57,7 +59,7 @@ def extract(
         The store. Default: the name of the source with the suffix .vggfeat, in the current folder.
     net, scales, agg, layer, weights, lineage, mirror, normalize, device, precision, ceil, exif, allow_truncated
         See `DescriptorSpec` and `NetSpec`. A store holds one net: extract nets D and E separately and load both.
-    on_error, part_size, dtype, max_pixels, max_bytes, image_seconds, workers, deterministic, engine, moved
+    on_error, part_size, dtype, max_pixels, max_bytes, image_seconds, workers, deterministic, engine, moved, decisions
         See `ExtractionSettings`.
     spec : DescriptorSpec, optional
         The settings of the descriptors as one object, instead of single settings.
@@ -76,7 +78,7 @@ def extract(
     Raises
     ------
     DataError
-        If the source has no images, or none of them can be read.
+        If the source has no images, or none of them can be read; if the file of decisions is damaged.
     StoreError
         If `out` was made with other settings or of another source, is in use, is damaged, or cannot be written; if
         images have changed that several processes cannot describe again.
@@ -97,6 +99,8 @@ def extract(
     found, on_cluster = Findings(), settings.engine == "ray"
     try:
         items = _items(source, found.remarks)
+        if settings.decisions is not None:
+            items = decided(items, read_decisions(settings.decisions), found.remarks)
         # the process that starts the work of a cluster needs no GPU
         describer = describer or Describer(spec=replace(spec, device="cpu") if on_cluster else spec)
         writer = _writer(Path(out) if out is not None else default_out(source), source, describer, settings, share)
@@ -220,6 +224,8 @@ def _check(settings: ExtractionSettings, share: tuple[int, int], describer: Desc
         return
     if share[1] > 1:
         raise UsageError("with the engine ray one process starts the work of all; leave out torchrun, and share")
+    if settings.decisions is not None:
+        raise UsageError("the engine ray takes no decisions; extract without it, or name the photos in a list")
     if describer is not None:
         raise UsageError("a describer cannot be sent to workers; give extract(..., engine='ray') its settings instead")
     try:
