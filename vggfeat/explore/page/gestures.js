@@ -16,6 +16,7 @@ export function listen(map, canvas, actions) {
     pointers.set(event.pointerId, place(event));
     if (pointers.size > 1) map.lasso = [];
     else [moved, drawing] = [0, event.shiftKey || actions.lassoing()];
+    if (pointers.size === 1 && drawing) map.lasso = [place(event)];
   });
 
   canvas.addEventListener("pointermove", (event) => {
@@ -27,7 +28,7 @@ export function listen(map, canvas, actions) {
     const [x, y] = place(event);
     moved += Math.hypot(x - before[0], y - before[1]);
     if (pointers.size === 2) pinch(event.pointerId, before, [x, y]);
-    else if (drawing) map.lasso.push([x, y]);
+    else if (drawing) map.lasso.push(...event.getCoalescedEvents().map(place));
     else if (moved > CLICK) map.view.move(x - before[0], y - before[1]);
     pointers.set(event.pointerId, [x, y]);
     map.draw();

@@ -38,6 +38,16 @@ export class Grid {
     return column < 0 || column >= this.columns || y < -RINGS ? undefined : this.taken.get(this.key(x, y));
   }
 
+  get extent() { // of all cells that have a photo, in the map
+    let [left, top, right, bottom] = [Infinity, Infinity, -Infinity, -Infinity];
+    for (const row of this.taken.values()) {
+      const [x, y] = this.corner(row);
+      [left, top] = [Math.min(left, x), Math.min(top, y)];
+      [right, bottom] = [Math.max(right, x + this.cell), Math.max(bottom, y + this.cell)];
+    }
+    return this.taken.size ? { left, top, right, bottom } : { left: 0, top: 0, right: 1, bottom: 1 };
+  }
+
   corner(row) { // of the cell of a row, in the map; undefined if it is not shown
     const key = this.keys[row];
     if (key < 0) return undefined;

@@ -72,6 +72,7 @@ listen(map, find("marks"), {
 });
 
 map.addEventListener("current", () => panel.announce(map.current).then(say));
+map.addEventListener("arranged", tell);
 map.addEventListener("selection", () => {
   find("picked").hidden = !map.selection.size;
   find("picked-count").textContent = `${map.selection.size.toLocaleString()} selected`;
@@ -121,7 +122,9 @@ function tell() {
   const gone = Object.entries(state.missing).map(([reason, n]) => `${n.toLocaleString()} ${reason}`);
   const share = state.map.stage === "arranging" ? ` ${Math.round(100 * state.map.share)} %` : "";
   const stage = STAGES[state.map.stage] ? `${STAGES[state.map.stage]}${share}` : "";
-  const text = [count, stage, gone.length ? `not shown: ${gone.join("; ")}` : ""].filter(Boolean).join(" · ");
+  const left = map.grid.taken.size < map.shown.reduce((sum, one) => sum + one, 0);
+  const level = left ? `${map.grid.taken.size.toLocaleString()} shown at this zoom` : "";
+  const text = [count, level, stage, gone.length ? `not shown: ${gone.join("; ")}` : ""].filter(Boolean).join(" · ");
   if (find("status").textContent !== text) find("status").textContent = text;
 }
 

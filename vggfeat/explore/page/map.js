@@ -42,7 +42,7 @@ export class PhotoMap extends EventTarget {
       [canvas.width, canvas.height] = [Math.round(clientWidth * ratio), Math.round(clientHeight * ratio)];
     }
     this.view.resize(clientWidth, clientHeight);
-    this.arrange();
+    this.rearrange();
     this.restyle();
   }
 
@@ -70,16 +70,21 @@ export class PhotoMap extends EventTarget {
     this.draw();
   }
 
-  rearrange() {
+  rearrange() { // photos have other places, or other photos are shown
+    this.view.contain(this.gridOf(this.view.cellOf(0)).extent);
     this.arrange();
     this.painter.restart();
     this.draw();
   }
 
   arrange() {
-    const { cell } = this.view;
+    this.grid = this.gridOf(this.view.cell);
+    this.dispatchEvent(new Event("arranged"));
+  }
+
+  gridOf(cell) {
     const near = this.shown.length * cell ** 2 < 0.5; // there is room for all
-    this.grid = new Grid(this.places, this.shown, cell, near);
+    return new Grid(this.places, this.shown, cell, near);
   }
 
   draw() {

@@ -1,32 +1,43 @@
-// Which part of the map is on the screen. The map is the square from 0 to 1; a scale is in CSS pixels for its side.
+// Which part of the map is on the screen. The map is about the square from 0 to 1; a scale is in CSS pixels for 1.
 
-const MARGIN = 0.07; // of a side of the screen, on each side of the whole map
-const CLOSEST = 128; // CSS pixels of the largest thumbnail
+const MARGIN = 0.05; // of a side of the screen, on each side of the whole map
+const [SMALLEST, LARGEST, CLOSEST] = [18, 88, 128]; // CSS pixels of thumbnails: in the whole map, and when near
 
 export class View {
   constructor(rows) {
-    this.x = this.y = 0.5;
-    this.width = this.height = 1;
     this.rows = rows;
-    this.scale = 1;
+    this.width = this.height = this.scale = 1;
+    this.isFit = true; // the whole map is shown
+    this.contain({ left: 0, top: 0, right: 1, bottom: 1 });
   }
 
   resize(width, height) {
-    const wasFit = this.scale === this.least || this.scale === 1;
     [this.width, this.height] = [width, height];
-    if (wasFit) this.fit();
+    if (this.isFit) this.fit();
   }
 
-  get least() {
+  contain(extent) { // what the whole map is
+    this.extent = extent;
+    if (this.isFit) this.fit();
+  }
+
+  get square() { // CSS pixels for a map of side 1
     return Math.max(64, Math.min(this.width, this.height) * (1 - 2 * MARGIN));
   }
 
+  get least() {
+    const { left, top, right, bottom } = this.extent;
+    const fits = (1 - 2 * MARGIN) * Math.min(this.width / (right - left), this.height / (bottom - top));
+    return Math.min(this.square, fits);
+  }
+
   get most() { // most photos are then beside each other
-    return Math.max(this.least * 2, 6 * CLOSEST * Math.sqrt(this.rows));
+    return Math.max(this.square * 2, 6 * CLOSEST * Math.sqrt(this.rows));
   }
 
   fit() {
-    [this.x, this.y, this.scale] = [0.5, 0.5, this.least];
+    const { left, top, right, bottom } = this.extent;
+    [this.x, this.y, this.scale, this.isFit] = [(left + right) / 2, (top + bottom) / 2, this.least, true];
   }
 
   zoom(factor, px = this.width / 2, py = this.height / 2) {
@@ -44,14 +55,16 @@ export class View {
   }
 
   hold() { // the middle of the screen stays on the map
-    this.x = Math.min(1, Math.max(0, this.x));
-    this.y = Math.min(1, Math.max(0, this.y));
+    this.isFit = false;
+    this.x = Math.min(this.extent.right, Math.max(this.extent.left, this.x));
+    this.y = Math.min(this.extent.bottom, Math.max(this.extent.top, this.y));
   }
 
   show(x, y) { // a place of the map becomes visible, away from the edge
     const edge = Math.min(CLOSEST, this.width / 4, this.height / 4);
     const [px, py] = this.toScreen(x, y);
-    this.move(over(px, edge, this.width - edge), over(py, edge, this.height - edge));
+    const [dx, dy] = [outside(px, 0, this.width), outside(py, 0, this.height)];
+    if (dx || dy) this.move(outside(px, edge, this.width - edge), outside(py, edge, this.height - edge));
   }
 
   toMap(px, py) {
@@ -63,18 +76,22 @@ export class View {
   }
 
   get level() { // thumbnails grow half as fast as the map, up to CLOSEST
-    const octaves = Math.log2(this.scale / this.least);
+    const octaves = Math.max(0, Math.log2(this.scale / this.square));
     const size = Math.min(CLOSEST, this.smallest * 2 ** (octaves / 2));
     return Math.round(2 * (octaves - Math.log2(size / this.smallest)));
   }
 
   get cell() { // the side of a thumbnail in the map, at this level
-    return (this.smallest / this.least) * 2 ** (-this.level / 2);
+    return this.cellOf(this.level);
+  }
+
+  cellOf(level) {
+    return (this.smallest / this.square) * 2 ** (-level / 2);
   }
 
   get smallest() { // CSS pixels of a thumbnail if the whole map is shown
-    return Math.min(88, Math.max(18, (0.65 * this.least) / Math.sqrt(this.rows)));
+    return Math.min(LARGEST, Math.max(SMALLEST, (0.65 * this.square) / Math.sqrt(this.rows)));
   }
 }
 
-const over = (value, low, high) => (value < low ? low - value : value > high ? high - value : 0);
+const outside = (value, low, high) => (value < low ? low - value : value > high ? high - value : 0);
