@@ -25,7 +25,13 @@ function say(text) {
 
 // ---- decisions
 
-async function act(rows, decision, label = "", reason = "") {
+let before = Promise.resolve(); // decisions are sent one after the other: the last one counts
+
+function act(...order) {
+  before = before.then(() => decide(...order));
+}
+
+async function decide(rows, decision, label = "", reason = "") {
   if (!rows.length) return;
   try {
     take(await send("decide", JSON.stringify({ rows, decision, label, reason })));
@@ -71,7 +77,11 @@ listen(map, find("marks"), {
   lassoing: () => find("lasso").ariaPressed === "true",
 });
 
-map.addEventListener("current", () => panel.announce(map.current).then(say));
+map.addEventListener("current", async () => {
+  const row = map.current;
+  const text = await panel.announce(row);
+  if (map.current === row) say(text);
+});
 map.addEventListener("arranged", tell);
 map.addEventListener("selection", () => {
   find("picked").hidden = !map.selection.size;

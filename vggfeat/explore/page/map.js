@@ -83,7 +83,7 @@ export class PhotoMap extends EventTarget {
   }
 
   gridOf(cell) {
-    const near = this.shown.length * cell ** 2 < 0.5; // there is room for all
+    const near = this.shown.length * cell ** 2 < 0.6; // there is room for all
     return new Grid(this.places, this.shown, cell, near);
   }
 
@@ -107,7 +107,10 @@ export class PhotoMap extends EventTarget {
       for (const [row, x, y] of this.visible()) this.markRow(row, ...view.toScreen(x, y), size);
     }
     const corner = this.current === undefined ? undefined : this.grid.corner(this.current);
-    if (corner) this.ring(...view.toScreen(...corner), size, this.style.ink, 3, 2);
+    if (corner) {
+      this.ring(...view.toScreen(...corner), size, this.style.ground, 8, 2);
+      this.ring(...view.toScreen(...corner), size, this.style.accent, 4, 2);
+    }
     if (this.lasso.length) this.drawLasso();
   }
 

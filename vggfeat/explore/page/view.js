@@ -31,8 +31,8 @@ export class View {
     return Math.min(this.square, fits);
   }
 
-  get most() { // most photos are then beside each other
-    return Math.max(this.square * 2, 6 * CLOSEST * Math.sqrt(this.rows));
+  get most() { // beyond the scale at which thumbnails are largest, for photos that lie close to each other
+    return this.square * 2 ** (this.crowded + Math.max(0, Math.log2(CLOSEST / this.sizeAt(this.crowded))) + 2);
   }
 
   fit() {
@@ -75,10 +75,18 @@ export class View {
     return [(x - this.x) * this.scale + this.width / 2, (y - this.y) * this.scale + this.height / 2];
   }
 
-  get level() { // thumbnails grow half as fast as the map, up to CLOSEST
+  get crowded() { // for how many octaves of zoom there is no room for all photos
+    return Math.max(0, Math.log2(2 * this.rows * this.cellOf(0) ** 2));
+  }
+
+  sizeAt(octaves) { // of a thumbnail, in CSS pixels: it grows half as fast as the map until there is room for all
+    const crowded = Math.min(octaves, this.crowded);
+    return this.smallest * 2 ** (crowded / 2 + octaves - crowded);
+  }
+
+  get level() { // each level makes the cells smaller by a factor of the square root of 2
     const octaves = Math.max(0, Math.log2(this.scale / this.square));
-    const size = Math.min(CLOSEST, this.smallest * 2 ** (octaves / 2));
-    return Math.round(2 * (octaves - Math.log2(size / this.smallest)));
+    return Math.round(2 * (octaves - Math.log2(Math.min(CLOSEST, this.sizeAt(octaves)) / this.smallest)));
   }
 
   get cell() { // the side of a thumbnail in the map, at this level
