@@ -77,7 +77,6 @@ COLOURS = """(() => {
 @pytest.mark.parametrize(("width", "dark"), [(DESK, False), (PHONE, True)])
 def test_the_map_shows_the_photos_and_loads_nothing_from_elsewhere(tab, site, width, dark):
     opened(tab, site, width, dark)
-    wait(tab, f"Math.min(...{COLOURS}) > 500")  # pixels of the photos of each colour
     ground = tab.value("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
     assert (max(ground) < 60) == dark
     assert tab.value("document.documentElement.scrollWidth") <= width
@@ -88,6 +87,7 @@ def test_the_map_shows_the_photos_and_loads_nothing_from_elsewhere(tab, site, wi
     asked = [event["request"]["url"] for event in tab.events_of("Network.requestWillBeSent")]
     assert len(asked) > 8
     assert all(url.startswith(site.address) for url in asked)
+    assert min(tab.value(COLOURS)) > 500  # pixels of the photos of each colour
 
 
 def test_everything_can_be_done_by_keyboard(tab, site, desk):

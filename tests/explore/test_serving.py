@@ -30,6 +30,9 @@ def test_a_port_in_use_is_one_line(tmp_path):
 def test_what_is_no_store_is_one_line(tmp_path):
     with pytest.raises(StoreError, match="is no descriptor store"):
         explore(tmp_path)
+    (tmp_path / "birds.vggmodel").write_bytes(b"x")
+    with pytest.raises(StoreError, match="is a file; name the folder of a store"):
+        explore(tmp_path / "birds.vggmodel")
 
 
 def test_a_folder_that_does_not_exist_is_refused(tmp_path):

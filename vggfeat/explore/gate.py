@@ -44,7 +44,7 @@ class Gate:
 
 def _with_token(app: ASGIApp, token: str) -> ASGIApp:
     async def gate(scope: Scope, receive: Receive, send: Send) -> None:
-        given = scope["path"].split("/")[1]
+        given = scope["path"].removeprefix("/").partition("/")[0]
         if compare_digest(given.encode(), token.encode()):
             await app(scope, receive, send)
         else:

@@ -50,6 +50,7 @@ def application(desk: Desk, token: str) -> ASGIApp:
         "state": state,
         "map": places,
         "classes": classes,
+        "labels": labels,
         "sheet/{number:int}": sheet,
         "tiles/{rows}": tiles,
         "photo/{row:int}": photo,
@@ -103,14 +104,13 @@ def _checked(desk: Desk, rows: Sequence[int]) -> Sequence[int]:
 
 
 def state(desk: Desk, _: Request) -> Response:
-    """What changes while the page is open, and what it must know of the collection."""
+    """What changes while the page is open, and how thumbnails come."""
     layout, collection = desk.layout, desk.collection
     return JSONResponse(
         {
             "store": collection.store.path.name,
             "rows": len(collection),
             "total": collection.total,
-            "classes": collection.classes,
             "sheet": {"side": SMALL, "across": ACROSS, "count": desk.sheets.count},
             "tile": {"side": LARGE, "most": MOST_LARGE},
             "map": {"version": layout.version, "stage": layout.stage, "share": layout.share},
@@ -128,6 +128,11 @@ def places(desk: Desk, _: Request) -> Response:
 def classes(desk: Desk, _: Request) -> Response:
     """int32 (N,): the class of each row."""
     return _array(desk.collection.classes_of_rows, "<i4")
+
+
+def labels(desk: Desk, _: Request) -> Response:
+    """The label of each class."""
+    return JSONResponse(desk.collection.classes)
 
 
 def _array(array: np.ndarray, dtype: str) -> Response:

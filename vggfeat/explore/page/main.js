@@ -11,13 +11,13 @@ const SLOW_POLL = 5000;
 
 const find = (id) => document.getElementById(id);
 let state = await json("state");
-const [places, classes] = await Promise.all([floats("map"), integers("classes")]);
+const [places, classes, labels] = await Promise.all([floats("map"), integers("classes"), json("labels")]);
 const map = new PhotoMap(find("photos"), find("marks"), state, places, classes);
-const panel = new Panel(find("panel"), map, state, { act, toggle, relabel });
+const panel = new Panel(find("panel"), map, labels, state.decisions, { act, toggle, relabel });
 
 find("name").textContent = state.store;
 document.title = `${state.store} · vggfeat`;
-find("all-labels").append(...state.classes.map((name) => Object.assign(document.createElement("option"), { value: name })));
+find("all-labels").append(...labels.map((name) => Object.assign(document.createElement("option"), { value: name })));
 
 function say(text) {
   find("now").textContent = text;
@@ -98,14 +98,14 @@ press("lasso", () => { find("lasso").ariaPressed = find("lasso").ariaPressed !==
 press("colour", () => {
   const on = find("colour").ariaPressed !== "true";
   find("colour").ariaPressed = on;
-  map.colour(on ? state.classes.map((_, number) => colourOf(number)) : undefined);
+  map.colour(on ? labels.map((_, number) => colourOf(number)) : undefined);
 });
 press("picked-relabel", () => relabel());
 press("picked-clear", () => map.select([]));
 for (const one of document.querySelectorAll("[data-decide]")) {
   one.addEventListener("click", () => act(meant(), one.dataset.decide));
 }
-find("colour").hidden = !state.classes.length;
+find("colour").hidden = !labels.length;
 
 // ---- a photo that is dropped on the page
 

@@ -93,7 +93,7 @@ export class PhotoMap extends EventTarget {
       if (this.grid.cell !== this.view.cell) this.arrange();
       const frame = (row) => this.colours && this.classes[row] >= 0 ? this.colours[this.classes[row]] : undefined;
       if (!this.painter.draw(this.view, this.grid, this.style, frame)) this.draw();
-      else if (this.thumbnails.sheets[0]) this.pictured ??= performance.mark("picture"); // for benchmarks
+      else if (this.painter.hasDrawn) this.pictured ??= performance.mark("picture"); // for benchmarks
       this.drawMarks();
     });
   }

@@ -87,7 +87,8 @@ export class Painter {
         context.fillRect(px, py, inner, inner);
       }
       const [qx, qy, rest] = [px + edge, py + edge, inner - 2 * edge];
-      if (!this.thumbnails.draw(context, row, qx, qy, rest, size * ratio) && !colour) {
+      if (this.thumbnails.draw(context, row, qx, qy, rest, size * ratio)) this.hasDrawn = true; // a photo
+      else if (!colour) {
         context.fillStyle = style.empty;
         context.fillRect(qx, qy, rest, rest);
       }

@@ -8,10 +8,9 @@ const WORDS = { keep: "Keep", remove: "Remove", relabel: "Relabel" };
 const WAIT = "Not known yet: the photos are being compared.";
 
 export class Panel {
-  // actions: act(rows, decision, label), toggle(rows), relabel(rows, label)
-  constructor(place, map, state, actions) {
-    [this.place, this.map, this.state, this.actions] = [place, map, state, actions];
-    this.classes = state.classes;
+  // file: of the decisions. actions: act(rows, decision, label), toggle(rows), relabel(rows, label)
+  constructor(place, map, classes, file, actions) {
+    [this.place, this.map, this.classes, this.file, this.actions] = [place, map, classes, file, actions];
     this.decisions = [];
     this.hidden = new Set(); // classes that are not shown
     this.row = undefined;
@@ -193,7 +192,7 @@ export class Panel {
   }
 
   make_decisions() {
-    const file = element("p", { className: "hint" }, "They are kept in ", element("code", {}, this.state.decisions), ".");
+    const file = element("p", { className: "hint" }, "They are kept in ", element("code", {}, this.file), ".");
     if (!this.decisions.length) return [paragraph("No decisions yet: select photos, then keep, remove or relabel them.", "hint"), file];
     return [
       file,
