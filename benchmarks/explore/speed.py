@@ -147,7 +147,10 @@ def page(address: str, rows: int, folder: Path, repeats: int) -> dict:
 
 def rate(intervals: list[float]) -> dict[str, float]:
     """Frames a second, and the interval that 95 % of the frames do not exceed."""
-    return {"per_s": round(1000 / np.mean(intervals), 1), "p95_ms": round(float(np.percentile(intervals, 95)), 1)}
+    return {
+        "per_s": round(1000 / float(np.mean(intervals)), 1),
+        "p95_ms": round(float(np.percentile(intervals, 95)), 1),
+    }
 
 
 def main() -> None:
@@ -163,7 +166,7 @@ def main() -> None:
     if not store.exists():
         folder.mkdir(parents=True, exist_ok=True)
         make(given.store, given.rows, folder)
-    computed = compute(store)
+    computed = {} if (store / "_explore").exists() else compute(store)  # once for each folder
     with explorer(store) as (address, started):
         found = {"rows": given.rows, "load": os.getloadavg(), **computed, "start_s": round(started, 2)}
         found |= page(address, given.rows, folder, given.repeats)
