@@ -19,6 +19,8 @@ find("name").textContent = state.store;
 document.title = `${state.store} · vggfeat`;
 find("all-labels").append(...labels.map((name) => Object.assign(document.createElement("option"), { value: name })));
 
+const photos = (rows) => `${rows.length.toLocaleString()} photo${rows.length === 1 ? "" : "s"}`;
+
 function say(text) {
   find("now").textContent = text;
 }
@@ -36,7 +38,7 @@ async function decide(rows, decision, label = "", reason = "") {
   try {
     take(await send("decide", JSON.stringify({ rows, decision, label, reason })));
     const done = { keep: "to keep", remove: "to remove", relabel: `to relabel as ${label}` }[decision] ?? "without a decision";
-    say(`${rows.length === 1 ? "1 photo" : `${rows.length} photos`} ${done}`);
+    say(`${photos(rows)} ${done}`);
   } catch (error) {
     say(error.message);
   }
@@ -57,6 +59,7 @@ function toggle(rows) {
 function relabel(rows = meant(), label = "") {
   if (!rows.length) return;
   const dialog = find("relabel");
+  find("relabel-title").textContent = `Relabel ${photos(rows)}`;
   find("relabel-label").value = label;
   find("reason").value = "";
   dialog.returnValue = "cancel";

@@ -192,7 +192,7 @@ export class Panel {
   }
 
   make_decisions() {
-    const file = element("p", { className: "hint" }, "They are kept in ", element("code", {}, this.file), ".");
+    const file = element("p", { className: "hint" }, "Decisions are kept in ", element("code", {}, this.file), ".");
     if (!this.decisions.length) return [paragraph("No decisions yet: select photos, then keep, remove or relabel them.", "hint"), file];
     return [
       file,
