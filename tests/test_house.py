@@ -17,7 +17,7 @@ STOREYS = [
     {"__init__"},
     {"errors", "formats"},
     {"_util"},
-    {"nets"},
+    {"nets", "decisions"},
     {"spec"},
     {"pixels", "truncation", "netpbm"},
     {"reading"},
@@ -33,7 +33,7 @@ STOREYS = [
     {"svm"},
     {"data"},
     {"report"},
-    {"bench", "evaluate", "train", "localize", "doctor", "index", "model"},
+    {"bench", "evaluate", "train", "localize", "doctor", "index", "model", "explore"},
     {"demo"},
     {"cli"},
     {"__main__"},
@@ -110,9 +110,9 @@ def loaded_by(code: str) -> set[str]:
         *(
             f"import typer.testing as t, vggfeat.cli as c\nran = t.CliRunner().invoke(c.app, ['{name}', '--help'])\n"
             "assert ran.exit_code == 0, ran.output"
-            for name in ("demo", "extract", "bench", "evaluate", "train", "index", "fit", "predict")
+            for name in ("demo", "extract", "bench", "evaluate", "train", "index", "fit", "predict", "explore")
         ),
-        *(f"import vggfeat.{one}.settings" for one in ("extraction", "bench", "evaluate", "index", "model")),
+        *(f"import vggfeat.{one}.settings" for one in ("extraction", "bench", "evaluate", "index", "model", "explore")),
         "import vggfeat.spec, vggfeat.nets, vggfeat.train.recipe",
     ],
 )
@@ -121,7 +121,8 @@ def test_light_without_torch_and_numpy(code):
 
 
 @pytest.mark.parametrize(
-    "module", ["data", "metrics", "report", "store", "store.exporting", "_util.fetch", "svm", "aggregate"]
+    "module",
+    ["data", "metrics", "report", "store", "store.exporting", "_util.fetch", "svm", "aggregate", "explore.site"],
 )
 def test_torch_free(module):
     assert "torch" not in loaded_by(f"import vggfeat.{module}")

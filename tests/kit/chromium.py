@@ -16,7 +16,7 @@ BINARY = shutil.which("chromium") or shutil.which("google-chrome")
 FLAGS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"),
-    "--host-resolver-rules=MAP * ~NOTFOUND",  # there is no network
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # there is no network
 )
 # chromium reads commands from descriptor 3 and answers on 4.
 LAUNCH = """
@@ -83,13 +83,13 @@ class Tab:
             data += byte
         return json.loads(data)
 
-    def open(self, page: Path, width: int, *, dark: bool = False, media: str = "screen") -> None:
-        """Show a file in a window of this width, and wait until it is loaded."""
+    def open(self, page: Path | str, width: int, *, dark: bool = False, media: str = "screen") -> None:
+        """Show a file, or the page of a server on this machine, in a window of this width; wait until it is loaded."""
         self("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self("Emulation.setEmulatedMedia", media=media, features=[scheme])
         self.events.clear()
-        self("Page.navigate", url=page.as_uri())
+        self("Page.navigate", url=page.as_uri() if isinstance(page, Path) else page)
         while not any(event.get("method") == "Page.loadEventFired" for event in self.events):
             self.events.append(self._read())
 

@@ -14,7 +14,7 @@ import typer
 from vggfeat import __version__
 from vggfeat._util.memory import keep_freed_memory
 from vggfeat._util.printable import reason_of, say
-from vggfeat.cli import bench, demo, describing, doctor, evaluate, index, model, train, weights
+from vggfeat.cli import bench, demo, describing, doctor, evaluate, explore, index, model, train, weights
 from vggfeat.cli.derive import derived
 from vggfeat.cli.usage import Group
 from vggfeat.errors import UsageError, VggfeatError
@@ -43,6 +43,7 @@ for command in (
     model.predict,
     train.train,
     evaluate.evaluate,
+    explore.explore,
     doctor.doctor,
 ):
     app.command()(derived(command))

@@ -5,6 +5,7 @@
     opening       what is checked and opened first, and the progress bar
     outcome       what is said and refused at the end
     places        how a source is divided into ranges and groups, and which of its images have no row or have changed
+    decided       the images of a source after a user's decisions about them
     identity      size, time and checksum of an image, which a row stores to recognise its image
     decoding      images are fetched and decoded ahead of the net; whatever one of them raises is its failure
     budget        the memory that they may take together

@@ -29,6 +29,8 @@ def check(settings: ExtractionSettings, share: tuple[int, int], describer: Descr
         return
     if share[1] > 1:
         raise UsageError("with the engine ray one process starts the work of all; leave out torchrun, and share")
+    if settings.decisions is not None:
+        raise UsageError("the engine ray takes no decisions; extract without it, or name the photos in a list")
     if describer is not None:
         raise UsageError("a describer cannot be sent to workers; give extract(..., engine='ray') its settings instead")
     try:

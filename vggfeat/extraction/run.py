@@ -8,8 +8,10 @@ from pathlib import Path
 from vggfeat import sources
 from vggfeat._util.left_out import LeftOut
 from vggfeat._util.options import takes
+from vggfeat.decisions import read_decisions
 from vggfeat.descriptors import Describer
 from vggfeat.errors import UsageError
+from vggfeat.extraction.decided import decided
 from vggfeat.extraction.filling import fill
 from vggfeat.extraction.opening import Images, Shown, bar_of, check, items_of, writer_of
 from vggfeat.extraction.outcome import (
@@ -56,7 +58,7 @@ def extract(
         The store. Default: the name of the source with the suffix .vggfeat, in the current folder.
     net, scales, agg, layer, weights, lineage, mirror, normalize, device, precision, ceil, exif, allow_truncated
         See `DescriptorSpec` and `NetSpec`. A store holds one net: extract nets D and E separately and load both.
-    on_error, part_size, dtype, max_pixels, max_bytes, image_seconds, workers, deterministic, engine, moved
+    on_error, part_size, dtype, max_pixels, max_bytes, image_seconds, workers, deterministic, engine, moved, decisions
         See `ExtractionSettings`.
     spec : DescriptorSpec, optional
         The settings of the descriptors as one object, instead of single settings.
@@ -75,7 +77,7 @@ def extract(
     Raises
     ------
     DataError
-        If the source has no images, or none of them can be read.
+        If the source has no images, or none of them can be read; if the file of decisions is damaged.
     StoreError
         If `out` was made with other settings or of another source, is in use, is damaged, or cannot be written; if
         images have changed that several processes cannot describe again.
@@ -125,7 +127,7 @@ def extract_layers(
         photos.pool5.vggfeat. Default: the name of the source, in the current folder.
     net, scales, agg, weights, lineage, mirror, normalize, device, precision, ceil, exif, allow_truncated
         See `DescriptorSpec` and `NetSpec`. The weights have the deepest of the layers.
-    on_error, part_size, dtype, max_pixels, max_bytes, image_seconds, workers, deterministic, engine, moved
+    on_error, part_size, dtype, max_pixels, max_bytes, image_seconds, workers, deterministic, engine, moved, decisions
         See `ExtractionSettings`. The engine is "local".
     spec : DescriptorSpec, optional
         The settings of the descriptors as one object, instead of single settings. Its layer does not count.
@@ -168,6 +170,8 @@ def _extract(
     on_cluster, alone = settings.engine == "ray", share[1] == 1
     try:
         items = items_of(source, remarks)
+        if settings.decisions is not None:
+            items = decided(items, read_decisions(settings.decisions), remarks)
         # the process that starts the work of a cluster needs no GPU
         describer = describer or Describer(spec=replace(spec, device="cpu") if on_cluster else spec)
         writers = {layer: writer_of(out, source, describer, layer, settings, share) for layer, out in stores.items()}

@@ -1,6 +1,7 @@
 """The settings of an extraction, besides those of its descriptors. Imports neither torch nor numpy."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from vggfeat._util.options import check_choice
@@ -43,6 +44,9 @@ class ExtractionSettings:
         GPU, or for a few CPUs. Source, store and weights must then be on storage that all nodes share.
     moved : bool
         The images of the store were moved to this source. Rows are kept if their files have not changed.
+    decisions : Path or None
+        A table `path,decision,label,reason`, as explore writes it: images to remove are left out, and images to relabel
+        get their new labels.
 
     Raises
     ------
@@ -66,6 +70,7 @@ class ExtractionSettings:
     deterministic: bool = False
     engine: EngineName = "local"
     moved: bool = False
+    decisions: Path | None = None
 
     def __post_init__(self) -> None:
         check_choice("on_error", self.on_error, OnError)

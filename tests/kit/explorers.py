@@ -1,0 +1,85 @@
+"""A small store of photos, and its page on a running server."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from hashlib import sha256
+from http.client import HTTPConnection, HTTPResponse
+from pathlib import Path
+from threading import Thread
+
+import numpy as np
+from PIL import Image
+
+from vggfeat._util.files import size_and_change
+from vggfeat.store.identity import Identity
+from vggfeat.store.writing import Record, Writer
+
+CLASSES = {"red": (200, 30, 30), "green": (30, 160, 60), "blue": (30, 60, 200)}
+TOKEN = "token"
+
+
+def photo_store(folder: Path, each: int = 10, name: str = "s.vggfeat") -> Path:
+    """A store of `each` photos of each of three colours; the descriptors of a colour are near each other."""
+    rng = np.random.default_rng(0)
+    photos, records = folder / "photos", []
+    for number, (label, colour) in enumerate(CLASSES.items()):
+        (photos / label).mkdir(parents=True, exist_ok=True)
+        for i in range(each):
+            file = photos / label / f"{i}.jpg"
+            Image.new("RGB", (80, 60), colour).save(file, quality=95)
+            vector = (3 * np.eye(8)[number] + rng.normal(scale=0.5, size=8)).astype(np.float32)
+            records.append(record(f"{label}/{i}.jpg", label, vector, file))
+    return write_store(folder / name, records, photos)
+
+
+def record(name: str, label: str | None, vector: np.ndarray, file: Path | None = None) -> Record:
+    """A row; file : the photo that it describes."""
+    identity = Identity(*size_and_change(file), sha256(file.read_bytes()).hexdigest()) if file else Identity()
+    return Record(name, label, 80, 60, {64: vector}, identity)
+
+
+def write_store(path: Path, records: Sequence[Record], source: Path) -> Path:
+    with Writer(path, {"scales": [64]}, source=str(source)) as writer:
+        writer.commit(records)
+    return path
+
+
+@contextmanager
+def serving(desk) -> Iterator["Site"]:
+    """The page of a desk on a running server."""
+    import uvicorn
+
+    from vggfeat.explore.serving import listening
+    from vggfeat.explore.site import application
+
+    with listening(0) as listener:
+        port = listener.getsockname()[1]
+        server = uvicorn.Server(uvicorn.Config(application(desk, TOKEN), log_level="warning", lifespan="off"))
+        thread = Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            yield Site(port)
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+class Site:
+    """Asks a server on this machine. address : of its page."""
+
+    def __init__(self, port: int) -> None:
+        self.port, self.address = port, f"http://127.0.0.1:{port}/{TOKEN}/"
+
+    def __call__(
+        self, path: str, token: str = f"/{TOKEN}/", host: str | None = None, body: bytes | None = None
+    ) -> HTTPResponse:
+        """The answer to a request whose path is sent as it is; its `data` are the bytes."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=20)
+        connection.putrequest("GET" if body is None else "POST", token + path, skip_host=True)
+        connection.putheader("Host", f"127.0.0.1:{self.port}" if host is None else host)
+        connection.putheader("Content-Length", str(len(body or b"")))
+        connection.endheaders(body)
+        answer = connection.getresponse()
+        answer.data = answer.read()
+        connection.close()
+        return answer

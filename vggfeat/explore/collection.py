@@ -1,0 +1,75 @@
+"""The rows of a store as the explorer takes them: in a random order, so that the first of them are a fair sample."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from vggfeat._util.printable import say
+from vggfeat.errors import StoreError
+from vggfeat.neighbours import Neighbours, nearest
+from vggfeat.store import Store, load
+from vggfeat.store.identity import COLUMNS, Identity
+
+MOST_ROWS = 100_000  # of more, a random sample is shown: neighbours are found by comparing with every row
+_BLOCK = 8192  # rows that are hashed at once
+
+
+@dataclass(frozen=True, eq=False)
+class Collection:
+    """Rows of a store, in a random order that is the same each time.
+
+    X : float32 (N, D), of norm 1. names : of the photos. labels : None for a photo without one. identities : of the
+    files that were described. total : the number of rows of the store.
+    """
+
+    store: Store
+    X: np.ndarray
+    names: list[str]
+    labels: list[str | None]
+    identities: list[Identity]
+    total: int
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of descriptors and names, hexadecimal: what is computed of them belongs to this digest."""
+        digest = hashlib.sha256("\0".join(self.names).encode(errors="surrogatepass"))
+        for start in range(0, len(self.X), _BLOCK):
+            digest.update(np.ascontiguousarray(self.X[start : start + _BLOCK]).data)
+        return digest.hexdigest()
+
+    @cached_property
+    def classes(self) -> list[str]:
+        """The labels, each once, sorted."""
+        return sorted({label for label in self.labels if label is not None})
+
+    @cached_property
+    def classes_of_rows(self) -> np.ndarray:
+        """int32 (N,), places in `classes`; -1 for a photo without a label."""
+        place = {label: number for number, label in enumerate(self.classes)}
+        return np.array([-1 if label is None else place[label] for label in self.labels], np.int32)
+
+    def neighbours(self, vector: np.ndarray, k: int) -> Neighbours:
+        """The k nearest rows of a descriptor, exactly."""
+        return nearest(self.X, k, vector[None])
+
+
+def read_collection(path: str | Path, most: int = MOST_ROWS) -> Collection:
+    """Read a store. most : how many rows are taken. Raises StoreError."""
+    if Path(path).is_file():
+        raise StoreError(f"{path}: is a file; name the folder of a store, as vggfeat extract makes it")
+    store = Store(path)
+    if not len(store):
+        raise StoreError(f"{store.path}: has no rows yet; run the extraction again to continue it")
+    order = np.random.default_rng(0).permutation(len(store))[:most]
+    if len(order) < len(store):
+        say(f"{store.path}: {len(order):,} of {len(store):,} rows are shown, chosen at random")
+    found = load(path, rows=order)
+    table = store.read(list(COLUMNS)).take(order)
+    identities = [Identity(**row) for row in table.to_pylist()]
+    return Collection(store, found.X, found.paths, found.labels, identities, len(store))

@@ -1,0 +1,97 @@
+"""What the page works on: a collection, its pictures, its map, and the user's decisions."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from vggfeat._util.printable import printable
+from vggfeat.decisions import Decision, read_decisions, write_decisions
+from vggfeat.explore.collection import Collection
+from vggfeat.explore.describing import describer_of
+from vggfeat.explore.findings import Doubt, Twins, find_doubts, find_twins
+from vggfeat.explore.folder import Folder
+from vggfeat.explore.layout import Layout
+from vggfeat.explore.photos import Photos
+from vggfeat.explore.settings import ExploreSettings
+from vggfeat.explore.sheets import Sheets
+from vggfeat.formats import STORE
+from vggfeat.reading import read_file
+
+NEIGHBOURS = 24  # of a photo, that are shown
+
+
+class Desk:
+    """Everything that a page asks for, by the numbers of rows."""
+
+    def __init__(self, collection: Collection, settings: ExploreSettings) -> None:
+        folder = Folder(collection.store.path, collection.digest)
+        self.collection = collection
+        self.photos = Photos(collection, settings.photos)
+        self.sheets = Sheets(self.photos, len(collection), folder)
+        self.layout = Layout(collection, folder)
+        self.decisions_file = settings.decisions or default_decisions(collection.store.path)
+        self._row = {name: row for row, name in enumerate(collection.names)}
+        self._findings: tuple[Twins, list[Doubt]] | None = None
+        self._writing, self._describing, self._finding = Lock(), Lock(), Lock()
+
+    def about(self, row: int) -> dict[str, Any]:
+        """The number, name and class of a row."""
+        name, number = printable(self.collection.names[row]), self.collection.classes_of_rows[row].item()
+        return {"row": row, "name": name, "class": number}
+
+    def neighbours(self, row: int) -> list[dict[str, Any]]:
+        """The nearest photos of a row, without itself."""
+        return self._nearest(self.collection.X[row], without=row)
+
+    def neighbours_of_image(self, image: bytes) -> list[dict[str, Any]]:
+        """The nearest photos of an image file. Raises ImageError, StoreError, WeightsError."""
+        made = self.collection.store.fingerprint
+        cut = made.get("allow_truncated", False)
+        pixels = read_file(image, exif=made.get("exif", True), allow_truncated=cut)  # before the net is loaded
+        with self._describing:
+            vector = self._describer.describe(pixels)
+        return self._nearest(vector)
+
+    @cached_property
+    def _describer(self) -> Any:
+        return describer_of(self.collection.store)
+
+    def _nearest(self, vector: np.ndarray, without: int = -1) -> list[dict[str, Any]]:
+        found = self.collection.neighbours(vector, NEIGHBOURS + 1)
+        pairs = zip(found.rows[0].tolist(), found.cosines[0].tolist(), strict=True)
+        return [self.about(row) | {"cosine": cosine} for row, cosine in pairs if row != without][:NEIGHBOURS]
+
+    def findings(self) -> tuple[Twins, list[Doubt]] | None:
+        """Twins and doubtful labels; None until the graph of neighbours is known."""
+        with self._finding:
+            if self._findings is None and (graph := self.layout.graph) is not None:
+                twins = find_twins(graph)
+                self._findings = twins, find_doubts(graph, self.collection.classes_of_rows, twins.threshold)
+            return self._findings
+
+    def decisions(self) -> dict[int, Decision]:
+        """The decisions on rows. Raises DataError."""
+        return {self._row[name]: one for name, one in self._read().items() if name in self._row}
+
+    def decide(self, rows: Sequence[int], decision: Decision | None) -> None:
+        """Write a decision on rows, or take it back (None). Raises DataError, OSError."""
+        with self._writing:
+            decisions = self._read()  # another program may have changed the file
+            for name in (self.collection.names[row] for row in rows):
+                decisions.pop(name, None)
+                if decision is not None:
+                    decisions[name] = decision
+            write_decisions(self.decisions_file, decisions)
+
+    def _read(self) -> dict[str, Decision]:
+        return read_decisions(self.decisions_file) if self.decisions_file.exists() else {}
+
+
+def default_decisions(store: Path) -> Path:
+    """photos.vggfeat -> photos.decisions.csv beside it: a new store of the same photos can be made with it."""
+    place = store.resolve()
+    return place.with_name(f"{place.name.removesuffix(STORE)}.decisions.csv")
