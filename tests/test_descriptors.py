@@ -717,7 +717,7 @@ if __name__ == "__main__":
         (2, "after", "fork", False),  # torch's threads would be waited for
         pytest.param(1, "after", "fork", True, marks=pytest.mark.slow),  # there are none
         pytest.param(2, "before", "fork", True, marks=pytest.mark.slow),
-        (2, "after", "spawn", True),
+        pytest.param(2, "after", "spawn", True, marks=pytest.mark.slow),
     ],
 )
 def test_a_process_that_is_forked_after_a_net_has_run_is_told_to_use_spawn(

@@ -398,7 +398,7 @@ def test_settings_are_light_and_have_the_defaults_of_the_descriptors():
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert loaded.stdout.strip() == ""
     settings, spec = BenchmarkSettings(), DescriptorSpec()
-    for name in ("net", "layer", "mirror", "normalize", "device", "precision", "ceil"):
+    for name in ("net", "mirror", "normalize", "device", "precision", "ceil"):
         assert getattr(settings, name) == getattr(spec, name)
     assert descriptor_spec(BENCHMARKS["folder"], settings) == spec
     for field in fields(settings):

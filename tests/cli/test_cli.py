@@ -135,7 +135,7 @@ def test_weights_list_and_convert(tmp_path):
         (["extract", ".", "--weights", "nothing.safetensors"], 1, "nothing.safetensors: no such file, and no name of"),
         (["describe", "a.jpg", "--weights", "slim"], 1, "a.jpg: No such file or directory"),
         (["describe", "a.jpg", "--weights", "slim", "--scales", "200"], 2, "its smallest Q is 224"),
-        (["describe", "a.jpg", "--weights", "slim", "--net", "E"], 1, "none of net E"),
+        (["describe", "a", "--weights", "slim", "--net", "E"], 1, "none of net E"),
         (["bench", "imagenet"], 2, "no benchmark 'imagenet'"),
         (["bench", "caltech101", "--weights", "slim"], 1, "--root"),
         (["export", "nowhere.vggfeat", "x.npy"], 1, "nowhere.vggfeat: no such store; make one with vggfeat extract"),

@@ -116,6 +116,7 @@ def photos(tmp_path: Path) -> Path:
     ids=lambda words: " ".join(str(word) for word in words if isinstance(word, str)),
 )
 def test_an_error_is_one_line(arguments: list[str | bytes], on_terminal: Any, tmp_path: Path) -> None:
+    (tmp_path / "x.jpg").touch()
     status, lines = on_terminal(*arguments, folder=tmp_path)
     assert status in (1, 2)
     check(lines)

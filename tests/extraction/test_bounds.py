@@ -306,9 +306,18 @@ def command(tmp_path_factory):
         yield started
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-@pytest.mark.parametrize("busy", [False, True])
-def test_no_process_is_left(tmp_path, command, weights, number, busy):
+@pytest.mark.parametrize(
+    ("busy", "number"),
+    [
+        (False, signal.SIGINT),
+        (True, signal.SIGKILL),
+        pytest.param(False, signal.SIGKILL, marks=pytest.mark.slow),
+        pytest.param(False, signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param(True, signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param(True, signal.SIGTERM, marks=pytest.mark.slow),
+    ],
+)
+def test_no_process_is_left(tmp_path, command, weights, busy, number):
     """busy : each decodes something that takes minutes when the command ends."""
     for i in range(40):
         photo(tmp_path / "photos" / f"{i:02}.png", (400, 300), seed=i)

@@ -225,6 +225,7 @@ def test_a_list_that_breaks_off_ends_the_run_with_its_error(photos, options, tmp
         described(tmp_path / "list.csv", tmp_path / "s", options, engine="ray")
 
 
+@pytest.mark.slow
 def test_a_finished_store_is_left_as_it_is(options, tmp_path):
     items = [Item("one", pixels(1))]
     store = described(items, tmp_path / "s", options)

@@ -9,9 +9,8 @@ from sklearn.neighbors import NearestNeighbors
 
 import vggfeat
 from tests.kit.vector_stores import FINGERPRINT, clustered, named, unit_rows, write
-from vggfeat.errors import StoreError, UsageError
+from vggfeat.errors import StoreError, UsageError, WeightsError
 from vggfeat.index import Index, build
-from vggfeat.index.queries import describer_of
 from vggfeat.index.tuning import exact
 from vggfeat.store.writing import Record, Writer
 
@@ -134,14 +133,13 @@ def test_other_weights_than_those_of_the_store_are_refused(photos, tmp_path):
     other = write(tmp_path / "s", unit_rows(3, 96), named(3), fingerprint={**meta["fingerprint"], "scales": [256]})
     made = json.loads((other / "meta.json").read_text())
     (other / "meta.json").write_text(json.dumps(made | {"weights": "mine.safetensors"}))
-    with pytest.raises(UsageError, match=r"was made with weights mine\.safetensors; name their file"):
+    with pytest.raises(WeightsError, match=r"the weights mine\.safetensors .*; name the file mine\.safetensors with"):
         Index(other).search(np.zeros((9, 9, 3), np.uint8))
     changed = meta["fingerprint"] | {"scales": [256], "weights_sha256": "ab" * 32}
     other = write(tmp_path / "t", unit_rows(3, 96), named(3), fingerprint=changed)
-    with pytest.raises(StoreError, match=r"with weights mine \(sha256 abababababab\), not with slim"):
-        index = Index(other)
-        index.store.meta["weights"] = "mine"
-        describer_of(index.store, index._state, "slim")
+    (other / "meta.json").write_text(json.dumps(json.loads((other / "meta.json").read_text()) | {"weights": "slim"}))
+    with pytest.raises(WeightsError, match=r"weights slim \(net A, sha256 abababababab…\), not with slim \(net A"):
+        Index(other).search(np.zeros((9, 9, 3), np.uint8))
 
 
 def test_many_rows_are_searched_in_pieces(tmp_path):

@@ -33,9 +33,7 @@ def test_other_tools_can_read_it(model_file, fitted):
 def test_other_weights_are_refused_by_name(model_file, tiny_weights, colours):
     other = tiny_weights("A", width=1 / 16, top="fc7")
     model = Model.load(model_file, weights=other)
-    with pytest.raises(
-        WeightsError, match=r"was trained with the weights A-.*sha256 .*, not with .*fc7.*name the file"
-    ):
+    with pytest.raises(WeightsError, match=r"was made with the weights A-.*sha256 .*, not with .*fc7.*name the file"):
         model.predict([colours / "red/0.png"])
 
 
@@ -105,7 +103,7 @@ def test_descriptors_that_cannot_be_made_again_are_refused(model_file, tmp_path,
     with pytest.raises(ModelError, match="its descriptors depend on view"):
         Model.load(boxes)
     older = changed(model_file, tmp_path / "b", {"fingerprint": {**fingerprint, "rescaling": "nearest"}})
-    with pytest.raises(ModelError, match="was trained on descriptors with rescaling 'nearest', not"):
+    with pytest.raises(ModelError, match="was made of descriptors with rescaling 'nearest', not"):
         Model.load(older, weights=pool5).predict([colours / "red/0.png"])
 
 

@@ -132,10 +132,10 @@ def describe(
     from vggfeat.sources.item import utf8
     from vggfeat.store.exporting import InMemory, check_out, write
 
-    files = _files(images)
     if out is not None:
         check_out(out)
         _end_like_ctrl_c()
+    files = _files(images)
     matrix = Describer(spec=spec).describe(files, max_pixels)
     if out is not None:
         write(InMemory(matrix, [utf8(image) for image in images]), out)

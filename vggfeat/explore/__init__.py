@@ -8,7 +8,6 @@ collection       the rows of the store, in random order
 photos, sheets   pictures of rows, and thumbnails in sheets
 layout           the map, made in the background; embedding: PCA and t-SNE
 findings         near twins and doubtful labels
-describing       descriptors of images that are not in the store
 folder       what is kept in the store's folder _explore
 page/        the page itself: HTML, CSS and JavaScript as they are
 """

@@ -11,7 +11,6 @@ import numpy as np
 from vggfeat._util.printable import printable
 from vggfeat.decisions import Decision, read_decisions, write_decisions
 from vggfeat.explore.collection import Collection
-from vggfeat.explore.describing import describer_of
 from vggfeat.explore.findings import Doubt, Twins, find_doubts, find_twins
 from vggfeat.explore.folder import Folder
 from vggfeat.explore.layout import Layout
@@ -58,7 +57,10 @@ class Desk:
 
     @cached_property
     def _describer(self) -> Any:
-        return describer_of(self.collection.store)
+        from vggfeat.store.remaking import describer_of_store  # torch
+
+        store = self.collection.store
+        return describer_of_store(store, store.meta.get("agg", "mean"))
 
     def _nearest(self, vector: np.ndarray, without: int = -1) -> list[dict[str, Any]]:
         found = self.collection.neighbours(vector, NEIGHBOURS + 1)

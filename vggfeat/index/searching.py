@@ -21,6 +21,7 @@ from vggfeat.index.settings import IndexSettings
 from vggfeat.inputs import is_image
 from vggfeat.neighbours import Neighbours
 from vggfeat.store import Store
+from vggfeat.store.remaking import describer_of_store
 
 K = 10
 
@@ -239,7 +240,8 @@ class Index:
 
     @cached_property
     def _describer(self) -> Describer:
-        return queries.describer_of(self.store, self._state, self._weights, self._device)
+        state = self._state
+        return describer_of_store(self.store, state.agg, state.normalize, self._weights, self._device)
 
     def _in_store(self, rows: np.ndarray) -> np.ndarray:
         return np.append(self._places, -1)[rows]  # row -1 is the last one

@@ -13,7 +13,6 @@ clock        the time that is left
 figures      Figures: what was measured, as lines and as JSON
 classifier   Model, Answer
 file         the file of a model
-describing   the descriptors of a model, made again on this machine
 """
 
 from typing import TYPE_CHECKING

@@ -14,10 +14,10 @@ from vggfeat.images import Source
 from vggfeat.inputs import is_image
 from vggfeat.metrics import mean_class_recall
 from vggfeat.model.calibration import probabilities
-from vggfeat.model.describing import describer_of
 from vggfeat.model.figures import Figures
 from vggfeat.model.file import Content, read, write
 from vggfeat.spec import DescriptorSpec
+from vggfeat.store.remaking import describer_of
 from vggfeat.svm.problem import scores_of
 
 TOP = 5
@@ -128,7 +128,7 @@ class Model:
     def describer(self) -> Describer:
         """Makes the descriptors; loaded at the first use. Raises WeightsError for other weights than the model's."""
         content = self.content
-        describer = describer_of(self.spec, content.fingerprint, self.name, content.weights)
+        describer = describer_of(self.spec, content.fingerprint, self.name, content.weights, ModelError)
         if describer.dim != content.coef.shape[1]:
             raise ModelError(f"{self.name}: its SVMs have {content.coef.shape[1]} weights for {describer.dim} values")
         return describer

@@ -28,8 +28,8 @@ from vggfeat._util.json_files import parse_json
 from vggfeat._util.printable import reason_of
 from vggfeat._util.regular_files import open_regular
 from vggfeat.errors import ModelError, UsageError, WeightsError
-from vggfeat.model.describing import spec_of
 from vggfeat.spec import Aggregation, DescriptorSpec
+from vggfeat.store.remaking import spec_of
 from vggfeat.weights.tensorfile import TensorFile
 
 FORMAT = "vggfeat-model/1"

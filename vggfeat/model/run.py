@@ -13,7 +13,6 @@ from vggfeat.errors import DataError, StoreError, UsageError
 from vggfeat.extraction import default_out, extract
 from vggfeat.model.classifier import Model
 from vggfeat.model.clock import Clock
-from vggfeat.model.describing import spec_of
 from vggfeat.model.figures import Figures
 from vggfeat.model.file import Content
 from vggfeat.model.folds import can_be_held_out
@@ -25,6 +24,7 @@ from vggfeat.model.twins import find_twins
 from vggfeat.sources.folders import is_store
 from vggfeat.spec import DescriptorSpec
 from vggfeat.store import Store
+from vggfeat.store.remaking import spec_of
 
 OF_THE_MACHINE = {"weights", "lineage", "device"}  # what may be given with a store
 

@@ -18,6 +18,7 @@ The files of this package:
     identity    Identity: size, time and checksum of an image file; Rows: the rows of a store by name
     reading     Store
     loading     load: a store as a matrix
+    remaking    a describer that makes the rows of a store again, for other images
     exporting   export: a store as a file for other tools
     writing     Writer, PartWriter: adding rows
     settling    making one store of what several runs or processes wrote

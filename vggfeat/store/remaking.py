@@ -1,16 +1,19 @@
-"""The descriptors of a model: as a store's fingerprint says them, and as a spec that makes them again."""
+"""Making descriptors again: from the fingerprint of a store to the spec and the describer of its rows."""
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from msgspec import Meta as Limits
 
 from vggfeat._util.json_files import checked
 from vggfeat.descriptors import Describer
-from vggfeat.errors import ModelError, UsageError, WeightsError
-from vggfeat.spec import Aggregation, DescriptorLayer, DescriptorSpec
+from vggfeat.errors import StoreError, UsageError, VggfeatError, WeightsError
+from vggfeat.spec import Aggregation, DescriptorLayer, DescriptorSpec, Normalisation
 from vggfeat.store.files import difference
+from vggfeat.store.reading import Store
 from vggfeat.weights.header import shown
 from vggfeat.weights.published import REGISTRY
 
@@ -34,13 +37,15 @@ class Fingerprint(TypedDict):
     dtype: NotRequired[str]
 
 
-def spec_of(fingerprint: Mapping[str, Any], weights: str, agg: Aggregation) -> DescriptorSpec:
+def spec_of(
+    fingerprint: Mapping[str, Any], weights: str, agg: Aggregation = "mean", normalize: Normalisation = "l2"
+) -> DescriptorSpec:
     """The spec that makes descriptors of this fingerprint. Raises ValueError, with one line, if there is none."""
     known: Fingerprint = checked(dict(fingerprint), Fingerprint)
     if other := fingerprint.keys() - Fingerprint.__annotations__.keys():
         raise ValueError(f"its descriptors depend on {min(other)}, which only whole photos of one net lack")
     return DescriptorSpec(
-        net=known["net"],
+        net=known["net"] if known["width"] == 1 else None,
         scales=tuple(known["scales"]),
         weights=weights,
         mirror=known["mirror"],
@@ -50,15 +55,18 @@ def spec_of(fingerprint: Mapping[str, Any], weights: str, agg: Aggregation) -> D
         allow_truncated=known.get("allow_truncated", False),
         agg=agg,
         layer=known["layer"],
+        normalize=normalize,
     )
 
 
-def describer_of(spec: DescriptorSpec, fingerprint: Mapping[str, Any], name: str, recorded: str) -> Describer:
+def describer_of(
+    spec: DescriptorSpec, fingerprint: Mapping[str, Any], name: str, recorded: str, error: type[VggfeatError]
+) -> Describer:
     """A describer that makes descriptors of this fingerprint.
 
-    name : of the model, for messages. recorded : the name of the weights that it was trained with.
+    name : of what holds the descriptors, for messages. recorded : the name of the weights that they were made with.
 
-    Raises WeightsError for other weights, and ModelError for other differences.
+    Raises WeightsError for other weights, and `error` for other differences.
     """
     wanted = f"{shown(recorded)} (net {shown(fingerprint['net'])}, sha256 {fingerprint['weights_sha256'][:12]}…)"
     published = recorded in REGISTRY.names
@@ -68,16 +76,38 @@ def describer_of(spec: DescriptorSpec, fingerprint: Mapping[str, Any], name: str
         else f"name the file {shown(recorded)} with --weights"
     )
     if spec.weights == recorded and not published:
-        raise WeightsError(f"{name}: was trained with the weights {wanted}, which are in no list; {remedy}")
+        raise WeightsError(f"{name}: was made with the weights {wanted}, which are in no list; {remedy}")
     try:
         describer = Describer(spec=spec)
-    except UsageError as error:
-        raise ModelError(f"{name}: {error}") from error
-    found: dict[str, Any] = json.loads(json.dumps(describer.fingerprint()[0]))
+    except UsageError as wrong:
+        raise error(f"{name}: {wrong}") from wrong
+    found: dict[str, Any] = json.loads(json.dumps(describer.fingerprint()[0]))  # lists instead of tuples
     if found["weights_sha256"] != fingerprint["weights_sha256"]:
         other = f"{shown(spec.weights)} (net {found['net']}, sha256 {found['weights_sha256'][:12]}…)"
-        raise WeightsError(f"{name}: was trained with the weights {wanted}, not with {other}; {remedy}")
+        raise WeightsError(f"{name}: was made with the weights {wanted}, not with {other}; {remedy}")
     if differ := difference({key: value for key, value in fingerprint.items() if key != "dtype"}, found):
         key, made, here = differ
-        raise ModelError(f"{name}: was trained on descriptors with {key} {made}, not {here}; make it again here")
+        raise error(f"{name}: was made of descriptors with {key} {made}, not {here}; make it again here")
     return describer
+
+
+def describer_of_store(
+    store: Store,
+    agg: Aggregation,
+    normalize: Normalisation = "l2",
+    weights: str | Path | None = None,
+    device: str = "auto",
+) -> Describer:
+    """A describer that makes the rows of a store, for images that are not in it.
+
+    weights : where the weights of the store are. Default: those with the name that the store has recorded.
+
+    Raises StoreError if the store does not say how it was made, or this machine makes others; WeightsError.
+    """
+    recorded = store.meta.get("weights", "")
+    try:
+        spec = spec_of(store.fingerprint | {"scales": list(store.scales)}, str(weights or recorded), agg, normalize)
+    except (ValueError, UsageError) as error:
+        raise StoreError(f"{store.path}: cannot describe other images ({error}); extract it again") from error
+    spec = replace(spec, device=device)
+    return describer_of(spec, store.fingerprint, str(store.path), recorded, StoreError)
