@@ -24,6 +24,14 @@ def test_the_temperature_undoes_a_factor(factor):
     assert best_temperature(factor * margins, labels) == pytest.approx(factor, rel=0.05)
 
 
+@pytest.mark.parametrize("photos", [2, 25, 1000])
+def test_photos_that_are_all_right_do_not_make_probabilities_certain(photos):
+    """With two classes and equal margins of 1 the best probability is (M + 1) / (M + 2)."""
+    margins = np.tile([1.0, 0.0], (photos, 1))
+    temperature = best_temperature(margins, np.zeros(photos, int))
+    assert probabilities(margins[:1], temperature)[0, 0] == pytest.approx((photos + 1) / (photos + 2), abs=1e-4)
+
+
 def test_probabilities_that_are_right_have_no_calibration_error():
     margins, labels = drawn()
     assert expected_calibration_error(probabilities(margins, 1.0), labels) < 0.01

@@ -20,7 +20,7 @@ NEIGHBOURS = 4
 COMMANDS = (
     "vggfeat extract my_photos/ --layer pool5 --scales 256",
     "vggfeat bench folder --root my_photos/ --store my_photos.vggfeat --report my_photos.html",
-    "vggfeat export my_photos.vggfeat my_photos.csv",
+    "vggfeat fit my_photos.vggfeat --out my_photos.vggmodel",
 )
 
 

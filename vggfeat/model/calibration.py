@@ -14,12 +14,19 @@ def probabilities(margins: np.ndarray, temperature: float) -> np.ndarray:
 
 
 def best_temperature(margins: np.ndarray, labels: np.ndarray) -> float:
-    """The temperature at which the classes, int (M,), of the photos with these margins (M, K) are the most likely."""
-    table = np.asarray(margins, np.float64)
+    """The temperature at which the classes, int (M,), of the photos with these margins (M, K) are the most likely.
+
+    If all M photos are right, any lower temperature would be better. M photos cannot tell an error of 1 in M + 2 from
+    none (rule of succession), so this share of each photo counts for the other classes, as in Platt (1999).
+    """
+    table, (photos, classes) = np.asarray(margins, np.float64), margins.shape
+    doubt = 1 / (photos + 2)
 
     def loss(logarithm: float) -> float:
         chances = log_softmax(table / np.exp(logarithm), axis=1)
-        return -float(np.take_along_axis(chances, labels[:, None], axis=1).mean())
+        own = np.take_along_axis(chances, labels[:, None], axis=1)[:, 0]
+        others = (chances.sum(axis=1) - own) / (classes - 1)
+        return -float(((1 - doubt) * own + doubt * others).mean())
 
     return float(np.exp(minimize_scalar(loss, bounds=(-LARGEST, LARGEST), method="bounded").x))
 
