@@ -25,7 +25,7 @@ INTERRUPTED = 130  # the exit status that typer makes of a KeyboardInterrupt
 
 app = typer.Typer(
     cls=Group,
-    help="VGG descriptors of images, as Simonyan & Zisserman describe them, and measures of how good they are.",
+    help="VGG descriptors of images, as Simonyan & Zisserman describe them, and what they are good for.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -34,21 +34,21 @@ app = typer.Typer(
 for command in (
     demo.demo,
     describing.extract,
-    describing.describe,
-    describing.classify,
-    bench.bench,
-    describing.nets,
-    describing.export,
     model.fit,
     model.predict,
-    train.train,
-    evaluate.evaluate,
     explore.explore,
+    describing.describe,
+    describing.classify,
+    describing.export,
+    bench.bench,
+    evaluate.evaluate,
+    train.train,
+    describing.nets,
     doctor.doctor,
 ):
     app.command()(derived(command))
-app.add_typer(weights.app, name="weights")
 app.add_typer(index.app, name="index")
+app.add_typer(weights.app, name="weights")
 
 
 def _version(value: bool) -> None:
@@ -59,7 +59,9 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     pass
 

@@ -31,7 +31,10 @@ def bench(
     *,
     settings: BenchmarkSettings,
 ) -> None:
-    """Measure descriptors as the paper does: extract once, train linear SVMs, print the score beside the paper's."""
+    """Measure descriptors as the paper does.
+
+    Images are described once, linear SVMs are trained, and the score is printed beside the paper's.
+    """
     if name not in (*BENCHMARKS.split(", "), PAPER):
         raise UsageError(f"no benchmark {name!r}; take one of {BENCHMARKS}, {PAPER}")
     _check_places(json, report, settings)

@@ -11,7 +11,9 @@ from vggfeat.cli.output import show
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the descriptors and the page.")] = Path("vggfeat-demo"),
 ) -> None:
-    """Show what vggfeat does, on photos and a real net inside the package: about a minute on two cores, no download.
+    """Show what vggfeat does, on photos inside the package.
+
+    The net is inside the package, too: nothing is downloaded. It takes about a minute on two cores.
 
     It describes the photos, measures how well an SVM tells their classes apart, and finds neighbours, twins, broken
     files and labels that may be wrong. The page with all of it is demo.html in the folder. The descriptors are kept

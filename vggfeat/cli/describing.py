@@ -127,7 +127,10 @@ def describe(
     *,
     spec: DescriptorSpec,
 ) -> None:
-    """Print the descriptors of images, one line for each: the name, then its values, separated by tabs."""
+    """Print the descriptors of images, one line for each.
+
+    A line has the name of the image, and then the values, separated by tabs.
+    """
     from vggfeat.descriptors import Describer
     from vggfeat.sources.item import utf8
     from vggfeat.store.exporting import InMemory, check_out, write
@@ -163,7 +166,7 @@ def classify(
     *,
     spec: PosteriorSpec,
 ) -> None:
-    """Print the most probable classes of images, with their probabilities."""
+    """Print the most probable classes of images."""
     from vggfeat.classify import Classifier
     from vggfeat.weights.header import shown
 
@@ -176,7 +179,10 @@ def classify(
 
 
 def nets(q: Annotated[int, typer.Option(help="Cost for a photo of Q x 4/3 Q pixels, applied densely.")] = 256) -> None:
-    """Print Tables 1 and 2: the layers of each net, its parameters, and its cost."""
+    """Print the layers of each net, its parameters and its cost.
+
+    These are Tables 1 and 2 of the paper, with FLOPs.
+    """
     from vggfeat.nets.text import tables_1_and_2
 
     show(*tables_1_and_2(q).split("\n"))

@@ -24,9 +24,10 @@ def doctor(
         float, typer.Option(help="Time limit, after which imports that are not finished are ended.")
     ] = 1.2,
 ) -> None:
-    """Check what works on this machine, and print one command for what does not.
+    """Check what works on this machine.
 
-    Uses no network and writes nothing. The exit status is 1 if something is missing that extract needs.
+    For what does not work, one command is printed. Nothing is written, and the network is not used. The exit status is
+    1 if something is missing that extract needs.
     """
     from vggfeat.doctor import checks, unusable
 

@@ -13,7 +13,9 @@ def explore(
     *,
     settings: ExploreSettings,
 ) -> None:
-    """Show the photos of a store as a map in the browser: neighbours, twins, doubtful labels, decisions.
+    """Show the photos of a store as a map in the browser.
+
+    It also shows neighbours, twins and doubtful labels, and takes decisions about photos.
 
     The page is served on this machine only, at an address with a secret token, until Ctrl-C.
     """

@@ -13,7 +13,7 @@ from vggfeat.errors import UsageError
 from vggfeat.index.settings import IndexSettings
 
 app = typer.Typer(
-    help="Find photos of a store that look like another one, and photos that it has twice.",
+    help="Find photos that look alike, and photos that are there twice.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )

@@ -35,9 +35,10 @@ def fit(
     spec: Annotated[FitSpec, Without("agg", "normalize")],
     settings: FitSettings,
 ) -> None:
-    """Train a classifier on your own labelled photos, and measure it on photos that were held out.
+    """Train a classifier on your own labelled photos.
 
-    The photos are described once, into a store. Run the same command again to continue or to train anew.
+    It is measured on photos that were held out. The photos are described once, into a store. Run the same command
+    again to continue or to train anew.
     """
     from vggfeat.model.run import fit
 
@@ -68,7 +69,10 @@ def predict(
     device: Annotated[str, typer.Option(help="auto (the first GPU, or the CPU), cpu, cuda, cuda:1, ...")] = "auto",
     max_pixels: Annotated[int, typer.Option(help="Largest number of pixels of a photo.")] = MAX_PIXELS,
 ) -> None:
-    """Print the classes of photos with their probabilities, or "none of these". The exit status is 1 if one failed."""
+    """Print the classes of photos, with their probabilities.
+
+    A photo may be "none of these". The exit status is 1 if a photo failed.
+    """
     from vggfeat._util.left_out import LeftOut
     from vggfeat.extraction.settings import ExtractionSettings
     from vggfeat.model.classifier import Model

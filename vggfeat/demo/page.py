@@ -23,6 +23,7 @@ def page(result: BenchmarkResult, found: Findings, commands: Sequence[str]) -> P
         title="A look at the sample photos",
         kicker="vggfeat demo",
         lead=[Text(f"{described} Next, with your own photos in my_photos/<class>/*.jpg:"), Notes(commands)],
+        notes=(),  # a section names the files left out
         # the settings stay last
         sections=[*shown.sections[:-1], *_sections(found), shown.sections[-1]],
     )
