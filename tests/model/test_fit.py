@@ -7,6 +7,7 @@ import pytest
 
 import vggfeat
 from tests.kit.training_photos import COLOURS
+from vggfeat.decisions import Decision
 from vggfeat.errors import DataError, ModelError, StoreError, UsageError
 from vggfeat.model.samples import Candidate, drawn, refuse_not_finite, samples_of_store
 from vggfeat.model.twins import find_twins
@@ -110,6 +111,39 @@ def test_photos_without_a_label_are_counted(store_of):
     assert (samples.paths, samples.classes) == (store.paths[1:], ("blue", "red"))
     assert samples.labels.tolist() == [1, 1, 0, 0]
     assert samples.remarks.lines() == ["photos without a label, left out: 1, such as loose.png"]
+
+
+def test_decisions_remove_and_relabel_photos(store_of):
+    store = store_of("red/1.png", "red/2.png", "red/3.png", "blue/1.png", "blue/2.png", "blue/3.png")
+    decisions = {
+        "red/1.png": Decision("remove"),
+        "red/2.png": Decision("relabel", "blue"),
+        "blue/1.png": Decision("relabel", "red"),
+        "blue/2.png": Decision("keep"),
+        "gone.png": Decision("remove"),
+    }
+    samples = samples_of_store(store, 100, 0, decisions)
+    labels = [samples.classes[number] for number in samples.labels]
+    assert dict(zip(samples.paths, labels, strict=True)) == {
+        "red/2.png": "blue", "red/3.png": "red", "blue/1.png": "red", "blue/2.png": "blue", "blue/3.png": "blue",
+    }  # fmt: skip
+    assert sorted(samples.remarks.lines()) == [
+        "decisions on images that the source does not have: 1, such as gone.png",
+        "images left out, because it was decided to remove them: 1, such as red/1.png",
+    ]
+
+
+def test_fit_takes_a_table_of_decisions(fitted, colours, pool5, tmp_path, capfd):
+    """Without red there are two classes."""
+    removed = "".join(f"red/{i}.png,remove,,\n" for i in range(6))
+    (tmp_path / "d.csv").write_text(f"path,decision,label,reason\n{removed}")
+    store = colours.parent / "colours.vggfeat"
+    model = vggfeat.fit(store, decisions=tmp_path / "d.csv", weights=pool5, minutes=0, jobs=1)
+    assert "red" not in model.classes_
+    assert "decided to remove them: 6, such as red/0.png" in capfd.readouterr().err
+    (tmp_path / "d.csv").write_text("path,decision,label,reason\nred/0.png,burn,,\n")
+    with pytest.raises(DataError, match=r"d\.csv: cannot be read .*'burn' is no decision"):
+        vggfeat.fit(store, decisions=tmp_path / "d.csv", weights=pool5)
 
 
 def test_too_many_photos_are_drawn_evenly_and_counted(store_of):

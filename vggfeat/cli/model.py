@@ -31,6 +31,10 @@ def fit(
         Path | None, typer.Option(help="The store of the descriptors. Default: SOURCE.vggfeat in the current folder.")
     ] = None,
     json: Annotated[Path | None, typer.Option(help="Write the figures as JSON to this file.")] = None,
+    decisions: Annotated[
+        Path | None,
+        typer.Option(help="A table of explore: photos to remove do not train, photos to relabel get their new labels."),
+    ] = None,
     *,
     spec: Annotated[FitSpec, Without("agg", "normalize")],
     settings: FitSettings,
@@ -47,7 +51,7 @@ def fit(
             check_writable(file)
     if store is not None:
         check_folder(store)
-    model = fit(source, store=store, spec=spec, settings=settings)
+    model = fit(source, store=store, decisions=decisions, spec=spec, settings=settings)
     model.save(out)
     assert model.figures
     show(*model.figures.lines())

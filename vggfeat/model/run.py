@@ -9,6 +9,7 @@ import numpy as np
 
 from vggfeat._util.options import takes
 from vggfeat._util.printable import say
+from vggfeat.decisions import read_decisions
 from vggfeat.errors import DataError, StoreError, UsageError
 from vggfeat.extraction import default_out, extract
 from vggfeat.model.classifier import Model
@@ -34,6 +35,7 @@ def fit(
     source: str | Path,
     *,
     store: str | Path | None = None,
+    decisions: str | Path | None = None,
     spec: DescriptorSpec,
     settings: FitSettings,
 ) -> Model:
@@ -50,6 +52,9 @@ def fit(
         of labelled photos.
     store : str or path, optional
         Where the descriptors are stored. Default: as for `extract`.
+    decisions : str or path, optional
+        A table `path,decision,label,reason`, as `vggfeat explore` writes it: photos to remove do not train, and photos
+        to relabel get their new labels. The store stays as it is.
     net, scales, agg, layer, weights, lineage, mirror, normalize, device, precision, ceil, exif, allow_truncated
         See `DescriptorSpec` and `NetSpec`; the layer is pool5 by default. Of a store only weights and device count.
         agg and normalize cannot be given: the aggregation is chosen, and the norm is 1.
@@ -67,14 +72,16 @@ def fit(
     Raises
     ------
     DataError
-        If the photos have no labels, are all of one class, or a class has only one photo.
+        If the photos have no labels, are all of one class, or a class has only one photo; if the table of decisions is
+        damaged.
     StoreError, WeightsError, UsageError
         As for `extract`.
     """
+    decided = read_decisions(decisions) if decisions is not None else {}
     opened = _store_of(source, store, spec)
     known = str(opened.path), opened.fingerprint, opened.meta.get("weights", "")
     made_by = made_spec(*known, spec)
-    samples = samples_of_store(opened, settings.most, settings.seed)
+    samples = samples_of_store(opened, settings.most, settings.seed, decided)
     for line in samples.remarks.lines():
         say(f"{opened.path}: {line}")
     content, figures = train_on(samples, *known[1:], settings, spec.device)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +11,9 @@ from vggfeat._util.left_out import LeftOut
 from vggfeat._util.memory import free_memory
 from vggfeat._util.printable import printable
 from vggfeat.aggregate import aggregate
+from vggfeat.decisions import Decision
 from vggfeat.errors import DataError, StoreError
+from vggfeat.extraction.decided import REMOVED, UNKNOWN
 from vggfeat.spec import Aggregation
 from vggfeat.store import Store, load
 
@@ -53,13 +56,19 @@ class Samples:
         return aggregate([self.scales[q][rows] for q in candidate.scales], candidate.agg)
 
 
-def samples_of_store(store: Store, most: int, seed: int) -> Samples:
-    """The labelled photos of a store. Raises DataError if they cannot train a model, and StoreError."""
+def samples_of_store(
+    store: Store, most: int, seed: int, decisions: Mapping[str, Decision] = MappingProxyType({})
+) -> Samples:
+    """The labelled photos of a store, after a user's decisions about them.
+
+    Raises DataError if they cannot train a model, and StoreError.
+    """
     remarks, name = LeftOut(), str(store.path)
     table = store.read(["path", "label", "sha256"])
     paths, found = np.array(table["path"].to_pylist(), object), table["label"].to_pylist()
+    removed = _decide(paths, found, decisions, remarks)
     labelled = np.array([label is not None for label in found])
-    remarks.add(UNLABELLED, *paths[~labelled])
+    remarks.add(UNLABELLED, *paths[~labelled & ~removed])
     if not labelled.any():
         raise DataError(
             f"{name}: its photos have no labels; put those of each class into a folder of its own, such as "
@@ -79,6 +88,25 @@ def samples_of_store(store: Store, most: int, seed: int) -> Samples:
     return Samples(
         scales, labels, tuple(map(str, classes)), paths[rows].tolist(), [text or "" for text in checksums], remarks
     )
+
+
+def _decide(
+    paths: np.ndarray, labels: list[str | None], decisions: Mapping[str, Decision], remarks: LeftOut
+) -> np.ndarray:
+    """Change the labels as it was decided, to None for a removed photo. Returns which are removed, bool (N,)."""
+    removed = np.zeros(len(paths), bool)
+    unknown = set(decisions)
+    for row, path in enumerate(paths):
+        if (decision := decisions.get(path)) is None:
+            continue
+        unknown.discard(path)
+        if decision.decision == "remove":
+            labels[row], removed[row] = None, True
+            remarks.add(REMOVED, path)
+        elif decision.decision == "relabel":
+            labels[row] = decision.label
+    remarks.add(UNKNOWN, *unknown)
+    return removed
 
 
 def classes_of(labels: Any, paths: Sequence[str], name: str) -> tuple[np.ndarray, np.ndarray]:
