@@ -42,7 +42,10 @@ MAIN = [
     Package("pyarrow", "pyarrow.parquet", "extract, export and bench: stores are Parquet files"),
 ]
 EXTRAS = [
-    Package("faiss", "faiss", "vggfeat index: search and duplicates"),
+    Package("faiss", "faiss", "vggfeat index, above 20,000 photos"),
+    Package("openTSNE", "openTSNE", "vggfeat explore"),
+    Package("starlette", "starlette", "vggfeat explore"),
+    Package("uvicorn", "uvicorn", "vggfeat explore"),
     Package("ray", "ray", "extract --engine ray"),
     Package("s3fs", "s3fs", "sources at s3://"),
     Package("gcsfs", "gcsfs", "sources at gs://"),
@@ -157,7 +160,7 @@ def _to_install(name: str) -> str:
     """What pip takes for a package."""
     if name == "faiss":
         on_linux = sys.platform == "linux" and platform.machine() == "x86_64"
-        return "faiss-gpu" if on_linux else "faiss-cpu"
+        return f"{'faiss-gpu' if on_linux else 'faiss-cpu'}>=1.14.3"
     return f"{name}>={_dotted(least)}" if (least := REQUIRED.get(name)) else name
 
 
