@@ -69,7 +69,8 @@ def test_it_writes_nothing_asks_nobody_and_imports_no_torch(doctor, tmp_path):
 
 
 def test_a_broken_torch_is_a_line_and_status_1(doctor, tmp_path):
-    for name in ("faiss", "openTSNE", "starlette", "uvicorn", "ray", "s3fs", "gcsfs", "aiohttp"):  # real ones take seconds
+    slow = "faiss", "openTSNE", "starlette", "uvicorn", "ray", "s3fs", "gcsfs", "aiohttp"  # real ones take seconds
+    for name in slow:
         install(tmp_path / "fakes", name)
     install(tmp_path / "fakes", "torch", code="import os; os.kill(os.getpid(), 11)")
     ended = doctor("--seconds", 60)

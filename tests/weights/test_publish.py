@@ -125,3 +125,8 @@ def test_a_folder_that_is_not_a_run_is_refused_in_one_line(run, tmp_path):
     refused("config.json: is not the configuration of a run")
     (run / "config.json").unlink()
     refused("config.json: cannot be read .*; name the folder of a run")
+
+
+def test_a_run_that_does_not_exist(tmp_path):
+    with pytest.raises(WeightsError, match=r"nope: no such folder; name the folder of a run of vggfeat train$"):
+        publish(tmp_path / "nope", tmp_path / "mine.safetensors", licence="CC-BY-4.0")

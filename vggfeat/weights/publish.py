@@ -101,6 +101,8 @@ def _parsed(file: Path, read: Callable[[Path], T], what: str) -> T:
     try:
         return read(file)
     except OSError as error:
+        if not file.parent.is_dir():
+            raise WeightsError(f"{file.parent}: no such folder; name the folder of a run of vggfeat train") from None
         reason = reason_of(error)
         raise WeightsError(f"{file}: cannot be read ({reason}); name the folder of a run of vggfeat train") from None
     except ValueError as error:
