@@ -7,27 +7,11 @@ import pytest
 pytest.importorskip("starlette", reason="needs starlette")
 
 from tests.kit.chromium import chromium
-from tests.kit.explorers import CLASSES, photo_store, serving
+from tests.kit.explorers import CLASSES
 from vggfeat.decisions import Decision
-from vggfeat.explore.collection import read_collection
-from vggfeat.explore.desk import Desk
-from vggfeat.explore.settings import ExploreSettings
 
 PHONE, DESK = 400, 1280
 KEYS = {"Tab": 9, "Enter": 13, " ": 32, "Escape": 27, "ArrowLeft": 37, "ArrowRight": 39, "ArrowDown": 40}
-
-
-@pytest.fixture(scope="module")
-def desk(tmp_path_factory):
-    made = Desk(read_collection(photo_store(tmp_path_factory.mktemp("explore"))), ExploreSettings())
-    made.layout.start().join()
-    return made
-
-
-@pytest.fixture(scope="module")
-def site(desk):
-    with serving(desk) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -20,19 +20,6 @@ from vggfeat.explore.sheets import ACROSS, SMALL
 POLICY = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 
-@pytest.fixture(scope="module")
-def desk(tmp_path_factory):
-    made = Desk(read_collection(photo_store(tmp_path_factory.mktemp("explore"))), ExploreSettings())
-    made.layout.start().join()
-    return made
-
-
-@pytest.fixture(scope="module")
-def site(desk):
-    with serving(desk) as running:
-        yield running
-
-
 def picture(answer):
     with Image.open(io.BytesIO(answer.data)) as image:
         assert image.format == "JPEG"

@@ -4,10 +4,12 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from sklearn.neighbors import NearestNeighbors
 
 import vggfeat
+from tests.kit.foreign_files import torchvision_net
 from tests.kit.vector_stores import FINGERPRINT, clustered, named, unit_rows, write
 from vggfeat.errors import StoreError, UsageError, WeightsError
 from vggfeat.index import Index, build
@@ -140,6 +142,18 @@ def test_other_weights_than_those_of_the_store_are_refused(photos, tmp_path):
     (other / "meta.json").write_text(json.dumps(json.loads((other / "meta.json").read_text()) | {"weights": "slim"}))
     with pytest.raises(WeightsError, match=r"weights slim \(net A, sha256 abababababab…\), not with slim \(net A"):
         Index(other).search(np.zeros((9, 9, 3), np.uint8))
+
+
+def test_a_store_of_a_given_lineage_is_searched_by_the_same_lineage(photos, tmp_path, monkeypatch):
+    """Converted with another lineage the same file has another checksum."""
+    folder, _ = photos
+    monkeypatch.chdir(tmp_path)
+    torch.save(torchvision_net("A").state_dict(), "w.pth")
+    vggfeat.extract(folder, "w.vggfeat", weights="w.pth", lineage="oxford", layer="pool5", scales=(32,))
+    best = Index("w.vggfeat", weights="w.pth", lineage="oxford").search(folder / "2.png", k=1)
+    assert [(match.path, round(match.similarity, 3)) for match in best] == [("2.png", 1)]
+    with pytest.raises(WeightsError, match=r"not with w\.pth .*, and its --lineage if one was given"):
+        Index("w.vggfeat", weights="w.pth", lineage="torchvision").search(folder / "2.png")
 
 
 def test_many_rows_are_searched_in_pieces(tmp_path):

@@ -3,6 +3,7 @@
 import json
 import random
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -40,6 +41,14 @@ def test_other_weights_are_refused_by_name(model_file, tiny_weights, colours):
 def test_weights_that_are_a_file_are_asked_for(model_file, colours):
     with pytest.raises(WeightsError, match=r"which are in no list; name the file A-.*\.safetensors with --weights"):
         Model.load(model_file).predict([colours / "red/0.png"])
+
+
+def test_weights_in_the_current_folder_are_found_by_their_name(model_file, fitted, colours, pool5, monkeypatch):
+    monkeypatch.chdir(Path(pool5).parent)
+    photo = colours / "red/0.png"
+    for weights in (None, Path(pool5).name):
+        model = Model.load(model_file, weights=weights)
+        np.testing.assert_array_equal(model.decision_function([photo]), fitted.decision_function([photo]))
 
 
 def test_a_model_of_many_classes_can_be_read_again(fitted, tmp_path):

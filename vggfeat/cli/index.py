@@ -11,6 +11,7 @@ from vggfeat.cli.derive import derived
 from vggfeat.cli.output import show
 from vggfeat.errors import UsageError
 from vggfeat.index.settings import IndexSettings
+from vggfeat.spec import Lineage
 
 app = typer.Typer(
     help="Find photos that look alike, and photos that are there twice.",
@@ -57,6 +58,9 @@ def search_index(
     weights: Annotated[
         str | None, typer.Option(help="File of the weights of the store. Needed if they have no name in the registry.")
     ] = None,
+    lineage: Annotated[
+        Lineage | None, typer.Option(help="Lineage of these weights, if it was given when the store was made.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto (the first GPU, or the CPU), cpu, cuda, cuda:1, ...")] = "auto",
 ) -> None:
     """Print the photos of a store that are most like each query: similarity (1 is equal), name, label."""
@@ -69,7 +73,7 @@ def search_index(
         check_sheet(sheet)
     from vggfeat.index import Index, results
 
-    index = Index(store, weights=weights, device=device)
+    index = Index(store, weights=weights, lineage=lineage, device=device)
     names, images, matches = _search(index, query, k)
     if csv is not None:
         results.write_csv(csv, names, matches)

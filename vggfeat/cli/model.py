@@ -33,7 +33,7 @@ def fit(
     json: Annotated[Path | None, typer.Option(help="Write the figures as JSON to this file.")] = None,
     decisions: Annotated[
         Path | None,
-        typer.Option(help="A table of explore: photos to remove do not train, photos to relabel get their new labels."),
+        typer.Option(help="A table of decisions, as explore writes it: photos to leave out, and new labels."),
     ] = None,
     *,
     spec: Annotated[FitSpec, Without("agg", "normalize")],

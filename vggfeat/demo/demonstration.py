@@ -59,7 +59,7 @@ class Demonstration:
         lines += ["", "nearest photos, with their cosines:"]
         for one in found.near:
             lines += [f"  {one.name}", *(f"    {cosine:.3f}  {name}" for name, cosine in one.others)]
-        lines += ["", f"near-twins ({found.twins.threshold}):"]
+        lines += ["", f"near twins ({found.twins.threshold}):"]
         lines += [f"    {pair.cosine:.3f}  {pair.first}  {pair.second}" for pair in found.twins.pairs]
         lines += ["", f"labels that may be wrong, {min(DOUBTS, len(found.doubts))} of {len(found.doubts)}:"]
         lines += [f"  {one.name}: fits {one.fits} better than {one.label}" for one in found.doubts[:DOUBTS]]

@@ -28,7 +28,7 @@ class Pair(NamedTuple):
 
 
 class Twins(NamedTuple):
-    """Pairs of near-twins, nearest first. threshold : from which cosine on, and why, in words."""
+    """Pairs of near twins, nearest first. threshold : from which cosine on, and why, in words."""
 
     pairs: list[Pair]
     threshold: str
@@ -79,7 +79,7 @@ def near(data: Descriptors, names: Sequence[str], k: int) -> list[Near]:
 
 
 def twins(data: Descriptors) -> Twins:
-    """The near-twins of all photos."""
+    """The near twins of all photos."""
     threshold = twin_threshold(nearest(data.X, 1).cosines[:, 0])
     pairs = [
         Pair(data.paths[i], data.paths[j], float(data.X[i] @ data.X[j])) for i, j in twin_pairs(data.X, threshold.value)

@@ -31,7 +31,7 @@ def page(result: BenchmarkResult, found: Findings, commands: Sequence[str]) -> P
 
 def _sections(found: Findings) -> Iterable[Section]:
     yield Section("Nearest photos", list(_near(found)))
-    yield Section("Near-twins", list(_twins(found)))
+    yield Section("Near twins", list(_twins(found)))
     yield Section("Labels that may be wrong", list(_doubts(found)))
     yield Section("Files left out", [Notes([f"{name}: {reason}" for name, reason in found.failures.items()])])
 

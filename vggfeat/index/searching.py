@@ -20,6 +20,7 @@ from vggfeat.index.reading import Rows
 from vggfeat.index.settings import IndexSettings
 from vggfeat.inputs import is_image
 from vggfeat.neighbours import Neighbours
+from vggfeat.spec import Lineage
 from vggfeat.store import Store
 from vggfeat.store.remaking import describer_of_store
 
@@ -59,6 +60,8 @@ class Index:
         A store of `vggfeat.extract`.
     weights : str or path, optional
         The weights by which the store was made. Needed only if they have no name in the registry, to search for images.
+    lineage : {"oxford", "torchvision"} or None
+        The lineage of these weights, if it was given when the store was made.
     device : str
         Where images are described: auto, cpu, cuda, cuda:1, ...
 
@@ -76,10 +79,17 @@ class Index:
     [Match(path='cats/3.jpg', label='cats', similarity=0.93, row=17), ...]
     """
 
-    def __init__(self, store: str | Path, *, weights: str | Path | None = None, device: str = "auto") -> None:
+    def __init__(
+        self,
+        store: str | Path,
+        *,
+        weights: str | Path | None = None,
+        lineage: Lineage | None = None,
+        device: str = "auto",
+    ) -> None:
         self.store = Store(store)
         self._state = bring_up_to_date(self.store)
-        self._weights, self._device = weights, device
+        self._weights, self._lineage, self._device = weights, lineage, device
 
     def __len__(self) -> int:
         """Number of photos in the index."""
@@ -241,7 +251,7 @@ class Index:
     @cached_property
     def _describer(self) -> Describer:
         state = self._state
-        return describer_of_store(self.store, state.agg, state.normalize, self._weights, self._device)
+        return describer_of_store(self.store, state.agg, state.normalize, self._weights, self._lineage, self._device)
 
     def _in_store(self, rows: np.ndarray) -> np.ndarray:
         return np.append(self._places, -1)[rows]  # row -1 is the last one

@@ -11,11 +11,13 @@ from msgspec import Meta as Limits
 from vggfeat._util.json_files import checked
 from vggfeat.descriptors import Describer
 from vggfeat.errors import StoreError, UsageError, VggfeatError, WeightsError
-from vggfeat.spec import Aggregation, DescriptorLayer, DescriptorSpec, Normalisation
+from vggfeat.spec import Aggregation, DescriptorLayer, DescriptorSpec, Lineage, Normalisation
 from vggfeat.store.files import difference
 from vggfeat.store.reading import Store
 from vggfeat.weights.header import shown
 from vggfeat.weights.published import REGISTRY
+
+_NO_VALUES = {"dtype", "lineage"}  # what they decide is in the store, and in the preprocessing
 
 
 class Fingerprint(TypedDict):
@@ -73,9 +75,10 @@ def describer_of(
     remedy = (
         f"give --weights {recorded}, or leave it out"
         if published
-        else f"name the file {shown(recorded)} with --weights"
+        else f"name the file {shown(recorded)} with --weights, and its --lineage if one was given"
     )
-    if spec.weights == recorded and not published:
+    in_this_folder = Path(recorded).name == recorded and Path(recorded).is_file()  # its checksum is compared below
+    if spec.weights == recorded and not (published or in_this_folder):
         raise WeightsError(f"{name}: was made with the weights {wanted}, which are in no list; {remedy}")
     try:
         describer = Describer(spec=spec)
@@ -85,7 +88,7 @@ def describer_of(
     if found["weights_sha256"] != fingerprint["weights_sha256"]:
         other = f"{shown(spec.weights)} (net {found['net']}, sha256 {found['weights_sha256'][:12]}…)"
         raise WeightsError(f"{name}: was made with the weights {wanted}, not with {other}; {remedy}")
-    if differ := difference({key: value for key, value in fingerprint.items() if key != "dtype"}, found):
+    if differ := difference(*({key: one[key] for key in one if key not in _NO_VALUES} for one in (fingerprint, found))):
         key, made, here = differ
         raise error(f"{name}: was made of descriptors with {key} {made}, not {here}; make it again here")
     return describer
@@ -96,11 +99,13 @@ def describer_of_store(
     agg: Aggregation,
     normalize: Normalisation = "l2",
     weights: str | Path | None = None,
+    lineage: Lineage | None = None,
     device: str = "auto",
 ) -> Describer:
     """A describer that makes the rows of a store, for images that are not in it.
 
-    weights : where the weights of the store are. Default: those with the name that the store has recorded.
+    weights : where the weights of the store are. Default: those with the name that the store has recorded. lineage : of
+    these weights, if it was given when the store was made.
 
     Raises StoreError if the store does not say how it was made, or this machine makes others; WeightsError.
     """
@@ -109,5 +114,5 @@ def describer_of_store(
         spec = spec_of(store.fingerprint | {"scales": list(store.scales)}, str(weights or recorded), agg, normalize)
     except (ValueError, UsageError) as error:
         raise StoreError(f"{store.path}: cannot describe other images ({error}); extract it again") from error
-    spec = replace(spec, device=device)
+    spec = replace(spec, lineage=lineage, device=device)
     return describer_of(spec, store.fingerprint, str(store.path), recorded, StoreError)
