@@ -116,6 +116,18 @@ def test_other_settings_make_it_anew(store, capsys):
     assert Index(store).settings.goal == 0.9
 
 
+def test_an_index_of_the_earlier_format_is_made_anew_with_its_settings(store, capsys):
+    build(store, goal=0.9)
+    file = store / "_index" / "index.json"
+    file.write_text(file.read_text().replace("vggfeat-index/2", "vggfeat-index/1"))
+    capsys.readouterr()
+    assert nearest(Index(store), unit_rows(30)[:1]) == [("0000.jpg", 0)]
+    said = "_index: was made by an earlier version, and is made anew"
+    assert capsys.readouterr().err.count(said) == 1
+    assert Index(store).settings.goal == 0.9
+    assert capsys.readouterr().err == ""
+
+
 def test_what_a_killed_process_has_left_is_overwritten(store):
     Index(store)
     with array(store, "descriptors").open("ab") as file:

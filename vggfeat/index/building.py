@@ -10,7 +10,8 @@ from vggfeat._util.printable import say
 from vggfeat._util.progress import progress
 from vggfeat.errors import StoreError
 from vggfeat.index import files, graph, tuning
-from vggfeat.index.files import REBUILD, Arrays, State, folder_of, locked, read_state, write_state
+from vggfeat.index.files import FORMAT, REBUILD, Arrays, State, folder_of, locked, read_state, write_state
+from vggfeat.index.fixed import FixedPoint
 from vggfeat.index.lists import Lists, trained
 from vggfeat.index.reading import coder_of
 from vggfeat.index.rows import KEY, Match, keys_of, marks_of, match
@@ -38,8 +39,9 @@ def bring_up_to_date(
         old = None if rebuild else _usable(store, folder, settings)
         if old is not None and old.parts == marks:
             return old if old.k or not with_graph else _with_graph(Arrays(folder, old))
-        if old is None and not rebuild and (folder / "index.json").exists():
-            say(f"{folder}: was made with other settings, and is made anew")
+        if old is None and not rebuild and (other := read_state(folder)):
+            settings = settings or other.settings
+            say(f"{folder}: was made {_otherwise(other)}, and is made anew")
         keys = keys_of(store, marks)
         arrays = Arrays(folder, old or _empty(store, folder, settings or IndexSettings()))
         indexed = arrays.read("keys", KEY, arrays.state.rows) if old else np.empty(0, KEY)
@@ -64,7 +66,7 @@ def _with_graph(arrays: Arrays) -> State:
 
 
 def _usable(store: Store, folder: Path, settings: IndexSettings | None) -> State | None:
-    """The index that a store has; None if there is none, or one of other settings.
+    """The index that a store has; None if there is none, or one of other settings or of an earlier format.
 
     Raises StoreError if it belongs to a store of other descriptors.
     """
@@ -74,7 +76,12 @@ def _usable(store: Store, folder: Path, settings: IndexSettings | None) -> State
     if found := difference(state.fingerprint, store.fingerprint):
         key, of_index, of_store = found
         raise StoreError(f"{folder}: is the index of another store ({key} {of_index}, not {of_store}); {REBUILD}")
-    return state if settings is None or state.settings == _complete(settings, store) else None
+    fits = state.format == FORMAT and (settings is None or state.settings == _complete(settings, store))
+    return state if fits else None
+
+
+def _otherwise(state: State) -> str:
+    return "with other settings" if state.format == FORMAT else "by an earlier version"
 
 
 def _complete(settings: IndexSettings, store: Store) -> IndexSettings:
@@ -123,11 +130,11 @@ def _add(store: Store, arrays: Arrays, found: Match, keys: np.ndarray) -> None:
 class _Shown:
     """A matrix that moves a bar on as it is filled."""
 
-    def __init__(self, X: np.ndarray, bar: Any) -> None:
+    def __init__(self, X: FixedPoint, bar: Any) -> None:
         self._X, self._bar = X, bar
 
-    def __setitem__(self, at: Any, values: np.ndarray) -> None:
-        self._X[at] = values
+    def __setitem__(self, at: tuple[Any, slice], values: np.ndarray) -> None:
+        self._X[at[0]] = values  # of one store: these are all columns
         self._bar.update(len(values))
 
 
@@ -144,7 +151,7 @@ def _list(arrays: Arrays, before: int, alive: np.ndarray) -> None:
         codes = arrays.read("codes", np.uint8, before, state.lists.dim)
         lists = arrays.read("lists", np.int32, before)
     with progress(len(X) - first, "listing", "row") as bar:
-        more_codes, more_lists = coder.encode(X[first:], bar)
+        more_codes, more_lists = coder.encode(X, first, bar)
     codes, lists = np.concatenate([codes, more_codes]), np.concatenate([lists, more_lists])
     arrays.write("codes", codes)
     arrays.write("lists", lists)

@@ -66,7 +66,7 @@ def _search(rows: Rows, wanted: np.ndarray, found: Neighbours) -> None:
     with progress(len(wanted), "finding neighbours", "row") as bar:
         for start in range(0, len(wanted), _BLOCK):
             some = wanted[start : start + _BLOCK]
-            near = rows.search(rows.X[some].astype(np.float32), k + 1)
+            near = rows.search(rows.X[some], k + 1)
             order = np.argsort(near.rows == some[:, None], axis=1, kind="stable")[:, :k]  # its own row comes last
             found.rows[some] = np.take_along_axis(near.rows, order, axis=1)
             found.cosines[some] = np.take_along_axis(near.cosines, order, axis=1)
@@ -78,6 +78,6 @@ def _join(arrays: Arrays, kept: np.ndarray, new: np.ndarray, found: Neighbours) 
     X, k = arrays.descriptors(), found.rows.shape[1]
     for start in range(0, len(kept) if len(new) else 0, _BLOCK):
         some = kept[start : start + _BLOCK]
-        near = exact(X, new, X[some].astype(np.float32), k)
+        near = exact(X, new, X[some], k)
         both = merged(Neighbours(found.rows[some], found.cosines[some]), near, k)
         found.rows[some], found.cosines[some] = both.rows, both.cosines

@@ -211,10 +211,10 @@ class Index:
         Returns
         -------
         ndarray, float32, shape (len(rows), dim)
-            L2 norm 1, rounded to float16; zeros for a row of an image that has another row.
+            L2 norm 1, rounded to 16 bits; zeros for a row of an image that has another row.
         """
         at = self._numbers[rows]
-        return np.where(at[:, None] < 0, 0, self._rows.X[at]).astype(np.float32)
+        return np.where(at[:, None] < 0, np.float32(0), self._rows.X[at])
 
     @cached_property
     def _arrays(self) -> Arrays:
