@@ -52,6 +52,14 @@ class PartMark(NamedTuple):
     changed_ns: int
 
 
+class Basis(NamedTuple):
+    """What the rows of an index are made of: as long as it is the same, so are they."""
+
+    parts: list[PartMark]
+    agg: Aggregation
+    normalize: UnitNorm
+
+
 class Recall(NamedTuple):
     """Share of the ten true neighbours that is found, over so many photos of the store."""
 
@@ -80,7 +88,7 @@ class State:
     """What index.json says.
 
     fingerprint : of the store. rows : of the index, with those that the store no longer has. k : neighbours of each row
-    in the graph; 0 without one. files : what each array holds -> its file.
+    in the graph. files : what each array holds -> its file.
     """
 
     fingerprint: dict[str, Any]
@@ -102,6 +110,20 @@ class State:
     def settings(self) -> IndexSettings:
         """The settings by which the index was made."""
         return IndexSettings(self.agg, self.normalize, self.exact_rows, self.goal)
+
+    @property
+    def basis(self) -> Basis:
+        """What its rows are made of."""
+        return Basis(self.parts, self.agg, self.normalize)
+
+    @property
+    def has_graph(self) -> bool:
+        """Whether the graph of nearest neighbours has been computed."""
+        return "neighbours" in self.files
+
+    def needs_lists(self, rows: int) -> bool:
+        """Whether so many rows are searched among candidates."""
+        return rows > max(1, self.exact_rows)
 
 
 def folder_of(store: Path) -> Path:

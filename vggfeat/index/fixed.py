@@ -1,8 +1,8 @@
-"""Descriptors in 16 bits: each value is a whole number of steps of its row, and the largest is 32,767 of them.
+"""Descriptors in 16 bits: each value is a whole number of steps of its row.
 
-A value is rounded by at most half a step, max|x| / 65,534 of its row x. So the cosine with q, of norm 1, changes by at
-most |q|_1 max|x| / 65,534; two rows change places only if theirs are twice as near. float16, of the same size, rounds
-by up to |x_i| / 2048: for descriptors of 512 values that is seven times as much on average.
+A step s is 1 / 32,767 of the largest value of the row, and is then adjusted a little, so that the row keeps its norm.
+Rounding moves a row of D values by at most sqrt(D) s / 2, and the adjustment by as much again. So its cosine with
+another row changes by at most sqrt(D) s, and two rows change places only if theirs are less than twice that apart.
 """
 
 from typing import Any
@@ -32,7 +32,8 @@ class FixedPoint:
         return rows["values"] * rows["step"][:, None]
 
     def __setitem__(self, at: Any, X: np.ndarray) -> None:
-        step = np.abs(X).max(axis=1) / np.float32(STEPS)
-        with np.errstate(invalid="ignore"):  # rows that are not finite are refused when they are read
-            self._rows["values"][at] = np.rint(X / np.where(step == 0, 1, step)[:, None])
-        self._rows["step"][at] = step
+        largest = np.abs(X).max(axis=1, keepdims=True)
+        with np.errstate(invalid="ignore"):  # rows that are not finite stay so, and are refused when they are found
+            values = np.rint(X / np.where(largest == 0, 1, largest) * STEPS)
+            self._rows["values"][at] = values
+        self._rows["step"][at] = np.linalg.norm(X, axis=1) / np.maximum(np.linalg.norm(values, axis=1), 1)

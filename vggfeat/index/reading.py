@@ -26,6 +26,19 @@ def coder_of(arrays: Arrays) -> Coder:
     )
 
 
+def places_of(arrays: Arrays, rows: int) -> np.ndarray:
+    """int64: for each row of the index its row in the store, which has so many; -1 for none. Raises StoreError."""
+    places = arrays.read("places", np.int64, arrays.state.rows)
+    if len(places) and not -1 <= places.min() <= places.max() < rows:
+        raise StoreError(f"{arrays.folder}: has rows that its store does not have; {REBUILD}")
+    return places
+
+
+def alive_of(arrays: Arrays) -> np.ndarray:
+    """int64: the rows of the index that its store still has. Raises StoreError."""
+    return np.flatnonzero(arrays.read("places", np.int64, arrays.state.rows) >= 0)
+
+
 class Rows:
     """The rows of an index that its store still has.
 
