@@ -5,7 +5,7 @@ import pytest
 from sklearn.neighbors import NearestNeighbors
 
 from vggfeat.errors import UsageError
-from vggfeat.neighbours import nearest, twin_groups, twin_pairs, twin_threshold
+from vggfeat.neighbours import Neighbours, near_pairs, nearest, twin_groups, twin_pairs, twin_threshold
 
 
 def unit_rows(n: int, dimensions: int = 8, seed: int = 0) -> np.ndarray:
@@ -62,6 +62,16 @@ def test_pairs_are_those_of_the_whole_matrix():
     expected = np.argwhere(np.triu(X @ X.T >= 0.9999, k=1))
     assert len(expected) > 100
     np.testing.assert_array_equal(twin_pairs(X, 0.9999), expected)
+
+
+def test_near_pairs_of_a_graph_are_named_once():
+    graph = Neighbours(
+        np.array([[2, 1], [0, -1], [0, 1], [2, 0]]),
+        np.array([[0.75, 0.5], [0.5, 0.9], [0.75, 0.25], [0.875, 0.25]], np.float32),
+    )
+    assert near_pairs(graph, 0.5) == {(0, 2): 0.75, (0, 1): 0.5, (2, 3): 0.875}
+    some = Neighbours(graph.rows[3:], graph.cosines[3:])
+    assert near_pairs(some, 0.25, np.array([3])) == {(2, 3): 0.875, (0, 3): 0.25}
 
 
 def test_twins_of_twins_are_one_group_though_they_are_no_pair():

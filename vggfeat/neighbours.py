@@ -120,6 +120,30 @@ def twin_threshold(cosines: ArrayLike) -> TwinThreshold:
     return TwinThreshold(1 - max(_SHARE * median, _ROUNDING), reason)
 
 
+def near_pairs(
+    graph: Neighbours, threshold: float, rows: NDArray[np.int64] | None = None
+) -> dict[tuple[int, int], float]:
+    """Find the pairs of rows in a graph of nearest neighbours whose cosine reaches a threshold.
+
+    Parameters
+    ----------
+    graph : Neighbours
+        Of some rows; row -1 stands for none.
+    threshold : float
+        The least cosine of a pair.
+    rows : ndarray, int64, shape (Q,), optional
+        Whose neighbours these are. Default: of rows 0 to Q - 1.
+
+    Returns
+    -------
+    dict of (int, int) to float
+        Two row numbers, the smaller one first -> their cosine.
+    """
+    at, place = np.nonzero((graph.cosines >= threshold) & (graph.rows >= 0))
+    pairs = np.sort(np.stack([at if rows is None else rows[at], graph.rows[at, place]], axis=1), axis=1)
+    return dict(zip(map(tuple, pairs.tolist()), graph.cosines[at, place].tolist(), strict=True))
+
+
 def twin_pairs(X: ArrayLike, threshold: float) -> NDArray[np.int64]:
     """Find all pairs of rows whose cosine reaches a threshold, exactly.
 

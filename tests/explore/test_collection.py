@@ -1,17 +1,24 @@
 """What the explorer computes: the map, twins, doubtful labels; and what it keeps of them."""
 
+import sys
+from hashlib import sha256
+
 import numpy as np
 import pytest
 
 from tests.kit.explorers import photo_store, record, write_store
-from vggfeat.errors import StoreError
+from vggfeat.errors import StoreError, UsageError
 from vggfeat.explore.collection import read_collection
 from vggfeat.explore.embedding import fitted, pca, tsne
 from vggfeat.explore.findings import Doubt, find_doubts, find_twins
 from vggfeat.explore.folder import Folder
 from vggfeat.explore.layout import Layout
+from vggfeat.index import Index, IndexSettings, build
+from vggfeat.index.building import bring_up_to_date
 from vggfeat.neighbours import Neighbours, TwinThreshold, nearest
-from vggfeat.store import load
+from vggfeat.store import Store, load
+from vggfeat.store.identity import Identity
+from vggfeat.store.writing import Record, Writer
 
 
 def blobs(each=30, n=4):
@@ -86,15 +93,88 @@ def test_a_map_is_kept_and_belongs_to_its_rows(tmp_path):
     first = Layout(collection, Folder(collection.store.path, collection.digest))
     first.start().join()
     assert (first.stage, first.share) == ("done", 1)
-    again = Layout(collection, Folder(collection.store.path, collection.digest), find=no_graph)
+    graph = changed_at(collection.store.path / "_index")
+    again = Layout(collection, Folder(collection.store.path, collection.digest))
     assert np.array_equal(again.places, first.places)
     again.start().join()
     assert np.array_equal(again.graph.rows, first.graph.rows)
+    assert changed_at(collection.store.path / "_index") == graph
     assert Folder(collection.store.path, "0" * 64).array("map", np.float32, 30, 2) is None
 
 
-def no_graph(X, k):
-    raise AssertionError("the graph is computed again")
+def changed_at(folder):
+    return {file.name: file.stat().st_mtime_ns for file in folder.iterdir()}
+
+
+def is_exact(collection, graph):
+    """Whether a graph is that of the rows of a collection, but for the rounding of the index."""
+    exact = nearest(collection.X, 15)
+    return np.array_equal(graph.rows, exact.rows) and graph.cosines == pytest.approx(exact.cosines, abs=1e-4)
+
+
+def test_the_graph_is_that_of_the_index_in_the_order_of_the_page(tmp_path):
+    collection = read_collection(photo_store(tmp_path))
+    assert is_exact(collection, collection.graph())
+    kept = Index(collection.store.path).neighbours
+    assert np.array_equal(collection.order[collection.graph().rows], kept.rows[collection.order])
+    assert not (collection.store.path / "_explore").exists()
+
+
+def test_the_graph_grows_with_the_store(tmp_path):
+    path = photo_store(tmp_path)
+    read_collection(path).graph()
+    more = [record(f"more/{n}.jpg", "more", vector) for n, vector in enumerate(-blobs()[:40:4, :8])]
+    with Writer(path, {"scales": [64]}) as writer:
+        writer.commit(more, 5)
+    collection = read_collection(path)
+    assert len(collection) == 40
+    assert is_exact(collection, collection.graph())
+
+
+def test_the_page_compares_as_the_index_does(tmp_path):
+    path = write_store(tmp_path / "s.vggfeat", several_scales(30), tmp_path, scales=(64, 128))
+    build(path, agg="stack")
+    collection = read_collection(path)
+    assert collection.X.shape == (30, 16)
+    assert is_exact(collection, collection.graph())
+
+
+def several_scales(n):
+    rng = np.random.default_rng(0)
+    return [
+        Record(f"{i}", None, 80, 60, {q: rng.random(8, np.float32) for q in (64, 128)}, Identity()) for i in range(n)
+    ]
+
+
+def test_a_graph_that_is_not_of_these_rows_is_not_used(tmp_path, capsys):
+    path = photo_store(tmp_path)
+    sample, whole = read_collection(path, most=20), read_collection(path)
+    assert is_exact(sample, sample.graph())
+    assert not (path / "_index").exists()
+    with Writer(path, {"scales": [64]}) as writer:
+        writer.commit([record("new.jpg", None, np.ones(8, np.float32))], 5)
+    Index(path)
+    assert is_exact(whole, whole.graph())
+    assert "was changed while" in capsys.readouterr().err
+
+
+def test_a_graph_that_cannot_be_kept_costs_one_line(tmp_path, capsys):
+    path = photo_store(tmp_path)
+    (path / "_index").write_text("")
+    collection = read_collection(path)
+    assert is_exact(collection, collection.graph())
+    assert capsys.readouterr().err.count("_index: cannot be written") == 1
+
+
+def test_more_photos_than_an_index_compares_need_no_faiss(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    path = photo_store(tmp_path)
+    bring_up_to_date(Store(path), IndexSettings(exact_rows=10), lists=False)
+    with pytest.raises(UsageError, match="needs faiss"):
+        Index(path)
+    collection = read_collection(path)
+    assert is_exact(collection, collection.graph())
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("damage", [b"", b"\xff" * 240, b"0" * 241])
@@ -107,14 +187,17 @@ def test_a_damaged_map_is_made_again(tmp_path, damage):
     assert Layout(collection, folder).places.std() > 0
 
 
-def test_a_graph_with_rows_that_do_not_exist_is_computed_again(tmp_path):
+@pytest.mark.parametrize("row", [-2, 30, 2**40])
+def test_a_graph_with_rows_that_do_not_exist_is_computed_again(tmp_path, row, capsys):
     collection = read_collection(photo_store(tmp_path))
-    folder = Folder(collection.store.path, collection.digest)
-    folder.keep_array("rows", np.full((30, 15), 30, np.int32))
-    folder.keep_array("cosines", np.zeros((30, 15), np.float32))
-    layout = Layout(collection, folder)
-    layout.start().join()
-    assert layout.graph.rows.max() < 30
+    collection.graph()
+    (file,) = (collection.store.path / "_index").glob("neighbours-*.bin")
+    state = collection.store.path / "_index" / "index.json"
+    before = sha256(file.read_bytes()).hexdigest()
+    file.write_bytes(np.full((30, 15), row, np.int64).tobytes())
+    state.write_text(state.read_text().replace(before, sha256(file.read_bytes()).hexdigest()))
+    assert is_exact(collection, collection.graph())
+    assert "has a graph that is damaged; build it again" in capsys.readouterr().err
 
 
 def test_a_store_that_cannot_be_written_costs_one_line(tmp_path, capsys):

@@ -9,6 +9,7 @@ import pytest
 from tests.kit.vector_stores import clustered, named, unit_rows, write
 from vggfeat.errors import StoreError, UsageError
 from vggfeat.index import Index, build
+from vggfeat.index.fixed import row_type
 
 
 @pytest.fixture
@@ -49,8 +50,10 @@ def test_a_changed_array_is_refused_by_name(store, what):
 def test_descriptors_that_are_no_unit_vectors_are_refused(store):
     use(store)
     file = array(store, "descriptors")
-    for value in (np.nan, np.inf, 9):
-        file.write_bytes(np.full(300 * 32, value, np.float16).tobytes())
+    for step in (np.nan, np.inf, 9):
+        rows = np.ones(300, row_type(32))
+        rows["step"] = step
+        file.write_bytes(rows.tobytes())
         with pytest.raises(StoreError, match="_index: holds descriptors that are damaged"):
             Index(store).search(clustered(1)[0])
 

@@ -33,7 +33,7 @@ def test_the_similarities_are_those_of_the_exact_descriptors(store):
     query = clustered(1, 64, seed=5)[0]
     found = Index(store).search(query, k=10)
     expected = clustered(3000, 64)[[match.row for match in found]] @ query
-    assert [match.similarity for match in found] == pytest.approx(expected.tolist(), abs=1e-3)
+    assert [match.similarity for match in found] == pytest.approx(expected.tolist(), abs=3e-5)
 
 
 def test_a_higher_goal_reads_more(tmp_path):

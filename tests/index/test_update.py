@@ -9,8 +9,10 @@ import pytest
 
 from tests.kit.vector_stores import FINGERPRINT, clustered, named, unit_rows, write
 from vggfeat.errors import StoreError
-from vggfeat.index import Index, build
-from vggfeat.store import load
+from vggfeat.index import Index, IndexSettings, build
+from vggfeat.index.building import bring_up_to_date
+from vggfeat.neighbours import nearest as exact_neighbours
+from vggfeat.store import Store, load
 
 
 def nearest(index, X):
@@ -116,6 +118,18 @@ def test_other_settings_make_it_anew(store, capsys):
     assert Index(store).settings.goal == 0.9
 
 
+def test_an_index_of_the_earlier_format_is_made_anew_with_its_settings(store, capsys):
+    build(store, goal=0.9)
+    file = store / "_index" / "index.json"
+    file.write_text(file.read_text().replace("vggfeat-index/2", "vggfeat-index/1"))
+    capsys.readouterr()
+    assert nearest(Index(store), unit_rows(30)[:1]) == [("0000.jpg", 0)]
+    said = "_index: was made by an earlier version, and is made anew"
+    assert capsys.readouterr().err.count(said) == 1
+    assert Index(store).settings.goal == 0.9
+    assert capsys.readouterr().err == ""
+
+
 def test_what_a_killed_process_has_left_is_overwritten(store):
     Index(store)
     with array(store, "descriptors").open("ab") as file:
@@ -165,6 +179,29 @@ def test_lists_take_up_new_rows_and_forget_old_ones(tmp_path):
     assert nearest(index, X[600:]) == [(f"{n:04}.jpg", n - 1) for n in range(600, 700)]  # row 3 is gone
     assert nearest(index, clustered(1, seed=7)) == [("0003.jpg", 699)]
     assert index.search(X[3], k=1)[0].similarity < 0.999
+
+
+def test_an_index_that_was_made_for_its_graph_gets_its_lists_later(tmp_path):
+    pytest.importorskip("faiss", reason="needs faiss: pip install 'vggfeat[index]'")
+    store = write(tmp_path / "s", clustered(200), named(200))
+    bring_up_to_date(Store(store), IndexSettings(exact_rows=100), lists=False, with_graph=True)
+    kept = {what: array(store, what).read_bytes() for what in ("descriptors", "neighbours", "cosines")}
+    index = Index(store)
+    assert index.recall is not None
+    np.testing.assert_array_equal(index.neighbours.rows, exact_neighbours(clustered(200), 15).rows)
+    assert {what: array(store, what).read_bytes() for what in kept} == kept
+
+
+def test_an_index_that_has_become_small_is_searched_exactly(tmp_path):
+    pytest.importorskip("faiss", reason="needs faiss: pip install 'vggfeat[index]'")
+    store = write(tmp_path / "s", clustered(90), named(90), number=1)
+    write(store, clustered(90, seed=1), named(90, 90), number=2)
+    assert build(store, exact_rows=100).recall is not None
+    (store / "part-00002.parquet").unlink()
+    write(store, clustered(5, seed=2), named(5, 200), number=3)
+    index = Index(store)
+    assert index.recall is None
+    assert nearest(index, clustered(5, seed=2)) == [(f"{n:04}.jpg", n - 110) for n in range(200, 205)]
 
 
 def test_lists_are_proposed_anew_when_the_index_has_doubled(tmp_path, capsys):

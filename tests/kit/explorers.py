@@ -38,8 +38,8 @@ def record(name: str, label: str | None, vector: np.ndarray, file: Path | None =
     return Record(name, label, 80, 60, {64: vector}, identity)
 
 
-def write_store(path: Path, records: Sequence[Record], source: Path) -> Path:
-    with Writer(path, {"scales": [64]}, source=str(source)) as writer:
+def write_store(path: Path, records: Sequence[Record], source: Path, scales: Sequence[int] = (64,)) -> Path:
+    with Writer(path, {"scales": list(scales)}, source=str(source)) as writer:
         writer.commit(records)
     return path
 

@@ -13,7 +13,7 @@ from vggfeat.demo.findings import Findings, doubts, near, twins
 from vggfeat.demo.page import DOUBTS, page
 from vggfeat.extraction.run import extract
 from vggfeat.formats import STORE
-from vggfeat.store import load
+from vggfeat.index import Index
 
 ASKED = ("flamingo/image_0010.jpg", "llama/image_0006.jpg", "lotus/image_0012.jpg")  # whose neighbours are shown
 NEIGHBOURS = 4
@@ -108,12 +108,12 @@ def demonstrate(
     store = extract(SAMPLE, out / f"sample{STORE}", spec=spec, moved=True)  # another installation has other places
     result = run(benchmark, store=store.path, jobs=1)  # for SVMs as small as these more threads cost more than they win
     assert result.evidence is not None
-    data = load(store.path)
+    graph = Index(store.path).neighbours
     found = Findings(
-        described=len(data.paths),
+        described=len(store),
         failures=store.failures,
-        near=near(data, ASKED, NEIGHBOURS),
-        twins=twins(data),
+        near=near(store.paths, graph, ASKED, NEIGHBOURS),
+        twins=twins(store.paths, graph),
         doubts=doubts(result.evidence),
     )
     page(result, found, COMMANDS).write(file)

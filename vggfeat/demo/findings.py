@@ -8,8 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vggfeat.bench.probe import ProbeResult
-from vggfeat.neighbours import nearest, twin_pairs, twin_threshold
-from vggfeat.store import Descriptors
+from vggfeat.neighbours import Neighbours, near_pairs, twin_threshold
 
 
 class Near(NamedTuple):
@@ -68,22 +67,20 @@ class Findings:
     doubts: list[Doubt]
 
 
-def near(data: Descriptors, names: Sequence[str], k: int) -> list[Near]:
-    """The k nearest photos of each of the named ones."""
-    places = [data.paths.index(name) for name in names]
-    found = nearest(data.X, k)
-    return [
-        Near(data.paths[i], [(data.paths[n], float(c)) for n, c in zip(found.rows[i], found.cosines[i], strict=True)])
-        for i in places
-    ]
+def near(paths: Sequence[str], graph: Neighbours, names: Sequence[str], k: int) -> list[Near]:
+    """The k nearest photos of each of the named ones. graph : of the photos at these paths."""
+    found = []
+    for name in names:
+        rows, cosines = (values[paths.index(name), :k].tolist() for values in graph)
+        found.append(Near(name, [(paths[row], cosine) for row, cosine in zip(rows, cosines, strict=True)]))
+    return found
 
 
-def twins(data: Descriptors) -> Twins:
-    """The near twins of all photos."""
-    threshold = twin_threshold(nearest(data.X, 1).cosines[:, 0])
-    pairs = [
-        Pair(data.paths[i], data.paths[j], float(data.X[i] @ data.X[j])) for i, j in twin_pairs(data.X, threshold.value)
-    ]
+def twins(paths: Sequence[str], graph: Neighbours) -> Twins:
+    """The near twins in a graph."""
+    threshold = twin_threshold(graph.cosines[:, 0])
+    found = near_pairs(graph, threshold.value)
+    pairs = [Pair(paths[first], paths[second], cosine) for (first, second), cosine in found.items()]
     pairs.sort(key=lambda pair: -pair.cosine)
     return Twins(pairs, f"cosine of at least {threshold.value:.3f}; {threshold.reason}")
 

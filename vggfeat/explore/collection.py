@@ -9,6 +9,9 @@ import numpy as np
 
 from vggfeat._util.printable import say
 from vggfeat.errors import StoreError
+from vggfeat.index.building import basis_of, graph_of
+from vggfeat.index.files import Basis
+from vggfeat.index.graph import K
 from vggfeat.neighbours import Neighbours, nearest
 from vggfeat.store import Store, load
 from vggfeat.store.identity import COLUMNS, Identity
@@ -21,19 +24,25 @@ _BLOCK = 8192  # rows that are hashed at once
 class Collection:
     """Rows of a store, in a random order that is the same each time.
 
-    X : float32 (N, D), of norm 1. names : of the photos. labels : None for a photo without one. identities : of the
-    files that were described. total : the number of rows of the store.
+    basis : what the rows are made of. order : int64 (N,), their numbers in the store. X : float32 (N, D), of norm 1.
+    names : of the photos. labels : None for a photo without one. identities : of the files that were described.
     """
 
     store: Store
+    basis: Basis
+    order: np.ndarray
     X: np.ndarray
     names: list[str]
     labels: list[str | None]
     identities: list[Identity]
-    total: int
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def total(self) -> int:
+        """The number of rows of the store."""
+        return len(self.store)
 
     @cached_property
     def digest(self) -> str:
@@ -58,6 +67,19 @@ class Collection:
         """The k nearest rows of a descriptor, exactly."""
         return nearest(self.X, k, vector[None])
 
+    def graph(self) -> Neighbours:
+        """The K nearest rows of each row: by the graph of the store; of a sample, or if there is none, computed now."""
+        if len(self) == self.total:
+            try:
+                found = graph_of(self.store, self.basis)
+                place = np.append(np.argsort(self.order), -1)  # row -1 is the last one
+                rows = place[found.rows[self.order]]
+                if (rows >= 0).all():
+                    return Neighbours(rows, found.cosines[self.order])
+            except StoreError as error:
+                say(f"{error} (the neighbours on the page do not come from the index)")
+        return nearest(self.X, K)
+
 
 def read_collection(path: str | Path, most: int = MOST_ROWS) -> Collection:
     """Read a store. most : how many rows are taken. Raises StoreError."""
@@ -66,10 +88,11 @@ def read_collection(path: str | Path, most: int = MOST_ROWS) -> Collection:
     store = Store(path)
     if not len(store):
         raise StoreError(f"{store.path}: has no rows yet; run the extraction again to continue it")
+    basis = basis_of(store)
     order = np.random.default_rng(0).permutation(len(store))[:most]
     if len(order) < len(store):
         say(f"{store.path}: {len(order):,} of {len(store):,} rows are shown, chosen at random")
-    found = load(path, rows=order)
+    found = load(path, rows=order, agg=basis.agg, normalize=basis.normalize)
     table = store.read(list(COLUMNS)).take(order)
     identities = [Identity(**row) for row in table.to_pylist()]
-    return Collection(store, found.X, found.paths, found.labels, identities, len(store))
+    return Collection(store, basis, order, found.X, found.paths, found.labels, identities)

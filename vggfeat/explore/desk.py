@@ -59,8 +59,8 @@ class Desk:
     def _describer(self) -> Any:
         from vggfeat.store.remaking import describer_of_store  # torch
 
-        store = self.collection.store
-        return describer_of_store(store, store.meta.get("agg", "mean"))
+        basis = self.collection.basis
+        return describer_of_store(self.collection.store, basis.agg, basis.normalize)
 
     def _nearest(self, vector: np.ndarray, without: int = -1) -> list[dict[str, Any]]:
         found = self.collection.neighbours(vector, NEIGHBOURS + 1)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vggfeat.neighbours import Neighbours, TwinThreshold, twin_groups, twin_threshold
+from vggfeat.neighbours import Neighbours, TwinThreshold, near_pairs, twin_groups, twin_threshold
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,7 @@ def find_twins(graph: Neighbours) -> Twins:
     if not k:
         return Twins(twin_threshold([]), [], [])
     threshold = twin_threshold(graph.cosines[:, 0])
-    near = graph.cosines >= threshold.value
-    pairs = np.stack([np.repeat(np.arange(n), k)[near.ravel()], graph.rows[near]], axis=1)
-    numbers = twin_groups(pairs, n)
+    numbers = twin_groups(list(near_pairs(graph, threshold.value)), n)
     order = np.argsort(numbers, kind="stable")
     groups = np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1)
     groups = sorted((group for group in groups if len(group) > 1), key=lambda group: (-len(group), group[0]))

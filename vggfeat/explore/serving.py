@@ -21,8 +21,9 @@ HOST = "127.0.0.1"
 def explore(store: str | Path, *, settings: ExploreSettings) -> None:
     """Show the photos of a store as a map, in a page on this machine, until the process is interrupted.
 
-    The map is computed in the background, and kept in the folder _explore of the store. Its address, which has a secret
-    token, is printed on stderr.
+    The map is computed in the background, and kept in the folder _explore of the store. It is made from the graph of
+    nearest neighbours in the index of the store, which is made if there is none; faiss is not needed. The address of
+    the page, which has a secret token, is printed on stderr.
 
     Parameters
     ----------

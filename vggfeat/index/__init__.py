@@ -7,6 +7,7 @@ The files of an index are in the folder _index of its store, which readers of Pa
     building    making an index, and bringing it up to date with its store
     rows        which rows of the store an index has
     files       index.json, and the arrays that it names
+    fixed       descriptors in 16 bits
     reading     the rows, searched exactly or among candidates
     lists       inverted lists of codes, in faiss
     tuning      how much of the lists a search has to read

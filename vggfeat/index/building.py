@@ -10,11 +10,24 @@ from vggfeat._util.printable import say
 from vggfeat._util.progress import progress
 from vggfeat.errors import StoreError
 from vggfeat.index import files, graph, tuning
-from vggfeat.index.files import REBUILD, Arrays, State, folder_of, locked, read_state, write_state
+from vggfeat.index.files import (
+    FORMAT,
+    REBUILD,
+    Arrays,
+    Basis,
+    PartMark,
+    State,
+    folder_of,
+    locked,
+    read_state,
+    write_state,
+)
+from vggfeat.index.fixed import FixedPoint
 from vggfeat.index.lists import Lists, trained
-from vggfeat.index.reading import coder_of
+from vggfeat.index.reading import alive_of, coder_of, places_of
 from vggfeat.index.rows import KEY, Match, keys_of, marks_of, match
 from vggfeat.index.settings import IndexSettings
+from vggfeat.neighbours import Neighbours
 from vggfeat.store import Store
 from vggfeat.store.files import difference
 from vggfeat.store.loading import Selection
@@ -23,48 +36,57 @@ PROPOSE = "build it again with --rebuild to choose new lists"
 
 
 def bring_up_to_date(
-    store: Store, settings: IndexSettings | None = None, rebuild: bool = False, with_graph: bool = False
+    store: Store,
+    settings: IndexSettings | None = None,
+    rebuild: bool = False,
+    *,
+    lists: bool = True,
+    with_graph: bool = False,
 ) -> State:
     """Make the index of a store, or change it where the rows of the store have changed.
 
-    settings : of an index that has other ones, or none, everything is made anew. Default: those of the index.
-    Raises StoreError.
+    settings : of an index that has other ones, or none, everything is made anew. Default: those of the index. lists :
+    makes those that a search among many rows needs. with_graph : computes the graph. What there is of both is kept up
+    to date in any case. Raises StoreError.
     """
     marks, folder = marks_of(store), folder_of(store.path)
+
+    def is_complete(state: State) -> bool:
+        lacks_lists = lists and state.lists is None and state.needs_lists(len(store))
+        return state.parts == marks and not lacks_lists and (state.has_graph or not with_graph)
+
     old = None if rebuild else _usable(store, folder, settings)
-    if old is not None and old.parts == marks and (old.k or not with_graph):
+    if old is not None and is_complete(old):
         return old  # without a lock, so that an index can be read where nothing can be written
     with locked(store.path):
         old = None if rebuild else _usable(store, folder, settings)
-        if old is not None and old.parts == marks:
-            return old if old.k or not with_graph else _with_graph(Arrays(folder, old))
-        if old is None and not rebuild and (folder / "index.json").exists():
-            say(f"{folder}: was made with other settings, and is made anew")
-        keys = keys_of(store, marks)
+        if old is None and not rebuild and (other := read_state(folder)):
+            settings = settings or other.settings
+            how = "with other settings" if other.format == FORMAT else "by an earlier version"
+            say(f"{folder}: was made {how}, and is made anew")
         arrays = Arrays(folder, old or _empty(store, folder, settings or IndexSettings()))
-        indexed = arrays.read("keys", KEY, arrays.state.rows) if old else np.empty(0, KEY)
-        found = match(indexed, keys)
-        if old and (found.places < 0).all():  # the rows of another store, or nothing that is worth keeping
-            arrays, indexed = Arrays(folder, _empty(store, folder, old.settings)), np.empty(0, KEY)
-            found = match(indexed, keys)
-        _add(store, arrays, found, np.concatenate([indexed, keys[found.new]]))
-        if marks_of(Store(store.path)) != marks:
-            raise StoreError(f"{store.path}: was changed while its index was made; run it again when it is complete")
-        state = replace(arrays.state, parts=marks)
-        write_state(folder, state)
-        _say_what_changed(folder, old, found)
-        return state if state.k or not with_graph else _with_graph(Arrays(folder, state))
+        if arrays.state.parts != marks:
+            _follow(store, arrays, marks)
+        if lists and arrays.state.lists is None:
+            _list(arrays, 0, alive_of(arrays))
+        write_state(folder, arrays.state)
+        if with_graph and not arrays.state.has_graph:
+            graph.make(arrays, alive_of(arrays))
+            write_state(folder, arrays.state)
+        return arrays.state
 
 
-def _with_graph(arrays: Arrays) -> State:
-    places = arrays.read("places", np.int64, arrays.state.rows)
-    graph.make(arrays, np.flatnonzero(places >= 0))
-    write_state(arrays.folder, arrays.state)
-    return arrays.state
+def graph_of(store: Store, basis: Basis) -> Neighbours:
+    """The graph of nearest neighbours, as `Index.neighbours`. basis : what it has to be made of. Raises StoreError."""
+    state = bring_up_to_date(store, lists=False, with_graph=True)
+    if state.basis != basis:
+        raise StoreError(f"{store.path}: was changed while it was used, or its index was; open it again")
+    arrays = Arrays(folder_of(store.path), state)
+    return graph.of_store(graph.read(arrays, state.rows), places_of(arrays, len(store)), len(store))
 
 
 def _usable(store: Store, folder: Path, settings: IndexSettings | None) -> State | None:
-    """The index that a store has; None if there is none, or one of other settings.
+    """The index that a store has; None if there is none, or one of other settings or of an earlier format.
 
     Raises StoreError if it belongs to a store of other descriptors.
     """
@@ -74,7 +96,16 @@ def _usable(store: Store, folder: Path, settings: IndexSettings | None) -> State
     if found := difference(state.fingerprint, store.fingerprint):
         key, of_index, of_store = found
         raise StoreError(f"{folder}: is the index of another store ({key} {of_index}, not {of_store}); {REBUILD}")
-    return state if settings is None or state.settings == _complete(settings, store) else None
+    fits = state.format == FORMAT and (settings is None or state.settings == _complete(settings, store))
+    return state if fits else None
+
+
+def basis_of(store: Store) -> Basis:
+    """What the rows of the index of a store are made of, or will be. Raises StoreError if its file is damaged."""
+    state = read_state(folder_of(store.path))
+    settings = _complete(state.settings if state else IndexSettings(), store)
+    assert settings.agg is not None
+    return Basis(marks_of(store), settings.agg, settings.normalize)
 
 
 def _complete(settings: IndexSettings, store: Store) -> IndexSettings:
@@ -103,37 +134,60 @@ def _number(file: Path) -> int:
     return int(number) if number.isascii() and number.isdecimal() and len(number) < 9 else 0
 
 
-def _add(store: Store, arrays: Arrays, found: Match, keys: np.ndarray) -> None:
+def _follow(store: Store, arrays: Arrays, marks: list[PartMark]) -> None:
     """Add the new rows of a store to an index, and forget those that it no longer has."""
+    keys, before = keys_of(store, marks), arrays.state.rows
+    indexed = arrays.read("keys", KEY, before) if before else np.empty(0, KEY)
+    found = match(indexed, keys)
+    if (found.places < 0).all():  # a new index, that of another store, or nothing that is worth keeping
+        arrays.state = _empty(store, arrays.folder, arrays.state.settings)
+        indexed, found = np.empty(0, KEY), Match(np.empty(0, np.int64), found.new)
+    _add(store, arrays, found, np.concatenate([indexed, keys[found.new]]))
+    if marks_of(Store(store.path)) != marks:
+        raise StoreError(f"{store.path}: was changed while its index was made; run it again when it is complete")
+    arrays.state = replace(arrays.state, parts=marks)
+    if before:
+        gone = before - int((found.places >= 0).sum())
+        added, left_out = f"{len(found.new):,} rows added", f"{gone:,} rows of photos that are gone or have changed"
+        say(f"{arrays.folder}: {added}, {left_out} left out")
+
+
+def _add(store: Store, arrays: Arrays, found: Match, keys: np.ndarray) -> None:
     before = arrays.state.rows
     if len(found.new):
-        with arrays.more_descriptors(len(found.new)) as space, progress(len(space), "indexing", "row") as bar:
+        with arrays.more_descriptors(len(found.new)) as space, progress(len(space), "indexing", "row", delay=2) as bar:
             selection = Selection(store.path, agg=arrays.state.agg, normalize=arrays.state.normalize, rows=found.new)
             selection.fill(_Shown(space, bar))
     places = np.concatenate([found.places, found.new])
     arrays.write("keys", keys)
     arrays.write("places", places)
     alive = np.flatnonzero(places >= 0)
-    if len(alive) > max(1, arrays.state.exact_rows):
+    if arrays.state.lists:
         _list(arrays, before, alive)
-    if arrays.state.k:
+    if arrays.state.has_graph:
         graph.extend(arrays, before, alive)
 
 
 class _Shown:
     """A matrix that moves a bar on as it is filled."""
 
-    def __init__(self, X: np.ndarray, bar: Any) -> None:
+    def __init__(self, X: FixedPoint, bar: Any) -> None:
         self._X, self._bar = X, bar
 
-    def __setitem__(self, at: Any, values: np.ndarray) -> None:
-        self._X[at] = values
+    def __setitem__(self, at: tuple[Any, slice], values: np.ndarray) -> None:
+        self._X[at[0]] = values  # of one store: these are all columns
         self._bar.update(len(values))
 
 
 def _list(arrays: Arrays, before: int, alive: np.ndarray) -> None:
-    """Put the rows from `before` on into lists; all of them if there are no lists yet. alive : rows that count."""
+    """Put the rows from `before` on into lists; all of them if there are no lists yet. alive : rows that count.
+
+    Of few rows there are no lists.
+    """
     X, state = arrays.descriptors(), arrays.state
+    if not state.needs_lists(len(alive)):
+        arrays.state = replace(state, lists=None)
+        return
     if state.lists is None:
         coder, first = trained(X, alive), 0
         codes, lists = np.empty((0, coder.centres.shape[1]), np.uint8), np.empty(0, np.int32)
@@ -144,7 +198,7 @@ def _list(arrays: Arrays, before: int, alive: np.ndarray) -> None:
         codes = arrays.read("codes", np.uint8, before, state.lists.dim)
         lists = arrays.read("lists", np.int32, before)
     with progress(len(X) - first, "listing", "row") as bar:
-        more_codes, more_lists = coder.encode(X[first:], bar)
+        more_codes, more_lists = coder.encode(X, first, bar)
     codes, lists = np.concatenate([codes, more_codes]), np.concatenate([lists, more_lists])
     arrays.write("codes", codes)
     arrays.write("lists", lists)
@@ -167,9 +221,3 @@ def _propose(arrays: Arrays, rows: int) -> None:
         )
     elif rows >= 2 * lists.rows:
         say(f"{arrays.folder}: has {rows:,} rows, and its lists were chosen for {lists.rows:,}; {PROPOSE}")
-
-
-def _say_what_changed(folder: Path, old: State | None, found: Match) -> None:
-    gone = int((found.places < 0).sum())
-    if old is not None:
-        say(f"{folder}: {len(found.new):,} rows added, {gone:,} rows of photos that are gone or have changed left out")

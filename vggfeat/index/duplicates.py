@@ -14,7 +14,7 @@ import numpy as np
 from vggfeat._util.files import check_writable, replacing
 from vggfeat._util.progress import progress
 from vggfeat.index.photos import Photos
-from vggfeat.neighbours import Neighbours, TwinThreshold, twin_threshold
+from vggfeat.neighbours import Neighbours, TwinThreshold, near_pairs, twin_threshold
 from vggfeat.store import Store
 
 HEADER = ("group", "path", "keep", "similarity", "reason")
@@ -151,15 +151,13 @@ def _near_pairs(
     graph: Neighbours, search: Callable[[np.ndarray, int], Neighbours], threshold: float
 ) -> list[tuple[float, int, int]]:
     """(cosine, row, row) of pairs that reach the threshold. A row whose neighbours all do is asked for more of them."""
-    rows, found, pairs = np.arange(len(graph.rows)), graph, {}
-    while len(rows):
-        k = found.rows.shape[1]
-        near = (found.cosines >= threshold) & (found.rows >= 0)
-        for n, m in np.argwhere(near):
-            first, second = sorted((int(rows[n]), int(found.rows[n, m])))
-            pairs[first, second] = float(found.cosines[n, m])
-        rows = rows[near.all(axis=1)] if k < min(MOST, len(graph.rows) - 1) else rows[:0]
-        found = search(rows, min(4 * k, MOST, len(graph.rows) - 1)) if len(rows) else found
+    rows, found, pairs = np.arange(len(graph.rows)), graph, near_pairs(graph, threshold)
+    while (k := found.rows.shape[1]) < min(MOST, len(graph.rows) - 1):
+        rows = rows[(found.cosines >= threshold).all(axis=1)]
+        if not len(rows):
+            break
+        found = search(rows, min(4 * k, MOST, len(graph.rows) - 1))
+        pairs |= near_pairs(found, threshold, rows)
     return [(cosine, *pair) for pair, cosine in pairs.items()]
 
 

@@ -24,11 +24,12 @@ from vggfeat._util.json_files import Count, read_json
 from vggfeat._util.printable import reason_of
 from vggfeat._util.regular_files import open_regular
 from vggfeat.errors import StoreError
+from vggfeat.index.fixed import FixedPoint, row_type
 from vggfeat.index.settings import IndexSettings, UnitNorm
 from vggfeat.spec import Aggregation
 
 FOLDER = "_index"  # tools that read the Parquet files of a folder leave out names that begin with _
-FORMAT: Literal["vggfeat-index/1"] = "vggfeat-index/1"
+FORMAT: Literal["vggfeat-index/2"] = "vggfeat-index/2"
 MAX_JSON = 2**26  # bytes; each part of the store takes about 60
 MAX_DIM = 2**20  # values of a descriptor
 REBUILD = "build it again with vggfeat index build --rebuild"
@@ -49,6 +50,14 @@ class PartMark(NamedTuple):
     name: str
     size: Count
     changed_ns: int
+
+
+class Basis(NamedTuple):
+    """What the rows of an index are made of: as long as it is the same, so are they."""
+
+    parts: list[PartMark]
+    agg: Aggregation
+    normalize: UnitNorm
 
 
 class Recall(NamedTuple):
@@ -79,7 +88,7 @@ class State:
     """What index.json says.
 
     fingerprint : of the store. rows : of the index, with those that the store no longer has. k : neighbours of each row
-    in the graph; 0 without one. files : what each array holds -> its file.
+    in the graph. files : what each array holds -> its file.
     """
 
     fingerprint: dict[str, Any]
@@ -95,12 +104,26 @@ class State:
     files: dict[str, Array] = field(default_factory=dict)
     number: Annotated[int, Limits(ge=0, lt=10**9)] = 0
     vggfeat: str = __version__
-    format: Literal["vggfeat-index/1"] = FORMAT
+    format: Literal["vggfeat-index/1", "vggfeat-index/2"] = FORMAT  # 1 has float16 descriptors
 
     @property
     def settings(self) -> IndexSettings:
         """The settings by which the index was made."""
         return IndexSettings(self.agg, self.normalize, self.exact_rows, self.goal)
+
+    @property
+    def basis(self) -> Basis:
+        """What its rows are made of."""
+        return Basis(self.parts, self.agg, self.normalize)
+
+    @property
+    def has_graph(self) -> bool:
+        """Whether the graph of nearest neighbours has been computed."""
+        return "neighbours" in self.files
+
+    def needs_lists(self, rows: int) -> bool:
+        """Whether so many rows are searched among candidates."""
+        return rows > max(1, self.exact_rows)
 
 
 def folder_of(store: Path) -> Path:
@@ -184,28 +207,28 @@ class Arrays:
         sha256 = hashlib.sha256(data).hexdigest()
         self.state = _with_file(self.state, what, Array(name, sha256))
 
-    def descriptors(self) -> np.ndarray:
-        """float16 (rows, dim), mapped read-only."""
-        return self._mapped(self._named("descriptors"), "<f2", (self.state.rows, self.state.dim))
+    def descriptors(self) -> FixedPoint:
+        """(rows, dim), mapped read-only."""
+        return FixedPoint(self._mapped(self._named("descriptors"), row_type(self.state.dim), (self.state.rows,)))
 
     @contextmanager
-    def more_descriptors(self, rows: int) -> Iterator[np.ndarray]:
-        """float16 (rows, dim) to be filled, behind the descriptors that there are; then `state` counts them."""
-        state, length = self.state, 2 * self.state.dim
+    def more_descriptors(self, rows: int) -> Iterator[FixedPoint]:
+        """(rows, dim) to be filled, behind the descriptors that there are; then `state` counts them."""
+        state, row = self.state, row_type(self.state.dim)
         if "descriptors" not in state.files:
             state = _with_file(state, "descriptors", Array(self._new_name("descriptors"), ""))
         path = self.folder / state.files["descriptors"].name
         try:
             with open(path, "r+b" if state.rows else "w+b", opener=no_link) as file:
-                file.truncate(state.rows * length)  # what a killed process left
+                file.truncate(state.rows * row.itemsize)  # what a killed process left
                 file.seek(0, os.SEEK_END)
                 try:
-                    reserve(file, rows * length)
-                    space = np.memmap(file, "<f2", "r+", state.rows * length, (rows, state.dim))
-                    yield space
+                    reserve(file, rows * row.itemsize)
+                    space = np.memmap(file, row, "r+", state.rows * row.itemsize, (rows,))
+                    yield FixedPoint(space)
                     space.flush()
                 except BaseException:
-                    file.truncate(state.rows * length)
+                    file.truncate(state.rows * row.itemsize)
                     raise
         except OSError as error:
             raise _not_written(path, error) from error

@@ -14,6 +14,7 @@ import numpy as np
 
 from vggfeat.errors import StoreError, UsageError
 from vggfeat.index.files import REBUILD
+from vggfeat.index.fixed import FixedPoint
 
 DIM = 128  # principal components, at most
 SAMPLE = 20_000  # rows that the principal components are computed of, at most
@@ -46,19 +47,18 @@ class Coder(NamedTuple):
     scale: float
 
     def project(self, X: np.ndarray) -> np.ndarray:
-        """float32 (n, d) of descriptors (n, dim), in the unit of the codes."""
-        return (X.astype(np.float32, copy=False) - self.mean) @ self.projection * self.scale + 128
+        """float32 (n, d) of descriptors float32 (n, dim), in the unit of the codes."""
+        return (X - self.mean) @ self.projection * self.scale + 128
 
-    def encode(self, X: np.ndarray, bar: Any = None) -> tuple[np.ndarray, np.ndarray]:
-        """Codes uint8 (n, d), and lists int32 (n,), of descriptors (n, dim). bar : counts the rows."""
-        faiss = import_faiss()
-        codes, lists = np.empty((len(X), self.centres.shape[1]), np.uint8), np.empty(len(X), np.int32)
-        for some in slices(len(X), X.shape[1]):
-            projected = self.project(X[some])
+    def encode(self, X: FixedPoint, first: int, bar: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Codes uint8 (n, d), and lists int32 (n,), of the rows from `first` on. bar : counts them."""
+        faiss, rows = import_faiss(), np.arange(first, len(X))
+        codes, lists = np.empty((len(rows), self.centres.shape[1]), np.uint8), np.empty(len(rows), np.int32)
+        for some in slices(len(rows), X.shape[1]):
+            projected = self.project(X[rows[some]])
             codes[some] = np.clip(np.rint(projected), 0, 255)
             lists[some] = faiss.knn(projected, self.centres, 1)[1][:, 0]
-            if bar is not None:
-                bar.update(len(projected))
+            bar.update(len(projected))
         return codes, lists
 
 
@@ -83,14 +83,14 @@ def held_out(rows: int) -> int:
     return min(QUERIES, rows // 5)
 
 
-def trained(X: np.ndarray, rows: np.ndarray) -> Coder:
-    """Choose components and centres by some of these rows of the descriptors, float16 (N, dim)."""
+def trained(X: FixedPoint, rows: np.ndarray) -> Coder:
+    """Choose components and centres by some of these rows of the descriptors."""
     from sklearn.utils.extmath import randomized_svd
 
     faiss = import_faiss()
     count, dim = list_count(len(rows)), X.shape[1]
     sample = shuffled(rows)[: min(max(SAMPLE, PER_LIST * count), len(rows) - held_out(len(rows)))]
-    some = X[np.sort(sample[: min(SAMPLE, VALUES // dim)])].astype(np.float32)
+    some = X[np.sort(sample[: min(SAMPLE, VALUES // dim)])]
     mean = some.mean(axis=0)
     some -= mean
     _, _, components = randomized_svd(some, min(DIM, *some.shape), random_state=SEED)

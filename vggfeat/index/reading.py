@@ -11,7 +11,7 @@ from vggfeat.index.tuning import K, exact
 from vggfeat.neighbours import Neighbours, nearest
 
 KEPT = 2**28  # values of a matrix that is kept in memory as float32
-_ROUNDING = 0.01  # of a cosine of float16 rows; beyond, the rows are damaged
+_ROUNDING = 0.01  # of a cosine; beyond, the rows are damaged
 
 
 def coder_of(arrays: Arrays) -> Coder:
@@ -26,10 +26,23 @@ def coder_of(arrays: Arrays) -> Coder:
     )
 
 
+def places_of(arrays: Arrays, rows: int) -> np.ndarray:
+    """int64: for each row of the index its row in the store, which has so many; -1 for none. Raises StoreError."""
+    places = arrays.read("places", np.int64, arrays.state.rows)
+    if len(places) and not -1 <= places.min() <= places.max() < rows:
+        raise StoreError(f"{arrays.folder}: has rows that its store does not have; {REBUILD}")
+    return places
+
+
+def alive_of(arrays: Arrays) -> np.ndarray:
+    """int64: the rows of the index that its store still has. Raises StoreError."""
+    return np.flatnonzero(arrays.read("places", np.int64, arrays.state.rows) >= 0)
+
+
 class Rows:
     """The rows of an index that its store still has.
 
-    X : float16 (n, dim), all descriptors of the index, mapped. alive : int64, the numbers of the rows that count.
+    X : all descriptors of the index. alive : int64, the numbers of the rows that count.
     Raises StoreError if a file is damaged.
     """
 
@@ -55,7 +68,7 @@ class Rows:
 
     @cached_property
     def _matrix(self) -> np.ndarray:
-        return self.X[self.alive].astype(np.float32)
+        return self.X[self.alive]
 
     def _exactly(self, Q: np.ndarray, k: int) -> Neighbours:
         if len(self.alive) * self.X.shape[1] > KEPT:
@@ -74,7 +87,7 @@ class Rows:
         found = Neighbours(np.empty((len(Q), k), np.int64), np.empty((len(Q), k), np.float32))
         for n, rows in enumerate(candidates):
             rows = rows[rows >= 0]
-            cosines = self.X[rows].astype(np.float32) @ Q[n]
+            cosines = self.X[rows] @ Q[n]
             best = np.argsort(-cosines, kind="stable")[:k]
             found.rows[n], found.cosines[n] = rows[best], cosines[best]
         return found

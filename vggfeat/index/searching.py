@@ -10,13 +10,13 @@ import pyarrow as pa
 
 from vggfeat._util.options import takes
 from vggfeat.descriptors import Describer
-from vggfeat.errors import StoreError, UsageError
+from vggfeat.errors import UsageError
 from vggfeat.images import Source
 from vggfeat.index import graph, queries
-from vggfeat.index.building import bring_up_to_date
+from vggfeat.index.building import bring_up_to_date, graph_of
 from vggfeat.index.duplicates import Duplicates, find_duplicates
-from vggfeat.index.files import REBUILD, Arrays, Recall, folder_of
-from vggfeat.index.reading import Rows
+from vggfeat.index.files import Arrays, Recall, folder_of
+from vggfeat.index.reading import Rows, places_of
 from vggfeat.index.settings import IndexSettings
 from vggfeat.inputs import is_image
 from vggfeat.neighbours import Neighbours
@@ -162,18 +162,12 @@ class Index:
     def neighbours(self) -> Neighbours:
         """The nearest neighbours of each row of the store: rows int64 (N, 15), and cosines float32 (N, 15).
 
-        They are computed once and kept with the index. A row of an image that has another row, which the same
-        extraction would remove, has none: -1, with the cosine -1. Fewer than 16 photos have fewer neighbours.
+        They are computed once, and kept with the index. When rows are added or removed, only these and their neighbours
+        are computed again. They are exact, except those of rows that were searched for among candidates. A row of an
+        image that has another row, which the same extraction would remove, has none: -1, with the cosine -1. Fewer than
+        16 photos have fewer neighbours.
         """
-        state = bring_up_to_date(self.store, with_graph=True)
-        if state.parts != self._state.parts:
-            raise StoreError(f"{self.store.path}: was changed while its index was used; open the index again")
-        found = graph.read(Arrays(folder_of(self.store.path), state))
-        rows = np.full((len(self.store), found.rows.shape[1]), -1, np.int64)
-        cosines = np.full(rows.shape, -1, np.float32)
-        at = self._places[self._alive]
-        rows[at], cosines[at] = self._in_store(found.rows[self._alive]), found.cosines[self._alive]
-        return Neighbours(rows, cosines)
+        return graph_of(self.store, self._state.basis)
 
     def duplicates(self, threshold: float | None = None) -> Duplicates:
         """Find photos that the store has twice: equal files, equal pixels, and near twins.
@@ -211,10 +205,10 @@ class Index:
         Returns
         -------
         ndarray, float32, shape (len(rows), dim)
-            L2 norm 1, rounded to float16; zeros for a row of an image that has another row.
+            L2 norm 1, rounded to 16 bits; zeros for a row of an image that has another row.
         """
         at = self._numbers[rows]
-        return np.where(at[:, None] < 0, 0, self._rows.X[at]).astype(np.float32)
+        return np.where(at[:, None] < 0, np.float32(0), self._rows.X[at])
 
     @cached_property
     def _arrays(self) -> Arrays:
@@ -223,10 +217,7 @@ class Index:
     @cached_property
     def _places(self) -> np.ndarray:
         """int64: for each row of the index its row in the store, -1 for none."""
-        places = self._arrays.read("places", np.int64, self._state.rows)
-        if len(places) and not -1 <= places.min() <= places.max() < len(self.store):
-            raise StoreError(f"{self._arrays.folder}: has rows that its store does not have; {REBUILD}")
-        return places
+        return places_of(self._arrays, len(self.store))
 
     @cached_property
     def _alive(self) -> np.ndarray:

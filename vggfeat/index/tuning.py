@@ -6,6 +6,7 @@ import numpy as np
 
 from vggfeat._util.progress import progress
 from vggfeat.index.files import Recall
+from vggfeat.index.fixed import FixedPoint
 from vggfeat.index.lists import CHUNK, Lists, held_out, shuffled, slices
 from vggfeat.neighbours import Neighbours, nearest
 
@@ -22,15 +23,15 @@ class Tuned(NamedTuple):
     recall: Recall
 
 
-def tuned(X: np.ndarray, lists: Lists, alive: np.ndarray, goal: float) -> Tuned:
+def tuned(X: FixedPoint, lists: Lists, alive: np.ndarray, goal: float) -> Tuned:
     """Choose the cheapest search that finds the share `goal` of the true neighbours.
 
     The queries are rows that have not trained the lists. Half of them choose, with two standard errors of safety; the
-    recall is that of the other half. If no choice is good enough, the one that reads most is taken. X : float16
-    (rows, dim). alive : the rows that count.
+    recall is that of the other half. If no choice is good enough, the one that reads most is taken. alive : the rows
+    that count.
     """
     chosen = shuffled(alive)[-max(2, held_out(len(alive))) :]
-    Q = X[chosen].astype(np.float32)
+    Q = X[chosen]
     true = exact(X, alive, Q, K + 1, "measuring")
     truth = [_without(row, own)[:K] for row, own in zip(true.rows, chosen, strict=True)]
     half, found = len(chosen) // 2, {}
@@ -43,8 +44,8 @@ def tuned(X: np.ndarray, lists: Lists, alive: np.ndarray, goal: float) -> Tuned:
     return Tuned(probes, candidates, Recall(float(shares[half:].mean()), len(shares) - half))
 
 
-def exact(X: np.ndarray, rows: np.ndarray, Q: np.ndarray, k: int, what: str = "", values: int = CHUNK) -> Neighbours:
-    """The k nearest of some rows of X, float16 (N, dim), read in pieces. rows of the result : numbers of rows of X.
+def exact(X: FixedPoint, rows: np.ndarray, Q: np.ndarray, k: int, what: str = "", values: int = CHUNK) -> Neighbours:
+    """The k nearest of some rows of X, read in pieces. rows of the result : numbers of rows of X.
 
     what : what a progress bar says; none without it. values : of the rows that are read at once.
     """
