@@ -27,14 +27,14 @@ class Pair(NamedTuple):
     cosine: float
 
 
-class Twins(NamedTuple):
+class TwinPairs(NamedTuple):
     """Pairs of near twins, nearest first. threshold : from which cosine on, and why, in words."""
 
     pairs: list[Pair]
     threshold: str
 
 
-class Doubt(NamedTuple):
+class BetterFit(NamedTuple):
     """A photo that another class fits better than its label. by : how much higher the score of that class is."""
 
     name: str
@@ -55,17 +55,17 @@ class Findings:
         Name -> reason, for each file that could not be read.
     near : list of Near
         Some photos, and the photos nearest to them.
-    twins : Twins
+    twins : TwinPairs
         Photos that are almost the same.
-    doubts : list of Doubt
+    doubts : list of BetterFit
         Photos whose label may be wrong, most doubtful first.
     """
 
     described: int
     failures: dict[str, str]
     near: list[Near]
-    twins: Twins
-    doubts: list[Doubt]
+    twins: TwinPairs
+    doubts: list[BetterFit]
 
 
 def near(data: Descriptors, names: Sequence[str], k: int) -> list[Near]:
@@ -78,17 +78,17 @@ def near(data: Descriptors, names: Sequence[str], k: int) -> list[Near]:
     ]
 
 
-def twins(data: Descriptors) -> Twins:
+def twins(data: Descriptors) -> TwinPairs:
     """The near twins of all photos."""
     threshold = twin_threshold(nearest(data.X, 1).cosines[:, 0])
     pairs = [
         Pair(data.paths[i], data.paths[j], float(data.X[i] @ data.X[j])) for i, j in twin_pairs(data.X, threshold.value)
     ]
     pairs.sort(key=lambda pair: -pair.cosine)
-    return Twins(pairs, f"cosine of at least {threshold.value:.3f}; {threshold.reason}")
+    return TwinPairs(pairs, f"cosine of at least {threshold.value:.3f}; {threshold.reason}")
 
 
-def doubts(evidence: ProbeResult) -> list[Doubt]:
+def doubts(evidence: ProbeResult) -> list[BetterFit]:
     """The photos that every split that tested them gave a class other than their label, most doubtful first.
 
     Each photo has one label. Its score for a class is the mean over the splits that tested it, with SVMs that did not
@@ -104,5 +104,5 @@ def doubts(evidence: ProbeResult) -> list[Doubt]:
         fits = int(mean.argmax())
         if label not in np.argmax(scores, axis=1):
             by = float(mean[fits] - mean[label])
-            found.append(Doubt(images.paths[row], images.classes[label], images.classes[fits], by))
+            found.append(BetterFit(images.paths[row], images.classes[label], images.classes[fits], by))
     return sorted(found, key=lambda doubt: -doubt.by)
