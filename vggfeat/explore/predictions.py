@@ -57,12 +57,8 @@ class Predictions:
         each = np.stack([self.given[wrong], self.predicted[wrong]], axis=1)
         pairs, number, counts = np.unique(each, axis=0, return_inverse=True, return_counts=True)
         groups = np.split(wrong[np.argsort(number, kind="stable")], np.cumsum(counts)[:-1])
-        found = [
-            Confusion(given, predicted, rows.tolist())
-            for (given, predicted), rows in zip(
-                pairs.tolist(), groups, strict=False
-            )  # without pairs there is one group
-        ]
+        each_pair = zip(pairs.tolist(), groups, strict=False)  # without pairs there is one group, which is empty
+        found = [Confusion(given, predicted, rows.tolist()) for (given, predicted), rows in each_pair]
         return sorted(found, key=lambda one: -len(one.rows))
 
 

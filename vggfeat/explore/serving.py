@@ -11,7 +11,7 @@ from threading import Thread
 from typing import TYPE_CHECKING
 
 from vggfeat._util.options import takes
-from vggfeat._util.printable import reason_of, say
+from vggfeat._util.printable import printable, reason_of, say
 from vggfeat.errors import UsageError
 from vggfeat.explore.settings import ExploreSettings
 
@@ -83,7 +83,7 @@ def desk_of(source: str | Path, settings: ExploreSettings) -> "Desk":
 
     content, _ = read(file)
     collection = read_collection(store_of(content, file).path)
-    return Desk(collection, settings, predictions_of(content, file.name, collection))
+    return Desk(collection, settings, predictions_of(content, printable(file.name), collection))
 
 
 def _need_packages() -> None:

@@ -84,6 +84,8 @@ class Model:
     def save(self, file: str | Path) -> Path:
         """Write the model as one file, whole or not at all: safetensors and JSON, nothing pickled.
 
+        It has the names of the photos of a store that trained it, and the place of the store.
+
         Parameters
         ----------
         file : str or path

@@ -147,8 +147,8 @@ export class Panel {
     return [
       element("h3", {}, "Confusions of the model"),
       element("ul", { className: "labels" }, ...found.map(({ given, predicted, rows }) => element("li", {},
-        element("span", {}, label(this.classes[given], given), " as ", label(this.classes[predicted], predicted),
-          element("span", { className: "figure" }, rows.length.toLocaleString())),
+        element("span", { className: "pair" }, label(this.classes[given], given), "as", label(this.classes[predicted], predicted)),
+        element("span", { className: "figure" }, rows.length.toLocaleString()),
         button("Only", () => this.only(rows), {
           ariaLabel: `Only ${this.classes[given]} as ${this.classes[predicted]}`, className: "quiet" })))),
     ];
