@@ -5,7 +5,7 @@ import pytest
 
 from tests.kit.reports import image_set
 from vggfeat.bench.probe import FoldScores, ProbeResult
-from vggfeat.demo.findings import Doubt, doubts, near, twins
+from vggfeat.demo.findings import BetterFit, doubts, near, twins
 from vggfeat.neighbours import nearest
 
 
@@ -40,4 +40,4 @@ def test_a_label_is_doubtful_if_every_split_says_another_class():
         1: FoldScores(np.array([0, 1, 3]), np.float32([[-0.5, 0], [1, -1], [2, -2]]), 1.0),
     }
     result = ProbeResult(images, np.ones(4, bool), scores, "", [], [], {}, [])
-    assert doubts(result) == [Doubt("00003.jpg", "dog", "cat", 4.0), Doubt("00000.jpg", "cat", "dog", 1.0)]
+    assert doubts(result) == [BetterFit("00003.jpg", "dog", "cat", 4.0), BetterFit("00000.jpg", "cat", "dog", 1.0)]

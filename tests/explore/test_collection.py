@@ -247,7 +247,7 @@ def test_a_label_is_doubtful_if_more_neighbours_have_another_one():
     )
     found = find_doubts(graph, classes, TwinThreshold(0.975, ""))
     assert [doubt.row for doubt in found] == [0, 1, 2]
-    assert found[0] == Doubt(row=0, label=1, votes=2, own=1, of=3)
+    assert found[0] == Doubt(row=0, label=1, why="2 of 3 neighbours")
 
 
 def test_a_store_of_one_photo_has_neither_twins_nor_doubts(tmp_path):

@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("starlette", reason="needs starlette")
 
 from tests.kit.explorers import photo_store
-from vggfeat.errors import StoreError, UsageError
+from vggfeat.errors import ModelError, StoreError, UsageError
 from vggfeat.explore import ExploreSettings, explore
 
 
@@ -27,11 +27,11 @@ def test_a_port_in_use_is_one_line(tmp_path):
             explore(tmp_path, port=port)
 
 
-def test_what_is_no_store_is_one_line(tmp_path):
+def test_what_is_neither_store_nor_model_is_one_line(tmp_path):
     with pytest.raises(StoreError, match="is no descriptor store"):
         explore(tmp_path)
     (tmp_path / "birds.vggmodel").write_bytes(b"x")
-    with pytest.raises(StoreError, match="is a file; name the folder of a store"):
+    with pytest.raises(ModelError, match=r"birds\.vggmodel: is not a whole safetensors file .*; name a model"):
         explore(tmp_path / "birds.vggmodel")
 
 

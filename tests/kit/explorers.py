@@ -6,6 +6,7 @@ from hashlib import sha256
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -18,8 +19,11 @@ CLASSES = {"red": (200, 30, 30), "green": (30, 160, 60), "blue": (30, 60, 200)}
 TOKEN = "token"
 
 
-def photo_store(folder: Path, each: int = 10, name: str = "s.vggfeat") -> Path:
-    """A store of `each` photos of each of three colours; the descriptors of a colour are near each other."""
+def photo_store(folder: Path, each: int = 10, name: str = "s.vggfeat", **facts: Any) -> Path:
+    """A store of `each` photos of each of three colours; the descriptors of a colour are near each other.
+
+    facts : further ones of its fingerprint.
+    """
     rng = np.random.default_rng(0)
     photos, records = folder / "photos", []
     for number, (label, colour) in enumerate(CLASSES.items()):
@@ -29,7 +33,7 @@ def photo_store(folder: Path, each: int = 10, name: str = "s.vggfeat") -> Path:
             Image.new("RGB", (80, 60), colour).save(file, quality=95)
             vector = (3 * np.eye(8)[number] + rng.normal(scale=0.5, size=8)).astype(np.float32)
             records.append(record(f"{label}/{i}.jpg", label, vector, file))
-    return write_store(folder / name, records, photos)
+    return write_store(folder / name, records, photos, **facts)
 
 
 def record(name: str, label: str | None, vector: np.ndarray, file: Path | None = None) -> Record:
@@ -38,8 +42,8 @@ def record(name: str, label: str | None, vector: np.ndarray, file: Path | None =
     return Record(name, label, 80, 60, {64: vector}, identity)
 
 
-def write_store(path: Path, records: Sequence[Record], source: Path, scales: Sequence[int] = (64,)) -> Path:
-    with Writer(path, {"scales": list(scales)}, source=str(source)) as writer:
+def write_store(path: Path, records: Sequence[Record], source: Path, **facts: Any) -> Path:
+    with Writer(path, {"scales": [64], **facts}, source=str(source)) as writer:
         writer.commit(records)
     return path
 

@@ -21,13 +21,27 @@ def test_a_model_is_the_same_after_it_was_saved(fitted, model_file, pool5, colou
     assert (again.decision_function(photos) == fitted.decision_function(photos)).all()
     assert again.answers(photos) == fitted.answers(photos)
     assert again.content.figures["value"] == 100
+    held, before = again.content.held_out, fitted.content.held_out
+    assert held.photos() == before.photos()
+    assert (held.margins == before.margins).all()
+
+
+def test_a_model_of_an_earlier_version_has_no_held_out_photos(model_file, fitted, tmp_path):
+    file = tmp_path / "m.vggmodel"
+    save_file({name: load_file(model_file)[name] for name in ("coef", "intercept")}, file, header(model_file))
+    old = Model.load(file).content
+    assert old.held_out is None
+    assert (old.coef == fitted.content.coef).all()
 
 
 def test_other_tools_can_read_it(model_file, fitted):
     tensors = load_file(model_file)
+    photos = tensors.pop("photos").tobytes()
+    assert len(json.loads(photos)["paths"]) == 18
     assert {name: array.shape for name, array in tensors.items()} == {
         "coef": fitted.content.coef.shape,
         "intercept": (3,),
+        "margins": (18, 3),
     }
 
 
@@ -62,6 +76,7 @@ def test_a_model_of_many_classes_can_be_read_again(fitted, tmp_path):
         coef=np.zeros((5000, 32), np.float32),
         intercept=np.zeros(5000, np.float32),
         figures=figures,
+        held_out=None,
     )
     write(many, tmp_path / "many.vggmodel")
     assert Model.load(tmp_path / "many.vggmodel").content.classes == names
@@ -93,6 +108,15 @@ def header(file):
         ({}, {"coef": np.full((3, 32), np.nan, np.float32)}, "coef has values that are not finite"),
         ({}, {"coef": np.zeros((3, 32))}, "coef is not float32"),
         ({}, {"intercept": np.zeros((3, 1), np.float32)}, "intercept is not float32"),
+        (
+            {},
+            {"margins": np.zeros((18, 2), np.float32)},
+            "margins is not float32 with a column for each of its 3 classes",
+        ),
+        ({}, {"margins": np.zeros((17, 3), np.float32)}, "its held-out photos, their labels and margins do not fit"),
+        ({}, {"margins": np.full((18, 3), np.inf, np.float32)}, "margins has values that are not finite"),
+        ({}, {"photos": np.zeros(9)}, "photos is not uint8"),
+        ({}, {"photos": np.frombuffer(b'{"store": "s"}', np.uint8)}, "missing required field 'paths'"),
     ],
 )
 def test_what_does_not_fit_is_refused(model_file, tmp_path, metadata, tensors, message):

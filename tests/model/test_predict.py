@@ -3,13 +3,19 @@
 import csv
 import json
 import shutil
+from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+import vggfeat
 from tests.kit.training_photos import COLOURS, photo
-from vggfeat import ModelError, VggfeatError
+from vggfeat import Model, ModelError, VggfeatError
 from vggfeat.cli import app
+from vggfeat.errors import StoreError
+from vggfeat.store import Store
+from vggfeat.store.writing import Record, Writer
 
 
 @pytest.fixture
@@ -98,3 +104,60 @@ def test_a_model_that_is_missing_is_said(command):
     ran = CliRunner().invoke(app, ["predict", "none.vggmodel", "a.jpg"])
     assert isinstance(ran.exception, ModelError)
     assert str(ran.exception).startswith("none.vggmodel: no such model")
+
+
+def test_a_store_is_predicted_as_its_photos_are(fitted, colours, model_file):
+    """It needs no weights. The last digits of a descriptor may depend on how many share its batch."""
+    store, photos = colours.parent / "colours.vggfeat", sorted(colours.rglob("*.png"))
+    model = Model.load(model_file, weights="none.safetensors")
+    margins = model.decision_function(store)
+    assert margins == pytest.approx(fitted.decision_function(photos), abs=1e-5)
+    assert model.predict(Store(store)).tolist() == fitted.predict(photos).tolist()
+    X = vggfeat.load(store, agg=model.spec.agg, scales=model.spec.scales).X
+    assert (model.margins(X[3:5]) == margins[3:5]).all()
+
+
+def test_a_store_a_folder_and_a_photo_are_predicted_in_their_order_and_alike_to_the_bit(command, colours):
+    photo, store = colours / "red/0.png", colours.parent / "colours.vggfeat"
+    command(store, colours, photo, "--json", "t.json")
+    found = json.loads(Path("t.json").read_text())
+    rows, photos = found[:18], found[18:36]
+    assert [one["path"] for one in found[36:]] == [str(photo)]
+    assert [one["path"] for one in photos] == [f"{colours}/{one['path']}" for one in rows]
+    assert [one["classes"] for one in photos] == [one["classes"] for one in rows]
+
+
+def stored(path, fingerprint, *vectors, failures=()):
+    """A store of these descriptors."""
+    with Writer(path, fingerprint) as writer:
+        scales = fingerprint["scales"]
+        writer.commit([Record(f"{i}.png", None, 9, 9, dict.fromkeys(scales, v)) for i, v in enumerate(vectors)])
+        for name in failures:
+            writer.fail(name, "is truncated")
+    return path
+
+
+def test_what_failed_in_a_store_fails_again(fitted, command, tmp_path):
+    made = fitted.content.fingerprint
+    stored(tmp_path / "s.vggfeat", made, np.ones(32, np.float32), failures=["broken.jpg"])
+    lines, error, said = command("s.vggfeat", "--top", "1", ends=VggfeatError)
+    assert lines[0] == "0.png"
+    assert "broken.jpg: is truncated" in said
+    assert error.startswith("1 of 2 photos could not be read")
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (
+            {"layer": "conv5_1"},
+            r"s\.vggfeat: was made with layer 'conv5_1', and the model needs 'pool5'; give the photos",
+        ),
+        ({"weights_sha256": "0" * 64}, "was made with weights_sha256 '0000.*', and the model needs '"),
+        ({"scales": [64]}, r"was made with scales \[64\], and the model needs \["),
+    ],
+)
+def test_a_store_of_other_descriptors_is_refused(fitted, tmp_path, changed, message):
+    stored(tmp_path / "s.vggfeat", {**fitted.content.fingerprint, **changed}, np.ones(32, np.float32))
+    with pytest.raises(StoreError, match=message):
+        fitted.predict(tmp_path / "s.vggfeat")

@@ -166,6 +166,7 @@ class TestFolds:
             wanted.append(recall_score(self.labels, of_rows.argmax(1), average="macro"))
         assert found.scores == pytest.approx(wanted)
         assert CS[int(np.argmax(wanted))] == found.C
+        np.testing.assert_array_equal(found.margins, seen[CS.index(found.C)])
 
     def test_a_sample_in_no_fold_always_trains_and_is_never_scored(self, solver):
         folds = np.where(np.arange(60) < 24, -1, np.arange(60) // 3 % 2)
@@ -208,10 +209,16 @@ class TestGrowth:
 
     def choose(self, answers: list[float], **options):
         """choose_C on a metric that is told what to answer, one C after the other."""
-        left = iter(answers)
-        options |= {"metric": lambda *_: next(left), "validation": self.held, "jobs": 1}
-        found = choose_C(self.X, self.labels, (1.0, 4.0, 16.0), **options)
+        left, seen = iter(answers), []
+
+        def metric(scores, *_):
+            seen.append(scores.copy())
+            return next(left)
+
+        found = choose_C(self.X, self.labels, (1.0, 4.0, 16.0), metric=metric, validation=self.held, jobs=1, **options)
         assert not list(left), "fewer values of C than answers"
+        tried = [1.0, 4.0, 16.0, *(C for C in found.Cs[::-1] if C < 1), *(C for C in found.Cs if C > 16)]
+        np.testing.assert_array_equal(found.margins, seen[tried.index(found.C)])
         return found
 
     @pytest.mark.parametrize(

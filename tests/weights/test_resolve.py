@@ -301,6 +301,21 @@ def test_auto_takes_it_for_nothing_else(net: str, top: Any, lineage: Any) -> Non
     fails(["cannot be fetched"], "auto", net, top, lineage)
 
 
+def test_auto_takes_the_lineage_that_was_asked_for(server: Server) -> None:
+    remedy = "without a network leave out --lineage, and use --net E (the convolutional layers"
+    fails(["vgg16-397923af.pth", remedy], "auto", "D", "pool5", "torchvision")
+    server.resolve("oxford", "D")  # is here now, and of another lineage
+    assert server.resolve("auto", None, "pool5", "torchvision").name == "torchvision"
+
+
+def test_a_lineage_that_never_published_a_net_is_refused(capfd: Any) -> None:
+    wrong = (
+        "no published weights of net A of the lineage oxford are known; give a file with --weights, leave out --lineage"
+    )
+    fails([wrong], "auto", "A", "pool5", "oxford")
+    assert "downloading" not in capfd.readouterr().err
+
+
 def test_a_full_file_is_preferred_to_the_net_inside_the_package(server: Server) -> None:
     assert server.resolve("auto", None, "pool5").net == "E"
     server.resolve("oxford", "D")

@@ -17,7 +17,7 @@ from vggfeat.model.settings import FitSettings, FitSpec
 from vggfeat.spec import MAX_PIXELS, Lineage
 
 if TYPE_CHECKING:
-    from vggfeat.model.classifier import Answer
+    from vggfeat.model.answers import Answer
     from vggfeat.model.predicting import Prediction
 
 
@@ -62,7 +62,7 @@ def fit(
 
 def predict(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="The file of a model, from vggfeat fit.")],
-    images: Annotated[list[str], typer.Argument(metavar="IMAGE|FOLDER...", help="Also lists, tars and globs.")],
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE|FOLDER|STORE...", help="Also lists, tars and globs.")],
     top: Annotated[int, typer.Option(help="How many classes of each photo.")] = 5,
     csv: Annotated[Path | None, typer.Option(help="Write a table to this file, and print no photos.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write JSON to this file, and print no photos.")] = None,
@@ -75,7 +75,8 @@ def predict(
 ) -> None:
     """Print the classes of photos, with their probabilities.
 
-    A photo may be "none of these". The exit status is 1 if a photo failed.
+    A photo may be "none of these". The exit status is 1 if a photo failed. A store must be made with the net and the
+    settings of the model; its photos are not described again.
     """
     from vggfeat._util.left_out import LeftOut
     from vggfeat.extraction.settings import ExtractionSettings

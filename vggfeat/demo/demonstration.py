@@ -18,9 +18,13 @@ from vggfeat.index import Index
 ASKED = ("flamingo/image_0010.jpg", "llama/image_0006.jpg", "lotus/image_0012.jpg")  # whose neighbours are shown
 NEIGHBOURS = 4
 COMMANDS = (
-    "vggfeat extract my_photos/ --layer pool5 --scales 256",
+    "vggfeat fit my_photos/ --scales 256 --out my_photos.vggmodel",  # describes them into my_photos.vggfeat
+    "vggfeat predict my_photos.vggmodel new_photos/",
+    "vggfeat index search my_photos.vggfeat a_photo.jpg",
+    "vggfeat index duplicates my_photos.vggfeat",
+    "vggfeat explore my_photos.vggmodel",
     "vggfeat bench folder --root my_photos/ --store my_photos.vggfeat --report my_photos.html",
-    "vggfeat fit my_photos.vggfeat --out my_photos.vggmodel",
+    "vggfeat doctor",
 )
 
 

@@ -26,14 +26,14 @@ class Pair(NamedTuple):
     cosine: float
 
 
-class Twins(NamedTuple):
+class TwinPairs(NamedTuple):
     """Pairs of near twins, nearest first. threshold : from which cosine on, and why, in words."""
 
     pairs: list[Pair]
     threshold: str
 
 
-class Doubt(NamedTuple):
+class BetterFit(NamedTuple):
     """A photo that another class fits better than its label. by : how much higher the score of that class is."""
 
     name: str
@@ -54,17 +54,17 @@ class Findings:
         Name -> reason, for each file that could not be read.
     near : list of Near
         Some photos, and the photos nearest to them.
-    twins : Twins
+    twins : TwinPairs
         Photos that are almost the same.
-    doubts : list of Doubt
+    doubts : list of BetterFit
         Photos whose label may be wrong, most doubtful first.
     """
 
     described: int
     failures: dict[str, str]
     near: list[Near]
-    twins: Twins
-    doubts: list[Doubt]
+    twins: TwinPairs
+    doubts: list[BetterFit]
 
 
 def near(paths: Sequence[str], graph: Neighbours, names: Sequence[str], k: int) -> list[Near]:
@@ -76,16 +76,16 @@ def near(paths: Sequence[str], graph: Neighbours, names: Sequence[str], k: int) 
     return found
 
 
-def twins(paths: Sequence[str], graph: Neighbours) -> Twins:
+def twins(paths: Sequence[str], graph: Neighbours) -> TwinPairs:
     """The near twins in a graph."""
     threshold = twin_threshold(graph.cosines[:, 0])
     found = near_pairs(graph, threshold.value)
     pairs = [Pair(paths[first], paths[second], cosine) for (first, second), cosine in found.items()]
     pairs.sort(key=lambda pair: -pair.cosine)
-    return Twins(pairs, f"cosine of at least {threshold.value:.3f}; {threshold.reason}")
+    return TwinPairs(pairs, f"cosine of at least {threshold.value:.3f}; {threshold.reason}")
 
 
-def doubts(evidence: ProbeResult) -> list[Doubt]:
+def doubts(evidence: ProbeResult) -> list[BetterFit]:
     """The photos that every split that tested them gave a class other than their label, most doubtful first.
 
     Each photo has one label. Its score for a class is the mean over the splits that tested it, with SVMs that did not
@@ -101,5 +101,5 @@ def doubts(evidence: ProbeResult) -> list[Doubt]:
         fits = int(mean.argmax())
         if label not in np.argmax(scores, axis=1):
             by = float(mean[fits] - mean[label])
-            found.append(Doubt(images.paths[row], images.classes[label], images.classes[fits], by))
+            found.append(BetterFit(images.paths[row], images.classes[label], images.classes[fits], by))
     return sorted(found, key=lambda doubt: -doubt.by)

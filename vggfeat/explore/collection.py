@@ -83,8 +83,6 @@ class Collection:
 
 def read_collection(path: str | Path, most: int = MOST_ROWS) -> Collection:
     """Read a store. most : how many rows are taken. Raises StoreError."""
-    if Path(path).is_file():
-        raise StoreError(f"{path}: is a file; name the folder of a store, as vggfeat extract makes it")
     store = Store(path)
     if not len(store):
         raise StoreError(f"{store.path}: has no rows yet; run the extraction again to continue it")

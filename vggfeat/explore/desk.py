@@ -11,10 +11,12 @@ import numpy as np
 from vggfeat._util.printable import printable
 from vggfeat.decisions import Decision, read_decisions, write_decisions
 from vggfeat.explore.collection import Collection
-from vggfeat.explore.findings import Doubt, Twins, find_doubts, find_twins
+from vggfeat.explore.findings import HOW, Doubt, TwinGroups, find_doubts, find_twins
 from vggfeat.explore.folder import Folder
 from vggfeat.explore.layout import Layout
 from vggfeat.explore.photos import Photos
+from vggfeat.explore.predictions import HOW as HOW_OF_MODEL
+from vggfeat.explore.predictions import Predictions
 from vggfeat.explore.settings import ExploreSettings
 from vggfeat.explore.sheets import Sheets
 from vggfeat.formats import STORE
@@ -24,17 +26,25 @@ NEIGHBOURS = 24  # of a photo, that are shown
 
 
 class Desk:
-    """Everything that a page asks for, by the numbers of rows."""
+    """Everything that a page asks for, by the numbers of rows.
 
-    def __init__(self, collection: Collection, settings: ExploreSettings) -> None:
+    predictions : of the model that is explored; None for a store.
+    """
+
+    def __init__(
+        self, collection: Collection, settings: ExploreSettings, predictions: Predictions | None = None
+    ) -> None:
         folder = Folder(collection.store.path, collection.digest)
-        self.collection = collection
+        self.collection, self.predictions = collection, predictions
+        self.classes = predictions.classes if predictions else collection.classes
+        self.how = HOW_OF_MODEL if predictions else HOW
         self.photos = Photos(collection, settings.photos)
         self.sheets = Sheets(self.photos, len(collection), folder)
         self.layout = Layout(collection, folder)
         self.decisions_file = settings.decisions or default_decisions(collection.store.path)
         self._row = {name: row for row, name in enumerate(collection.names)}
-        self._findings: tuple[Twins, list[Doubt]] | None = None
+        self._twins: TwinGroups | None = None
+        self._doubts = predictions.doubts() if predictions else None
         self._writing, self._describing, self._finding = Lock(), Lock(), Lock()
 
     def about(self, row: int) -> dict[str, Any]:
@@ -67,13 +77,19 @@ class Desk:
         pairs = zip(found.rows[0].tolist(), found.cosines[0].tolist(), strict=True)
         return [self.about(row) | {"cosine": cosine} for row, cosine in pairs if row != without][:NEIGHBOURS]
 
-    def findings(self) -> tuple[Twins, list[Doubt]] | None:
-        """Twins and doubtful labels; None until the graph of neighbours is known."""
+    def twins(self) -> TwinGroups | None:
+        """Near twins; None until the graph of neighbours is known."""
         with self._finding:
-            if self._findings is None and (graph := self.layout.graph) is not None:
-                twins = find_twins(graph)
-                self._findings = twins, find_doubts(graph, self.collection.classes_of_rows, twins.threshold)
-            return self._findings
+            if self._twins is None and self.layout.graph is not None:
+                self._twins = find_twins(self.layout.graph)
+            return self._twins
+
+    def doubts(self) -> list[Doubt] | None:
+        """Doubtful labels: those of the model; of a store those of the graph of neighbours, None until it is known."""
+        if self._doubts is None and (twins := self.twins()) is not None:
+            assert self.layout.graph is not None
+            self._doubts = find_doubts(self.layout.graph, self.collection.classes_of_rows, twins.threshold)
+        return self._doubts
 
     def decisions(self) -> dict[int, Decision]:
         """The decisions on rows. Raises DataError."""

@@ -2,14 +2,20 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from vggfeat.neighbours import Neighbours, TwinThreshold, near_pairs, twin_groups, twin_threshold
 
+HOW = (
+    "A label is doubtful if more of the nearest photos have one other label. Twins do not count, for they share a "
+    "mistake. Rare kinds of a class are found as well as mistakes: look before you decide."
+)
+
 
 @dataclass(frozen=True)
-class Twins:
+class TwinGroups:
     """Photos that are almost the same.
 
     groups : rows, the largest groups first. cosines : for each group, the cosine of each row to its nearest neighbour
@@ -21,29 +27,26 @@ class Twins:
     cosines: list[list[float]]
 
 
-@dataclass(frozen=True)
-class Doubt:
-    """A photo whose neighbours have another label: `votes` of the `of` nearest have `label`, and `own` its own."""
+class Doubt(NamedTuple):
+    """A photo whose label is doubtful. label : the class that fits better. why : a few words after its name."""
 
     row: int
     label: int
-    votes: int
-    own: int
-    of: int
+    why: str
 
 
-def find_twins(graph: Neighbours) -> Twins:
+def find_twins(graph: Neighbours) -> TwinGroups:
     """The near twins in a graph, in groups; each photo is a near twin of another one of its group."""
     n, k = graph.rows.shape
     if not k:
-        return Twins(twin_threshold([]), [], [])
+        return TwinGroups(twin_threshold([]), [], [])
     threshold = twin_threshold(graph.cosines[:, 0])
     numbers = twin_groups(list(near_pairs(graph, threshold.value)), n)
     order = np.argsort(numbers, kind="stable")
     groups = np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1)
     groups = sorted((group for group in groups if len(group) > 1), key=lambda group: (-len(group), group[0]))
     cosines = [graph.cosines[group, 0].astype(float).tolist() for group in groups]
-    return Twins(threshold, [group.tolist() for group in groups], cosines)
+    return TwinGroups(threshold, [group.tolist() for group in groups], cosines)
 
 
 def find_doubts(graph: Neighbours, classes: np.ndarray, twins: TwinThreshold) -> list[Doubt]:
@@ -56,8 +59,8 @@ def find_doubts(graph: Neighbours, classes: np.ndarray, twins: TwinThreshold) ->
     found = []
     for row in np.flatnonzero(classes >= 0).tolist():
         counts = Counter(votes[row][votes[row] >= 0].tolist())
-        own = counts.pop(int(classes[row]), 0)
+        of, own = counts.total(), counts.pop(int(classes[row]), 0)
         label, most = max(counts.items(), key=lambda one: (one[1], -one[0]), default=(-1, 0))
         if most > own:
-            found.append(Doubt(row, label, most, own, own + sum(counts.values())))
-    return sorted(found, key=lambda doubt: ((doubt.own - doubt.votes) / doubt.of, -doubt.votes, doubt.row))
+            found.append(((own - most) / of, -most, Doubt(row, label, f"{most} of {of} neighbours")))
+    return [doubt for *_, doubt in sorted(found)]

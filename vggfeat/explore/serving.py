@@ -1,4 +1,4 @@
-"""explore: reads a store, and serves its page until it is interrupted."""
+"""explore: reads a store or a model, and serves its page until it is interrupted."""
 
 import os
 import secrets
@@ -8,18 +8,22 @@ from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
+from typing import TYPE_CHECKING
 
 from vggfeat._util.options import takes
-from vggfeat._util.printable import reason_of, say
+from vggfeat._util.printable import printable, reason_of, say
 from vggfeat.errors import UsageError
 from vggfeat.explore.settings import ExploreSettings
+
+if TYPE_CHECKING:
+    from vggfeat.explore.desk import Desk
 
 HOST = "127.0.0.1"
 
 
 @takes(settings=ExploreSettings)
-def explore(store: str | Path, *, settings: ExploreSettings) -> None:
-    """Show the photos of a store as a map, in a page on this machine, until the process is interrupted.
+def explore(source: str | Path, *, settings: ExploreSettings) -> None:
+    """Show the photos of a store, or of a model, as a map in a page on this machine, until the process is interrupted.
 
     The map is computed in the background, and kept in the folder _explore of the store. It is made from the graph of
     nearest neighbours in the index of the store, which is made if there is none; faiss is not needed. The address of
@@ -27,8 +31,9 @@ def explore(store: str | Path, *, settings: ExploreSettings) -> None:
 
     Parameters
     ----------
-    store : str or path
-        The store.
+    source : str or path
+        A store; or the file of a model that `vggfeat.fit` has trained on one. The page of a model shows its store, the
+        confusions of its classes, and the labels that it doubts, as it saw the photos while they were held out.
     photos, decisions, port, browser
         See `ExploreSettings`.
     settings : ExploreSettings, optional
@@ -37,7 +42,9 @@ def explore(store: str | Path, *, settings: ExploreSettings) -> None:
     Raises
     ------
     StoreError
-        If `store` is not a store, has no rows, or is damaged.
+        If `source` is neither a store nor a file; if the store has no rows, or is damaged.
+    ModelError
+        If the file is no model; if the store of the model is not found, or has changed since.
     DataError
         If the file of decisions is damaged.
     UsageError
@@ -47,11 +54,9 @@ def explore(store: str | Path, *, settings: ExploreSettings) -> None:
     with listening(settings.port) as listener:
         import uvicorn
 
-        from vggfeat.explore.collection import read_collection
-        from vggfeat.explore.desk import Desk
         from vggfeat.explore.site import application
 
-        desk = Desk(read_collection(store), settings)
+        desk = desk_of(source, settings)
         desk.decisions()
         token = secrets.token_urlsafe(24)
         address = f"http://{HOST}:{listener.getsockname()[1]}/{token}/"
@@ -63,6 +68,23 @@ def explore(store: str | Path, *, settings: ExploreSettings) -> None:
         with suppress(KeyboardInterrupt):  # the usual end
             uvicorn.Server(config).run(sockets=[listener])
         desk.layout.end()
+
+
+def desk_of(source: str | Path, settings: ExploreSettings) -> "Desk":
+    """The desk of a store or a model. Raises StoreError, ModelError."""
+    from vggfeat.explore.collection import read_collection
+    from vggfeat.explore.desk import Desk
+
+    file = Path(source)
+    if not file.is_file():
+        return Desk(read_collection(source), settings)
+    from vggfeat.explore.predictions import predictions_of
+    from vggfeat.model.file import read
+    from vggfeat.model.stores import store_of
+
+    content, _ = read(file)
+    collection = read_collection(store_of(content, file).path)
+    return Desk(collection, settings, predictions_of(content, printable(file.name), collection))
 
 
 def _need_packages() -> None:

@@ -27,7 +27,7 @@ from vggfeat.explore.sheets import ACROSS, LARGE, MOST_LARGE, SMALL
 
 PAGE = Path(__file__).parent / "page"
 _LONGEST = 1280  # pixels of the longer side of a photo that is shown alone
-_MOST_SHOWN = 500  # groups of twins, and doubts
+_MOST_SHOWN = 500  # groups of twins, doubts, and confusions
 _MOST_IMAGE = 2**26  # bytes of an image that is dropped on the page
 _MOST_JSON = 2**22
 _KEEP = {"Cache-Control": "private, max-age=3600"}
@@ -51,6 +51,7 @@ def application(desk: Desk, token: str) -> ASGIApp:
         "map": places,
         "classes": classes,
         "labels": labels,
+        "confusions": confusions,
         "sheet/{number:int}": sheet,
         "tiles/{rows}": tiles,
         "photo/{row:int}": photo,
@@ -108,7 +109,7 @@ def state(desk: Desk, _: Request) -> Response:
     layout, collection = desk.layout, desk.collection
     return JSONResponse(
         {
-            "store": collection.store.path.name,
+            "name": desk.predictions.model if desk.predictions else collection.store.path.name,
             "rows": len(collection),
             "total": collection.total,
             "sheet": {"side": SMALL, "across": ACROSS, "count": desk.sheets.count},
@@ -132,7 +133,13 @@ def classes(desk: Desk, _: Request) -> Response:
 
 def labels(desk: Desk, _: Request) -> Response:
     """The label of each class."""
-    return JSONResponse(desk.collection.classes)
+    return JSONResponse(desk.classes)
+
+
+def confusions(desk: Desk, _: Request) -> Response:
+    """The rows that the model takes for another class, by label and class; none for a store."""
+    found = desk.predictions.confusions() if desk.predictions else []
+    return JSONResponse([one._asdict() for one in found[:_MOST_SHOWN]])
 
 
 def _array(array: np.ndarray, dtype: str) -> Response:
@@ -179,26 +186,22 @@ def search(desk: Desk, _: Request, image: bytes) -> Response:
 
 def twins(desk: Desk, _: Request) -> Response:
     """Groups of near twins; null until the graph is known."""
-    if (found := desk.findings()) is None:
+    if (found := desk.twins()) is None:
         return JSONResponse(None)
-    pairs = zip(found[0].groups[:_MOST_SHOWN], found[0].cosines, strict=False)
     groups = [
         [desk.about(row) | {"cosine": cosine} for row, cosine in zip(rows, cosines, strict=True)]
-        for rows, cosines in pairs
+        for rows, cosines in zip(found.groups[:_MOST_SHOWN], found.cosines, strict=False)
     ]
-    value, reason = found[0].threshold
-    return JSONResponse({"threshold": value, "reason": reason, "count": len(found[0].groups), "groups": groups})
+    value, reason = found.threshold
+    return JSONResponse({"threshold": value, "reason": reason, "count": len(found.groups), "groups": groups})
 
 
 def doubts(desk: Desk, _: Request) -> Response:
-    """Photos whose labels are doubtful; null until the graph is known."""
-    if (found := desk.findings()) is None:
+    """Photos whose labels are doubtful; null until they are known."""
+    if (found := desk.doubts()) is None:
         return JSONResponse(None)
-    shown = [
-        desk.about(one.row) | {"other": one.label, "votes": one.votes, "own": one.own, "of": one.of}
-        for one in found[1][:_MOST_SHOWN]
-    ]
-    return JSONResponse({"count": len(found[1]), "rows": shown})
+    shown = [desk.about(one.row) | {"other": one.label, "why": one.why} for one in found[:_MOST_SHOWN]]
+    return JSONResponse({"count": len(found), "rows": shown, "how": desk.how})
 
 
 def decisions(desk: Desk, _: Request) -> Response:

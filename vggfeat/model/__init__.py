@@ -11,7 +11,12 @@ measuring    honest figures: folds are held out from all that a training chooses
 curve        the learning curve
 clock        the time that is left
 figures      Figures: what was measured, as lines and as JSON
-classifier   Model, Answer
+classifier   Model
+answers      Answer
+stores       stores whose rows a model takes in the place of photos, and the one that trained it
+predicting   predict: any number of photos, as a stream
+estimator    VGGClassifier
+held_out     the photos that trained a model, and how it scored each without having learnt from it
 file         the file of a model
 """
 
@@ -21,13 +26,14 @@ from vggfeat._util.lazy import attach
 from vggfeat.model.settings import FitSettings, FitSpec
 
 if TYPE_CHECKING:
-    from vggfeat.model.classifier import Answer, Model
+    from vggfeat.model.answers import Answer
+    from vggfeat.model.classifier import Model
     from vggfeat.model.estimator import VGGClassifier
     from vggfeat.model.figures import Figures
     from vggfeat.model.run import fit
 
 _MODULES = {
-    "Answer": "classifier",
+    "Answer": "answers",
     "Figures": "figures",
     "Model": "classifier",
     "VGGClassifier": "estimator",

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -13,29 +13,15 @@ from vggfeat.errors import ModelError, UsageError
 from vggfeat.images import Source
 from vggfeat.inputs import is_image
 from vggfeat.metrics import mean_class_recall
+from vggfeat.model.answers import TOP, Answer, answers_of
 from vggfeat.model.calibration import probabilities
 from vggfeat.model.figures import Figures
 from vggfeat.model.file import Content, read, write
+from vggfeat.model.stores import rows_for, store_among
 from vggfeat.spec import DescriptorSpec
+from vggfeat.store import Store
 from vggfeat.store.remaking import describer_of
 from vggfeat.svm.problem import scores_of
-
-TOP = 5
-
-
-class Answer(NamedTuple):
-    """What a model says of one photo.
-
-    Attributes
-    ----------
-    classes : list of (str, float)
-        The most probable classes, the best first, with their calibrated probabilities in 0..1.
-    none_of_these : bool
-        Whether the largest margin is below the threshold of the model: the photo shows none of its classes.
-    """
-
-    classes: list[tuple[str, float]]
-    none_of_these: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +84,8 @@ class Model:
     def save(self, file: str | Path) -> Path:
         """Write the model as one file, whole or not at all: safetensors and JSON, nothing pickled.
 
+        It has the names of the photos of a store that trained it, and the place of the store.
+
         Parameters
         ----------
         file : str or path
@@ -127,14 +115,10 @@ class Model:
     @cached_property
     def describer(self) -> Describer:
         """Makes the descriptors; loaded at the first use. Raises WeightsError for other weights than the model's."""
-        content = self.content
-        describer = describer_of(self.spec, content.fingerprint, self.name, content.weights, ModelError)
-        if describer.dim != content.coef.shape[1]:
-            raise ModelError(f"{self.name}: its SVMs have {content.coef.shape[1]} weights for {describer.dim} values")
-        return describer
+        return describer_of(self.spec, self.content.fingerprint, self.name, self.content.weights, ModelError)
 
     def margins(self, X: np.ndarray) -> np.ndarray:
-        """Score descriptors that were made already.
+        """Score descriptors that were made already. A margin depends on no other descriptor, to the bit.
 
         Parameters
         ----------
@@ -145,16 +129,27 @@ class Model:
         -------
         ndarray, float32, shape (N, K)
             Above 0 means the class.
-        """
-        return scores_of(X, self.content.coef, self.content.intercept)
 
-    def decision_function(self, images: Iterable[Source]) -> np.ndarray:
+        Raises
+        ------
+        ModelError
+            If they have another length.
+        """
+        coef, intercept = self.content.coef, self.content.intercept
+        if X.shape[1] != coef.shape[1]:
+            raise ModelError(f"{self.name}: its SVMs have {coef.shape[1]} weights for {X.shape[1]} values")
+        # one by one: the last digits of a product of matrices depend on how many rows it has
+        rows = [scores_of(X[i : i + 1], coef, intercept) for i in range(len(X))]
+        return np.concatenate([np.zeros((0, len(coef)), np.float32), *rows])
+
+    def decision_function(self, images: Iterable[Source] | Store) -> np.ndarray:
         """Score photos.
 
         Parameters
         ----------
-        images : iterable of N images
-            Each as for `vggfeat.describe`.
+        images : iterable of N images, or store
+            Each image as for `vggfeat.describe`. A store, or the path of one, has N photos that were described already,
+            by the same net and settings.
 
         Returns
         -------
@@ -167,14 +162,18 @@ class Model:
             If an image cannot be read; the message names the file.
         UsageError
             If `images` is one image and no list.
+        StoreError
+            If the store was made in another way, or is damaged.
         WeightsError
-            If the weights are missing, or are others than the model's.
+            If the weights are missing, or are others than the model's. A store needs none.
         """
+        if (store := store_among(images)) is not None:
+            return np.concatenate([self.margins(X) for _, X in rows_for(store, self.content, self.name)])
         if is_image(images):
             raise UsageError("a model takes a list of images; give [image] for one")
         return self.margins(self.describer.describe(images))
 
-    def predict_proba(self, images: Iterable[Source]) -> np.ndarray:
+    def predict_proba(self, images: Iterable[Source] | Store) -> np.ndarray:
         """Compute the calibrated probabilities of photos of the model's classes.
 
         Parameters
@@ -190,7 +189,7 @@ class Model:
         return self.probabilities(self.decision_function(images))
 
     def probabilities(self, margins: np.ndarray) -> np.ndarray:
-        """Make calibrated probabilities of margins.
+        """As `predict_proba`, of margins.
 
         Parameters
         ----------
@@ -200,11 +199,10 @@ class Model:
         Returns
         -------
         ndarray, float64, shape (N, K)
-            Each row sums to 1.
         """
         return probabilities(margins, self.content.temperature)
 
-    def predict(self, images: Iterable[Source]) -> np.ndarray:
+    def predict(self, images: Iterable[Source] | Store) -> np.ndarray:
         """Predict the class of photos, also of photos that show none of the classes; `answers` tells these apart.
 
         Parameters
@@ -218,7 +216,7 @@ class Model:
         """
         return self.classes_[self.decision_function(images).argmax(axis=1)]
 
-    def answers(self, images: Iterable[Source], top: int = TOP) -> list[Answer]:
+    def answers(self, images: Iterable[Source] | Store, top: int = TOP) -> list[Answer]:
         """Find the most probable classes of photos, and which photos show none of the classes.
 
         Parameters
@@ -253,17 +251,9 @@ class Model:
         -------
         list of N Answer
         """
-        if top < 1:
-            raise UsageError(f"top must be 1 or more, not {top}")
-        chances = self.probabilities(margins)
-        order = np.argsort(-margins, axis=1, kind="stable")[:, :top]
-        none = margins.max(axis=1, initial=-np.inf) < self.content.threshold
-        return [
-            Answer([(self.content.classes[k], float(row[k])) for k in best], bool(refused))
-            for row, best, refused in zip(chances, order, none, strict=True)
-        ]
+        return answers_of(margins, self.content, top)
 
-    def score(self, images: Iterable[Source], labels: Iterable[Any]) -> float:
+    def score(self, images: Iterable[Source] | Store, labels: Iterable[Any]) -> float:
         """Measure the mean class recall on labelled photos.
 
         Parameters

@@ -5,9 +5,12 @@
     model      JSON: classes, agg, C, temperature, threshold, keep, weights, fingerprint, figures
     coef       float32 (classes, dim), the weights of the SVMs
     intercept  float32 (classes,)
+    photos     uint8: JSON of the photos of a store that trained it: store, paths, sha256, labels
+    margins    float32 (photos, classes), of these photos while they were held out
 
-The fingerprint is that of the store which trained the model, with the scales that were chosen. It has the SHA-256 of
-the net's weights. A file from outside is bounded, and checked before it is used.
+The last two are missing in models of earlier versions, and in those that were trained without a store. The fingerprint
+is that of the store which trained the model, with the scales that were chosen. It has the SHA-256 of the net's weights.
+A file from outside is bounded, and checked before it is used.
 """
 
 import json
@@ -18,16 +21,17 @@ from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
 import numpy as np
-import torch
 from msgspec import Meta as Limits
-from safetensors.torch import save_file
+from safetensors.numpy import save_file
 
 from vggfeat import __version__
 from vggfeat._util.files import replacing
+from vggfeat._util.json_files import MAX_BYTES as MAX_JSON
 from vggfeat._util.json_files import parse_json
 from vggfeat._util.printable import reason_of
 from vggfeat._util.regular_files import open_regular
 from vggfeat.errors import ModelError, UsageError, WeightsError
+from vggfeat.model.held_out import HeldOutPhotos, held_out_from
 from vggfeat.spec import Aggregation, DescriptorSpec
 from vggfeat.store.remaking import spec_of
 from vggfeat.weights.tensorfile import TensorFile
@@ -82,6 +86,8 @@ class Content:
         Everything that decides the values of the descriptors.
     figures : mapping
         What was measured on held-out photos, as `Figures.as_json` without the confusion.
+    held_out : HeldOutPhotos or None
+        The photos of a store that trained it, with their margins while they were held out.
     """
 
     classes: tuple[str, ...]
@@ -95,15 +101,18 @@ class Content:
     weights: str
     fingerprint: Mapping[str, Any]
     figures: Mapping[str, Any]
+    held_out: HeldOutPhotos | None = None
 
 
 def write(content: Content, file: Path) -> None:
     """Write a model, whole or not at all. Raises OSError."""
     facts = {name: getattr(content, name) for name in Facts.__annotations__}
     metadata = {"format": FORMAT, "vggfeat": __version__, "model": json.dumps(facts)}
-    tensors = {name: torch.from_numpy(np.ascontiguousarray(getattr(content, name))) for name in ("coef", "intercept")}
+    arrays = {"coef": content.coef, "intercept": content.intercept}
+    if held := content.held_out:
+        arrays |= {"margins": held.margins, "photos": np.frombuffer(held.photos(), np.uint8).copy()}
     with replacing(file) as temporary:
-        save_file(tensors, temporary, metadata)
+        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary, metadata)
 
 
 def read(file: Path, max_bytes: int = MAX_BYTES) -> tuple[Content, DescriptorSpec]:
@@ -139,8 +148,25 @@ def _content(tensors: TensorFile, facts: Facts) -> Content:
         info = tensors.infos.get(name)
         if info is None or info.dtype != "F32" or len(info.shape) != dimensions or info.shape[0] != count:
             raise ValueError(f"{name} is not float32 with a row for each of its {count} classes")
-        arrays[name] = tensors.tensor(name).numpy()
-        if not np.isfinite(arrays[name]).all():
-            raise ValueError(f"{name} has values that are not finite")
+        arrays[name] = _finite(tensors, name)
     others: dict[str, Any] = {**facts, "classes": tuple(facts["classes"])}
-    return Content(**others, **arrays)
+    return Content(**others, **arrays, held_out=_held_out(tensors, count))
+
+
+def _held_out(tensors: TensorFile, count: int) -> HeldOutPhotos | None:
+    """The held-out photos of a model of so many classes, if its file has them. Raises ValueError."""
+    photos, margins = tensors.infos.get("photos"), tensors.infos.get("margins")
+    if photos is None and margins is None:
+        return None
+    if photos is None or photos.dtype != "U8" or len(photos.shape) != 1 or photos.shape[0] > MAX_JSON:
+        raise ValueError(f"photos is not uint8 of at most {MAX_JSON:,} bytes")
+    if margins is None or margins.dtype != "F32" or len(margins.shape) != 2 or margins.shape[1] != count:
+        raise ValueError(f"margins is not float32 with a column for each of its {count} classes")
+    return held_out_from(tensors.tensor("photos").numpy().tobytes(), _finite(tensors, "margins"))
+
+
+def _finite(tensors: TensorFile, name: str) -> np.ndarray:
+    array: np.ndarray = tensors.tensor(name).numpy()
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} has values that are not finite")
+    return array

@@ -19,8 +19,11 @@ from vggfeat.errors import DataError, ImageError
 from vggfeat.extraction.decoding import Decoded, Decoder, Failure
 from vggfeat.extraction.filling import GROUP
 from vggfeat.extraction.settings import ExtractionSettings
-from vggfeat.model.classifier import Answer, Model
+from vggfeat.model.answers import Answer
+from vggfeat.model.classifier import Model
+from vggfeat.model.stores import refuse_other_descriptors, rows_for, store_among
 from vggfeat.sources.item import Item, utf8
+from vggfeat.store import Store
 
 
 class Prediction(NamedTuple):
@@ -39,8 +42,33 @@ def predictions(
 ) -> Iterator[Prediction]:
     """Predict all photos of several sources, in their order; photos are decoded ahead, in other processes.
 
-    left_out : counts files that are no photos. Raises WeightsError and ModelError as `Model.describer`.
+    The rows of stores are not described again; the photos that failed there fail here. left_out : counts files that are
+    no photos. Raises StoreError for a store of other descriptors; WeightsError and ModelError as `Model.describer`.
     """
+    found = [(name, store_among(name)) for name in names]
+    for _, store in found:  # what is wrong is said before the work
+        if store is None:
+            model.describer  # noqa: B018
+        else:
+            refuse_other_descriptors(store, model.content, model.name)
+    for store, some in groupby(found, lambda one: one[1]):
+        if store is None:
+            yield from _of_photos(model, (name for name, _ in some), top, settings, left_out)
+        else:
+            yield from _of_store(model, store, top)
+
+
+def _of_store(model: Model, store: Store, top: int) -> Iterator[Prediction]:
+    for paths, X in rows_for(store, model.content, model.name):
+        for path, answer in zip(paths, model.answers_of(model.margins(X), top), strict=True):
+            yield Prediction(path, answer)
+    for path, reason in store.failures.items():
+        yield Prediction(path, None, reason)
+
+
+def _of_photos(
+    model: Model, names: Iterable[str], top: int, settings: ExtractionSettings, left_out: LeftOut
+) -> Iterator[Prediction]:
     describer = model.describer
     size = GROUP[describer.engine.device.type]
     with Decoder(describer, settings) as decoder:

@@ -17,6 +17,7 @@ from vggfeat.model.clock import Clock
 from vggfeat.model.figures import Figures
 from vggfeat.model.file import Content
 from vggfeat.model.folds import can_be_held_out
+from vggfeat.model.held_out import held_out_of
 from vggfeat.model.measuring import figures_of, hold_out
 from vggfeat.model.samples import Candidate, Samples, samples_of_store
 from vggfeat.model.settings import FitSettings, FitSpec
@@ -142,6 +143,7 @@ def train_on(
     if left := candidates[len(tried) :]:
         notes.append(f"not tried, for lack of time (--minutes): {'; '.join(map(str, left))}")
     trained = trainer.train(np.arange(len(samples)), tried)
+    held_out = held_out_of(samples, trained, notes)
     figures = figures_of(trainer, held, trained, clock, [str(twins), _choice(trained, tried), *notes])
     content = Content(
         classes=samples.classes,
@@ -155,6 +157,7 @@ def train_on(
         weights=weights,
         fingerprint={**fingerprint, "scales": list(trained.candidate.scales)},
         figures={name: value for name, value in figures.as_json().items() if name != "confusion"},  # K x K numbers
+        held_out=held_out,
     )
     return content, figures
 

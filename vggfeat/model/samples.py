@@ -1,5 +1,6 @@
 """The labelled photos that train a model, as descriptors in memory."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -38,7 +39,8 @@ class Samples:
     """N photos of K classes.
 
     scales : the descriptors of each scale Q, float32 (N, C), not normalised. labels : int (N,), places in `classes`.
-    paths : N names. sha256 : N checksums, "" for an unknown one. remarks : what was left out.
+    paths : N names. sha256 : N checksums, "" for an unknown one. remarks : what was left out. store : the folder of
+    their store, an absolute path; "" for none.
     """
 
     scales: Mapping[int, np.ndarray]
@@ -47,6 +49,7 @@ class Samples:
     paths: Sequence[str]
     sha256: Sequence[str]
     remarks: LeftOut = field(default_factory=LeftOut)
+    store: str = ""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -83,10 +86,14 @@ def samples_of_store(
     rows, labels = rows[kept], labels[kept]
     X = load(store.path, agg="stack", normalize="none", rows=rows).X
     refuse_not_finite(X, paths[rows], name)
-    checksums = table["sha256"].take(rows).to_pylist()
-    scales = dict(zip(store.scales, np.split(X, len(store.scales), axis=1), strict=True))
     return Samples(
-        scales, labels, tuple(map(str, classes)), paths[rows].tolist(), [text or "" for text in checksums], remarks
+        scales=dict(zip(store.scales, np.split(X, len(store.scales), axis=1), strict=True)),
+        labels=labels,
+        classes=tuple(map(str, classes)),
+        paths=paths[rows].tolist(),
+        sha256=[checksum or "" for checksum in table["sha256"].take(rows).to_pylist()],
+        remarks=remarks,
+        store=os.path.realpath(store.path),
     )
 
 

@@ -23,6 +23,7 @@ class Trained:
 
     coef : float32 (K, dim). intercept : float32 (K,). temperature, threshold : from photos that were held out while
     C was chosen. recall : mean class recall of these photos, which chose candidate and C, and so is too high.
+    tested, tested_margins : the rows int (M,) of these photos, and their margins float32 (M, K) without their fold.
     """
 
     candidate: Candidate
@@ -32,6 +33,8 @@ class Trained:
     temperature: float
     threshold: float
     recall: float
+    tested: np.ndarray
+    tested_margins: np.ndarray
 
     def margins(self, samples: Samples, rows: np.ndarray) -> np.ndarray:
         """The scores of some photos, float32 (n, K)."""
@@ -70,35 +73,26 @@ class Trainer:
         """
         labels = np.unique(self.samples.labels[rows], return_inverse=True)[1]
         folds = grouped_folds(labels, self.groups[rows], self.settings.seed)
-        best, recall, C = candidates[0], -1.0, 1.0
+        best, chosen, recall = candidates[0], None, -1.0
         for candidate in candidates:
             X = self.samples.matrix(candidate, rows)
             search = choose_C(X, labels, metric=_recall, validation=folds, settings=self.solver)
             if max(search.scores) > recall + TIE:
-                best, recall, C = candidate, max(search.scores), search.C
+                best, chosen, recall = candidate, search, max(search.scores)
+        assert chosen is not None  # a recall is at least 0
         X = self.samples.matrix(best, rows)
-        margins = self._held_out(X, labels, folds, C)
-        svm = LinearSVM(C, jobs=self.solver.jobs, device=self.device).fit(X, labels)
+        svm = LinearSVM(chosen.C, jobs=self.solver.jobs, device=self.device).fit(X, labels)
         return Trained(
-            best,
-            C,
-            svm.coef_,
-            svm.intercept_,
-            best_temperature(margins, labels[folds >= 0]),
-            threshold_that_keeps(margins, self.settings.keep),
-            recall,
+            candidate=best,
+            C=chosen.C,
+            coef=svm.coef_,
+            intercept=svm.intercept_,
+            temperature=best_temperature(chosen.margins, labels[folds >= 0]),
+            threshold=threshold_that_keeps(chosen.margins, self.settings.keep),
+            recall=recall,
+            tested=rows[folds >= 0],
+            tested_margins=chosen.margins,
         )
-
-    def _held_out(self, X: np.ndarray, labels: np.ndarray, folds: np.ndarray, C: float) -> np.ndarray:
-        """The margins float32 (M, K) of the photos in folds, from SVMs that were trained without their fold."""
-        margins = []
-
-        def keep(scores: np.ndarray, *_: np.ndarray) -> float:
-            margins.append(scores)
-            return 0.0
-
-        choose_C(X, labels, [C], metric=keep, validation=folds, settings=self.solver)
-        return margins[0]
 
 
 def candidates_of(scales: Sequence[int]) -> list[Candidate]:

@@ -9,7 +9,7 @@ import numpy as np
 from vggfeat.neighbours import nearest, twin_groups, twin_pairs, twin_threshold
 
 
-class Twins(NamedTuple):
+class PhotoGroups(NamedTuple):
     """groups : int (N,), the same number for photos that are twins. reason : how near twins were told from others."""
 
     groups: np.ndarray
@@ -26,12 +26,12 @@ class Twins(NamedTuple):
         )
 
 
-def find_twins(X: np.ndarray, sha256: Sequence[str]) -> Twins:
+def find_twins(X: np.ndarray, sha256: Sequence[str]) -> PhotoGroups:
     """The twins among photos with descriptors X, float32 (N, dim) of norm 1, and checksums ("" if unknown)."""
     cosines = nearest(X, 1).cosines[:, 0]
     threshold = twin_threshold(cosines)
     pairs = np.concatenate([twin_pairs(X, threshold.value), _equal_files(sha256)])
-    return Twins(twin_groups(pairs, len(X)), threshold.reason)
+    return PhotoGroups(twin_groups(pairs, len(X)), threshold.reason)
 
 
 def _equal_files(sha256: Sequence[str]) -> np.ndarray:

@@ -164,9 +164,9 @@ class Selection:
         wanted = table if rows is None else table.take(pa.array(chosen))
         self.paths: list[str] = wanted["path"].to_pylist()
         self.labels: list[str | None] = wanted["label"].to_pylist()
-        _say_what_is_odd(self._stores[0], table["path"])
+        say_what_is_odd(self._stores[0], table["path"])
         for store in self._stores[1:]:
-            _say_what_is_odd(store)
+            say_what_is_odd(store)
         others = [_places(self._stores[0], table["path"], store) for store in self._stores[1:]]
         self._rows = [chosen, *(chosen if place is None else place[chosen] for place in others)]
         self._dims = [
@@ -216,7 +216,7 @@ def _numbers(rows: slice | Sequence[int] | np.ndarray | None, count: int) -> np.
         raise UsageError(f"rows of a store of {count}: {error}") from error
 
 
-def _say_what_is_odd(store: Store, names: pa.ChunkedArray | None = None) -> None:
+def say_what_is_odd(store: Store, names: pa.ChunkedArray | None = None) -> None:
     """Print what a user should know of a store. names : of its rows, to look for those that stand twice.
 
     Raises StoreError if a run was killed between the new row of a changed image and dropping the old one.
@@ -280,7 +280,7 @@ def _wanted(store: Store, columns: list[str], rows: np.ndarray) -> Iterator[tupl
                 places = order[low:high]
                 ascending = np.argsort(places)  # HDF5 requires it
                 inside = (ordered[low:high] - start)[ascending]
-                yield _as_slice(places[ascending]), [_matrix(batch.column(column))[inside] for column in columns]
+                yield _as_slice(places[ascending]), [matrix_of(batch.column(column))[inside] for column in columns]
             start += len(batch)
 
 
@@ -290,6 +290,7 @@ def _as_slice(places: np.ndarray) -> Any:
     return places
 
 
-def _matrix(column: pa.Array) -> np.ndarray:
+def matrix_of(column: pa.Array) -> np.ndarray:
+    """The vectors of a batch, float32 (n, C)."""
     flat = column.flatten().to_numpy(zero_copy_only=False)
     return flat.astype(np.float32, copy=False).reshape(-1, column.type.list_size)

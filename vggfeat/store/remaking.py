@@ -17,7 +17,7 @@ from vggfeat.store.reading import Store
 from vggfeat.weights.header import shown
 from vggfeat.weights.published import REGISTRY
 
-_NO_VALUES = {"dtype", "lineage"}  # what they decide is in the store, and in the preprocessing
+NO_VALUES = {"dtype", "lineage"}  # what they decide is in the store, and in the preprocessing
 
 
 class Fingerprint(TypedDict):
@@ -88,7 +88,7 @@ def describer_of(
     if found["weights_sha256"] != fingerprint["weights_sha256"]:
         other = f"{shown(spec.weights)} (net {found['net']}, sha256 {found['weights_sha256'][:12]}…)"
         raise WeightsError(f"{name}: was made with the weights {wanted}, not with {other}; {remedy}")
-    if differ := difference(*({key: one[key] for key in one if key not in _NO_VALUES} for one in (fingerprint, found))):
+    if differ := difference(*({key: one[key] for key in one if key not in NO_VALUES} for one in (fingerprint, found))):
         key, made, here = differ
         raise error(f"{name}: was made of descriptors with {key} {made}, not {here}; make it again here")
     return describer

@@ -1,7 +1,7 @@
 """The choice of C on held-out samples: those of one mask, or of each of several folds in turn."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -36,6 +36,8 @@ class CSearch:
     at_edge : {"low", "high"} or None
         Whether the best value is the lowest or the highest that was tried, since the bounds allow no further one; a
         value beyond the bounds may then do better.
+    margins : ndarray, float32, shape (M, K)
+        What the metric was given at the best value: of each held-out sample, by SVMs that did not train on it.
     """
 
     C: float
@@ -43,6 +45,7 @@ class CSearch:
     scores: tuple[float, ...]
     converged: tuple[bool, ...]
     at_edge: Edge | None
+    margins: NDArray[np.float32] = field(repr=False, compare=False)
 
 
 @takes(settings=SolverSettings)
@@ -105,16 +108,19 @@ def choose_C(
     solve, test = make(_without_each_fold(problem, folds), settings), _HeldOut(problem, folds)
     scores: dict[float, float] = {}
     converged: dict[float, bool] = {}
+    margins: dict[float, NDArray[np.float32]] = {}
     while new:
         for C, values, done in zip(new, *test.measure(solve, new), strict=True):
             scores[C] = float(metric(values, targets[held], problem.ignore[held]))
-            converged[C] = bool(done.all())
+            converged[C], margins[C] = bool(done.all()), values
         if np.isnan(list(scores.values())).any():
             raise UsageError("the metric is NaN on the validation samples: hold out samples of every class")
         best, edge = _best(scores)
+        margins = {best: margins[best].copy()}  # a better one can only come from what is tried next
         new = _further(scores, edge, bounds)
     tried = tuple(sorted(scores))
-    return CSearch(best, tried, tuple(scores[C] for C in tried), tuple(converged[C] for C in tried), edge)
+    of_each = tuple(scores[C] for C in tried), tuple(converged[C] for C in tried)
+    return CSearch(best, tried, *of_each, edge, margins[best])
 
 
 def _best(scores: Mapping[float, float]) -> tuple[float, Edge | None]:

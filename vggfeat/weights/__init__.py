@@ -6,6 +6,7 @@ rounding    weights as 8-bit integers with scales
 names       the names of a net's classes
 registry    what is known of a published file, and Registry, a table of them
 published   REGISTRY: the published files that are known by name; demonstration: the net inside the package
+copies      published files on this machine
 resolve     from a name, a file or a folder to a native file on this machine
 content     the bytes of a file of another framework, and their checksums
 foreign     files of other frameworks; Keras' files

@@ -6,17 +6,17 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from vggfeat._util.fetch import cache_dir, download, locked
 from vggfeat._util.printable import say
 from vggfeat.errors import FetchError, WeightsError
 from vggfeat.nets import TOPS, Top, parameter_count
 from vggfeat.nets.table import check_net
 from vggfeat.spec import Lineage
-from vggfeat.weights.convert import convert, convert_into_cache, sniff
+from vggfeat.weights.convert import convert_into_cache, sniff
+from vggfeat.weights.copies import copies_of, copy_of, obtain
 from vggfeat.weights.header import Weights
 from vggfeat.weights.native import known_as, read, read_header, require
 from vggfeat.weights.published import REGISTRY
-from vggfeat.weights.registry import PublishedFile, Registry
+from vggfeat.weights.registry import Registry
 
 AUTO = ("oxford", "torchvision")  # tried in this order
 DEFAULT_NET = "D"
@@ -57,18 +57,6 @@ class Available(NamedTuple):
     top5: float | None
     layers: tuple[str, ...]
     cached: tuple[str, ...]
-
-
-class _Copy(NamedTuple):
-    """A published file and its two possible places on this machine: converted, or as it was published."""
-
-    published: PublishedFile
-    native: Path
-    raw: Path
-
-    @property
-    def path(self) -> Path | None:
-        return next((path for path in (self.native, self.raw) if path.is_file()), None)
 
 
 def resolve(
@@ -127,7 +115,7 @@ def resolve(
         else:
             weights = _at(registry, Path(spec).expanduser(), net, top, lineage)
     except FetchError as error:
-        raise WeightsError(f"{error}; without a network {_here(spec, net, top)}") from None
+        raise WeightsError(f"{error}; without a network {_here(spec, net, top, lineage)}") from None
     require(weights, top)
     return _of_lineage(weights, lineage)
 
@@ -147,32 +135,15 @@ def available(registry: Registry = REGISTRY) -> list[Available]:
     """
     rows = []
     for (name, net), known in registry.named.items():
-        path = _copy(registry, name, net, known).path
+        path = copy_of(registry, name, net, known).path
         layers: tuple[str, ...] = TOPS[: TOPS.index(known.top) + 1]
         cached = layers
         if path is None and known.conv:
-            path, cached = _copy(registry, name, net, known.conv).path, TOPS[:1]
+            path, cached = copy_of(registry, name, net, known.conv).path, TOPS[:1]
         size = path.stat().st_size if path else 4 * parameter_count(net) if known.urls else None
         about = known.lineage, known.licence, known.top1, known.top5
         rows.append(Available(name, net, known.file, size, path, *about, layers, cached if path else ()))
     return rows
-
-
-def _copy(registry: Registry, name: str, net: str, published: PublishedFile) -> _Copy:
-    part = "" if published == registry.named[name, net] else "-conv"
-    converted = cache_dir() / f"{name}-{net}{part}.safetensors"
-    return _Copy(
-        published,
-        converted if published.urls else registry.assets / published.file,
-        cache_dir() / published.file,
-    )
-
-
-def _copies(registry: Registry, name: str, net: str, top: Top) -> list[_Copy]:
-    """The files that hold `top`, the smaller first."""
-    known = registry.named[name, net]
-    files = [known.conv, known] if known.conv and top == "pool5" else [known]
-    return [_copy(registry, name, net, file) for file in files]
 
 
 def _auto(registry: Registry, net: str | None, top: Top, lineage: Lineage | None) -> Weights:
@@ -184,12 +155,15 @@ def _auto(registry: Registry, net: str | None, top: Top, lineage: Lineage | None
         if found:
             return found
     wanted, net = net, net or DEFAULT_NET
-    names = [name for name in AUTO if (name, net) in registry.named]
+    known = [name for name in AUTO if (name, net) in registry.named]
+    names = [name for name in known if lineage in (None, registry.named[name, net].lineage)]
     if not names:
+        whose, remedy = (f" of the lineage {lineage}", ", leave out --lineage") if known else ("", "")
         raise WeightsError(
-            f"no published weights of net {net} are known; give a file with --weights, or take net D or E"
+            f"no published weights of net {net}{whose} are known; "
+            f"give a file with --weights{remedy}, or take net D or E"
         )
-    here = [name for name in names if any(copy.path for copy in _copies(registry, name, net, top))]
+    here = [name for name in names if any(copy.path for copy in copies_of(registry, name, net, top))]
     suits = top == "pool5" and wanted in (None, BUNDLED[1]) and lineage in (None, "oxford")
     if not here and suits and BUNDLED in registry.named:
         _say_once(
@@ -205,37 +179,16 @@ def _named(registry: Registry, name: str, net: str | None, top: Top) -> Weights:
     net = net or (DEFAULT_NET if DEFAULT_NET in nets else nets[0])
     if net not in nets:
         raise WeightsError(f"the weights {name!r} are of net {', '.join(nets)}; there are none of net {net}")
-    copies = _copies(registry, name, net, top)
+    copies = copies_of(registry, name, net, top)
     copy = next((copy for copy in copies if copy.path), copies[0])
     if not copy.native.is_file():
         if not copy.published.urls:
             raise WeightsError(f"{copy.native}: not found; install vggfeat again with its {name} weights")
-        _obtain(registry, copy, net)
+        obtain(registry, copy, net)
     return _of_net(replace(read(copy.native), name=name), net)
 
 
-def _obtain(registry: Registry, copy: _Copy, net: str) -> None:
-    """Download and convert a published file; one that a user put into the cache stays there."""
-    with locked(copy.native):
-        if copy.native.is_file():  # another process was faster
-            return
-        by_hand = copy.raw.is_file()
-        if not by_hand:
-            say(f"downloading {copy.raw.name}, about {_megabytes(copy, net):,} MB, once")
-        most = 5 * parameter_count(net)  # bytes: float32 takes 4, and the form of a file takes little more
-        raw = download(copy.published.urls, copy.raw, max_bytes=most, **copy.published.check)
-        convert(raw, copy.native, registry=registry)
-        if not by_hand:
-            raw.unlink()
-
-
-def _megabytes(copy: _Copy, net: str) -> int:
-    """Of a published file, whose numbers are float32."""
-    part = copy.native.stem.endswith("-conv")
-    return round(4 * parameter_count(net, top="pool5" if part else "fc8") / 1e6)
-
-
-def _here(spec: str | Path, net: str | None, top: Top) -> str:
+def _here(spec: str | Path, net: str | None, top: Top, lineage: Lineage | None) -> str:
     """What works without a download, in the place of what was asked for."""
     bundled, its_net = BUNDLED
     if top == "fc8":
@@ -243,11 +196,13 @@ def _here(spec: str | Path, net: str | None, top: Top) -> str:
             f"descriptors work with --layer pool5 (the convolutional layers of net {its_net} are inside this package), "
             "and classes with --weights slim, for tests only"
         )
+    leave_out = "leave out --lineage, and " if lineage == "torchvision" else ""
     words = [] if net in (None, its_net) else [f"--net {its_net}"]
     words += [] if top == "pool5" else ["--layer pool5"]
     words += [f"--weights {bundled}"] if spec != "auto" or not words else []
     tests = ", or --weights slim, for tests only" if top != "pool5" and net in (None, "A") else ""
-    return f"use {' '.join(words)} (the convolutional layers of net {its_net} are inside this package){tests}"
+    inside = f"(the convolutional layers of net {its_net} are inside this package)"
+    return f"{leave_out}use {' '.join(words)} {inside}{tests}"
 
 
 def _at(registry: Registry, path: Path, net: str | None, top: Top, lineage: Lineage | None) -> Weights:

@@ -15,8 +15,8 @@ const [places, classes, labels] = await Promise.all([floats("map"), integers("cl
 const map = new PhotoMap(find("photos"), find("marks"), state, places, classes);
 const panel = new Panel(find("panel"), map, labels, state.decisions, { act, toggle, relabel });
 
-find("name").textContent = state.store;
-document.title = `${state.store} · vggfeat`;
+find("name").textContent = state.name;
+document.title = `${state.name} · vggfeat`;
 find("all-labels").append(...labels.map((name) => Object.assign(document.createElement("option"), { value: name })));
 
 const photos = (rows) => `${rows.length.toLocaleString()} photo${rows.length === 1 ? "" : "s"}`;

@@ -118,7 +118,7 @@ export class Panel {
 
   // ---- labels
 
-  make_labels() {
+  async make_labels() {
     if (!this.classes.length) return [paragraph("These photos have no labels.", "hint")];
     const counts = new Uint32Array(this.classes.length);
     for (const number of this.map.classes) if (number >= 0) counts[number]++;
@@ -138,7 +138,26 @@ export class Panel {
         element("label", {}, boxes[number], label(name, number),
           element("span", { className: "figure" }, counts[number].toLocaleString())),
         button("Only", () => { all(false)(); boxes[number].click(); }, { ariaLabel: `Only ${name}`, className: "quiet" })))),
+      ...this.confusions(await json("confusions")),
     ];
+  }
+
+  confusions(found) { // of a model: label, predicted class, how many
+    if (!found.length) return [];
+    return [
+      element("h3", {}, "Confusions of the model"),
+      element("ul", { className: "labels" }, ...found.map(({ given, predicted, rows }) => element("li", {},
+        element("span", { className: "pair" }, label(this.classes[given], given), "as", label(this.classes[predicted], predicted)),
+        element("span", { className: "figure" }, rows.length.toLocaleString()),
+        button("Only", () => this.only(rows), {
+          ariaLabel: `Only ${this.classes[given]} as ${this.classes[predicted]}`, className: "quiet" })))),
+    ];
+  }
+
+  only(rows) {
+    const shown = new Uint8Array(this.map.classes.length);
+    for (const row of rows) shown[row] = 1;
+    this.map.show(shown);
   }
 
   filter() {
@@ -165,14 +184,13 @@ export class Panel {
   async make_doubts() {
     const found = await json("doubts");
     if (!found) return [paragraph(WAIT, "hint")];
-    const how = "A label is doubtful if more of the nearest photos have one other label. Twins do not count, for they "
-      + "share a mistake. Rare kinds of a class are found as well as mistakes: look before you decide.";
+    const { how } = found;
     if (!found.count) return [paragraph("No doubtful labels.", "hint"), paragraph(how, "hint")];
     const more = found.count > found.rows.length ? `, of which ${found.rows.length} are shown` : "";
     return [
       paragraph(`${count(found.count, "doubtful label")}${more}. ${how}`, "hint"),
       element("ul", { className: "doubts" }, ...found.rows.map((one) => element("li", {},
-        photo(one, this.classes, this.open, `${one.votes} of ${one.of} neighbours: ${this.classes[one.other]}`),
+        photo(one, this.classes, this.open, `${this.classes[one.other]}: ${one.why}`),
         element("span", { className: "row" },
           button("Keep", () => this.actions.act([one.row], "keep"), { ariaLabel: `Keep ${one.name}` }),
           button(`Relabel as ${this.classes[one.other]}`, () => this.actions.relabel([one.row], this.classes[one.other])))))),
