@@ -132,7 +132,7 @@ def test_the_graph_grows_with_the_store(tmp_path):
 
 
 def test_the_page_compares_as_the_index_does(tmp_path):
-    path = write_store(tmp_path / "s.vggfeat", several_scales(30), tmp_path, scales=(64, 128))
+    path = write_store(tmp_path / "s.vggfeat", several_scales(30), tmp_path, scales=[64, 128])
     build(path, agg="stack")
     collection = read_collection(path)
     assert collection.X.shape == (30, 16)
