@@ -18,6 +18,7 @@ from vggfeat.engine.views import View
 from vggfeat.errors import UsageError, VggfeatError
 from vggfeat.nets import file_top
 from vggfeat.spec import NetSpec, Precision
+from vggfeat.weights.native import require_classes
 
 
 class Engine:
@@ -190,7 +191,11 @@ class Engine:
 
 def resolve_nets(spec: NetSpec) -> list[weights_of.Weights]:
     """The weights of each net of "D,E"; see NetSpec. Raises UsageError, WeightsError."""
-    return [weights_of.resolve(file, net, file_top(spec.top), spec.lineage) for net, file in asked_nets(spec)]
+    found = [weights_of.resolve(file, net, file_top(spec.top), spec.lineage) for net, file in asked_nets(spec)]
+    if spec.top == "fc8":
+        for weights in found:
+            require_classes(weights)
+    return found
 
 
 def asked_nets(spec: NetSpec) -> list[tuple[str | None, str]]:

@@ -183,7 +183,9 @@ def _layers_to_copy(found: Weights, net: str, same: bool, classes: tuple[str, ..
     convolutions = [layer.name for layer in plan if layer.kind == "conv"]
     connected = [layer.name for layer in plan if layer.kind == "FC"]
     names = class_names(found)
-    if connected[-1:] == ["fc8"] and (found.outputs != len(classes) or (names is not None and names != classes)):
+    if connected[-1:] == ["fc8"] and (
+        found.boxes or found.outputs != len(classes) or (names is not None and names != classes)
+    ):
         connected.pop()
     own = {layer.name: layer for layer in layers(net, found.width)}
     wanted = (convolutions if same else convolutions[:FIRST]) + connected
