@@ -113,6 +113,11 @@ def loaded_by(code: str) -> set[str]:
             "assert ran.exit_code == 0, ran.output"
             for name in ("demo", "extract", "bench", "evaluate", "train", "index", "fit", "predict", "explore")
         ),
+        *(
+            f"import typer.testing as t, vggfeat.cli as c\nran = t.CliRunner().invoke(c.app, {words})\n"
+            "assert 'nowhere: no such folder' in str(ran.exception)"
+            for words in (["extract", "nowhere"], ["fit", "nowhere", "--out", "x.vggmodel"])
+        ),
         *(f"import vggfeat.{one}.settings" for one in ("extraction", "bench", "evaluate", "index", "model", "explore")),
         "import vggfeat.spec, vggfeat.nets, vggfeat.train.recipe",
     ],

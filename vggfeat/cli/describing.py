@@ -14,6 +14,7 @@ from vggfeat._util.files import check_folder
 from vggfeat._util.printable import printable, say
 from vggfeat.cli.derive import Several, Without, whole_numbers
 from vggfeat.cli.output import show
+from vggfeat.cli.usage import check_source
 from vggfeat.errors import UsageError
 from vggfeat.extraction.settings import ExtractionSettings
 from vggfeat.spec import MAX_PIXELS, Aggregation, DescriptorSpec, Normalisation, PosteriorSpec, check_layers
@@ -53,6 +54,7 @@ def extract(
     With torchrun the processes share the work, each on its own GPU. On a Ray cluster each GPU has one worker, and
     --workers is the number of its processors; source, store and weights must be on storage that all nodes share.
     """
+    check_source(source)
     from vggfeat.extraction.environment import local_device, share_of_environment
     from vggfeat.extraction.run import default_out, extract, extract_layers, outs_of_layers
     from vggfeat.store import Store
