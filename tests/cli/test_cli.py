@@ -75,7 +75,8 @@ def test_extract_describe_export(photos, tmp_path, tiny_weights, monkeypatch):
     assert result.stdout.splitlines()[-1] == "my photos.vggfeat: 3 images described, 1 failed (failures.csv)"
     assert Store("my photos.vggfeat").scales == (32, 64)
 
-    invoke("export", "my photos.vggfeat", "x.npy")
+    said = invoke("export", "my photos.vggfeat", "x.npy").output
+    assert said.startswith("x.npy: 3 images with 64 numbers each; the names are in x.npy.paths.txt")
     exported = np.load("x.npy")
     assert exported.shape == (3, 2 * 32)
 

@@ -200,10 +200,14 @@ def export(
     normalize: Annotated[Normalisation, typer.Option(help="L2 normalisation.")] = DescriptorSpec.normalize,
 ) -> None:
     """Write a store to a file for other tools."""
-    from vggfeat.store.exporting import export, names_file
+    from vggfeat.store.exporting import check_out, names_file, write
+    from vggfeat.store.loading import Selection
 
     _end_like_ctrl_c()
-    export(store, out, agg=agg, normalize=normalize, scales=scales)
+    check_out(out)
+    rows = Selection(store, agg=agg, normalize=normalize, scales=scales)
+    write(rows, out)
+    line = f"{out}: {rows.shape[0]:,} images with {rows.shape[1]:,} numbers each"
     if out.suffix == ".npy":
-        where = f"the names are in {names_file(out)}, and the labels in neither"
-        say(f"{out}: holds the matrix; {where}: .npz, .h5, .csv and .mat hold all three")
+        line += f"; the names are in {names_file(out)}, and the labels in neither: .npz, .h5, .csv and .mat hold them"
+    show(line)
