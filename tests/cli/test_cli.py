@@ -98,7 +98,7 @@ def test_extract_makes_a_store_for_each_layer(photos, tmp_path, tiny_weights, mo
         f"{name}: {count} images described" for name in names
     ]
     again = invoke("extract", photos, "--layer", "pool5", "--out", names[1], *net)
-    assert f"{names[1]}: {count} images described; the store had {count} rows before this run" in again.output
+    assert f"{names[1]}: {count} images described; the store had {count} rows before this run: no image is new" in again.output
 
 
 def test_bench_prints_a_table_and_writes_json(tmp_path, tiny_weights):

@@ -107,7 +107,8 @@ def _say_what_is_done(store: "Store", share: tuple[int, int], before: int) -> No
     failed = len(store.failures)
     done = f"{store.path}: {len(store)} images described"
     done += f", {failed} failed (failures.csv)" if failed else ""
-    show(done + (f"; the store had {before} rows before this run" if before else ""))
+    done += f"; the store had {before} rows before this run" if before else ""
+    show(done + (": no image is new" if before == len(store) else ""))
 
 
 def _end_now(message: str) -> NoReturn:
