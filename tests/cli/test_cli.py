@@ -147,6 +147,9 @@ def test_weights_list_and_convert(tmp_path):
         (["classify", "folder"], 2, "folder: is a folder; name image files, or describe it with vggfeat extract"),
         (["describe", "a.jpg", "--out", "x.txt"], 2, "x.txt: cannot write .txt; take .npy, .npz, .h5, .csv, .mat"),
         (["describe", "a.jpg", "--out", "none/x.npy"], 2, "none: no such folder for x.npy"),
+        (["nets", "--q", "223"], 2, "Q=223 is too small for the fully connected layers: their smallest Q is 224"),
+        (["weights", "fetch", "oxfrd"], 2, "no weights 'oxfrd' to fetch; take oxford, or one of torchvision, oxford-int8"),
+        (["weights", "fetch", "x"], 2, "no weights 'x' to fetch; take one of oxford, torchvision, oxford-int8, slim"),
         (["extract", ".", "--layer", "pool5,pool5"], 2, "a layer is given twice: pool5,pool5"),
         (["extract", ".", "--layer", "pool5,conv9_9"], 2, "no layer 'conv9_9'; take one of fc7, fc6, pool5"),
         (

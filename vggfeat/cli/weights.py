@@ -40,12 +40,16 @@ def fetch_weights(
     ] = None,
 ) -> None:
     """Download weights into the cache, about 550 MB for each net, and verify them."""
+    from difflib import get_close_matches
+
     from vggfeat.nets import TOPS
     from vggfeat.weights import resolve
     from vggfeat.weights.published import REGISTRY
 
     if name not in REGISTRY.names:
-        raise UsageError(f"no weights {name!r} to fetch; take one of {', '.join(REGISTRY.names)}")
+        near = get_close_matches(name, REGISTRY.names, 1)
+        others = ", ".join(known for known in REGISTRY.names if known not in near)
+        raise UsageError(f"no weights {name!r} to fetch; take {f'{near[0]}, or ' if near else ''}one of {others}")
     top = min((known.top for (of, _), known in REGISTRY.named.items() if of == name), key=TOPS.index)
     for one in net.split(",") if net else [None]:
         show(str(resolve(name, one, top).path))
