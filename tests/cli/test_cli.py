@@ -189,6 +189,20 @@ def main(arguments, monkeypatch):
     return SimpleNamespace(status=exit_.value.code, text=text, lines=len(text.strip().splitlines()))
 
 
+@pytest.mark.parametrize(
+    ("words", "usage"),
+    [
+        ("extract", "extract [OPTIONS] [SOURCE]"),
+        ("export", "export [OPTIONS] STORE... FILE"),
+        ("predict", "predict [OPTIONS] MODEL IMAGE|FOLDER..."),
+        ("index search", "index search [OPTIONS] STORE QUERY..."),
+        ("weights publish", "weights publish [OPTIONS] RUN OUT"),
+    ],
+)
+def test_the_line_of_usage_has_plain_names(words, usage):
+    assert invoke(*words.split(), "--help").output.splitlines()[0].endswith(f" {usage}")
+
+
 @pytest.mark.parametrize("arguments", [["extract", "--scales", "big"], ["extract", "--colour"], ["frobnicate"]])
 def test_wrong_usage_is_status_2(arguments):
     assert vggfeat(*arguments).returncode == 2

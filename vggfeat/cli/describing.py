@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 
 def extract(
     source: Annotated[
-        str, typer.Argument(help="A folder, list (.txt, .csv, .parquet), tar, glob or image; or its address, s3://...")
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A folder, list (.txt, .csv, .parquet), tar, glob or image; or its address, s3://...",
+        ),
     ] = ".",
     out: Annotated[
         Path | None,

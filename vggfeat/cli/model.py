@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 def fit(
     source: Annotated[
         str,
-        typer.Argument(help="A folder with a folder for each class, a list with labels, a tar, or a store of these."),
+        typer.Argument(
+            metavar="SOURCE",
+            help="A folder with a folder for each class, a list with labels, a tar, or a store of these.",
+        ),
     ],
     out: Annotated[Path, typer.Option(metavar="MODEL", help="The file of the model, such as birds.vggmodel.")],
     store: Annotated[

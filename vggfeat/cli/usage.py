@@ -1,13 +1,13 @@
 """Errors of usage in plain words: what typer says of an argument, with a remedy if typer gives none."""
 
-import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from vggfeat._util.printable import LINE, hidden, printable
 from vggfeat.errors import DataError
@@ -28,6 +28,14 @@ class Group(TyperGroup):
         """Run the command that the arguments name."""
         with _in_plain_words():
             return super().invoke(ctx)
+
+
+class Command(TyperCommand):
+    """A command whose line of usage has the names of its arguments as they are written."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """STORE and IMAGE..., of which newer versions of typer make {STORE} and {IMAGE...}... in the line of usage."""
+        return [re.sub(r"[{}]", "", piece).replace("......", "...") for piece in super().collect_usage_pieces(ctx)]
 
 
 @contextmanager
@@ -60,7 +68,7 @@ def check_source(source: str) -> None:
     if "://" in source or set(source) & set("*?[{"):
         return
     try:
-        os.stat(source or ".")
+        Path(source).stat()
     except (FileNotFoundError, NotADirectoryError) as error:
         raise DataError(f"{source}: no such folder, list or image") from error
     except (OSError, ValueError):
