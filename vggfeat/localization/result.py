@@ -1,4 +1,4 @@
-"""The result of an evaluation: errors by nets, protocol and scales, each beside both baselines; the last row in detail."""
+"""The result of an evaluation: errors by nets, protocol and scales, each beside both baselines."""
 
 import json
 from dataclasses import asdict, dataclass, field, replace
