@@ -1,4 +1,4 @@
-"""The result of an evaluation: errors by nets, protocol and scales, each beside both baselines; the last row in detail."""
+"""The result of an evaluation: errors by nets, protocol and scales, each beside both baselines."""
 
 import json
 from dataclasses import asdict, dataclass, field, replace
@@ -111,6 +111,8 @@ class LocalizationResult:
         The rule by which boxes were merged.
     iou : float
         The intersection over union from which a box is right.
+    above : bool
+        Whether it is right only above that.
     failures : dict
         Image -> why it could not be read. These images do not count.
     notes : list of str
@@ -130,6 +132,7 @@ class LocalizationResult:
     per_class: dict[str, dict[str, float]]
     rule: dict[str, Any]
     iou: float
+    above: bool
     failures: dict[str, str]
     notes: list[str]
     weights: list[dict[str, str]]
@@ -145,7 +148,8 @@ class LocalizationResult:
 
     def table(self) -> str:
         """Return the result for people, as text."""
-        lines = [f"{self.data}: localisation error in per cent, a box is right from IoU {self.iou:g} on"]
+        right = f"a box is right {'above' if self.above else 'from'} IoU {self.iou:g}"
+        lines = [f"{self.data}: localisation error in per cent; {right}"]
         for row in self.rows:
             lines.append(f"  protocol {row.protocol}")
         return "\n".join(map(printable, lines))
