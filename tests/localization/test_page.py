@@ -36,7 +36,9 @@ def test_the_result_and_both_baselines_come_first():
         ["constant box", 48.0, 55.0, 0.4],
         ["whole image", 70.0, 77.0, 0.3],
     ]
+    assert [row[1] for row in made.lead[-1].rows] == [29.5, 28.2, 27.5, 26.9]  # Table 9
     first = page(result_of([], [ROW]))
+    assert [row[1] for row in first.lead[-1].rows] == [36.4, 34.3, 33.1]  # Table 8
     assert first.lead[0].rows[1] == ["constant box", 40.7, 0.52]
     without = page(result_of([], [score_row(1, 4, ROW.score, None, ROW.whole)]))
     assert [row[0] for row in without.lead[0].rows] == ["this run", "whole image"]

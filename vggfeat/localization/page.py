@@ -9,6 +9,7 @@ from vggfeat.data.boxed import Boxed
 from vggfeat.data.imagenet import synset_names
 from vggfeat.errors import ImageError
 from vggfeat.images import read
+from vggfeat.localization import paper
 from vggfeat.localization.drawing import drawn
 from vggfeat.localization.guesses import Located
 from vggfeat.localization.result import LocalizationResult, LocatedImage, Score, ScoreRow
@@ -41,7 +42,8 @@ _MEANING = {
 }
 _BASELINES = (
     "The constant box is the mean of the training boxes, in units of the photo's sides, and is the same for every "
-    "photo. The whole image is the other guess that needs no net. A net is worth its cost if it is better than both."
+    "photo. The whole image is the other guess that needs no net. Both have the classes of this run. A net is worth "
+    "its cost if it is better than both."
 )
 _CLASSES = "The class errors are those of the classifier alone. If the class is wrong, no box is right."
 _LINES = "Solid yellow line: a true box. Dashed blue line: the box that was found."
@@ -86,11 +88,9 @@ def page(result: LocalizationResult, *, images: Boxed | None = None, command: Se
         title=result.data,
         kicker="vggfeat localisation",
         subtitle=f"Images of {folder}" if folder else "",
-        headline=Headline(
-            last.score.error, _error_of(last), None, f"{_what(last)} · {last.images:,} images"
-        ),
+        headline=Headline(last.score.error, _error_of(last), None, f"{_what(last)} · {last.images:,} images"),
         notes=result.notes,
-        lead=[_beside_baselines(last), Text(f"{_MEANING[last.protocol]} {_BASELINES}")],
+        lead=[_beside_baselines(last), Text(f"{_MEANING[last.protocol]} {_BASELINES}"), _of_the_paper(last.protocol)],
         sections=[
             *_all_rows(result),
             *_classes(result),
@@ -117,6 +117,21 @@ def _beside_baselines(last: ScoreRow) -> Table:
     top1 = ["Top-1 error"] if last.protocol == 2 else []
     header = ["Box", "Error", *top1, "Mean IoU"]
     return Table("Beside boxes that need no net; errors in per cent", header, rows, bar=1, strong=0)
+
+
+def _of_the_paper(protocol: int) -> Table:
+    """Table 8 or 9."""
+    if protocol == 1:
+        layers = {"fc": "fully connected layers", "all": "all layers"}
+        rows = [[f"{one.regression.upper()}, {layers[one.tuned]} fine-tuned", one.error] for one in paper.TABLE_8]
+    else:
+        rows = [[_trained_and_tested(one), one.error] for one in paper.TABLE_9]
+    caption = "The paper's, of net D on ILSVRC-2012 val: errors on other photos cannot be compared with them"
+    return Table(caption, ["The paper", "Error"], rows, decimals=1)
+
+
+def _trained_and_tested(row: paper.PaperDense) -> str:
+    return " and ".join(f"S={trained}, Q={','.join(map(str, tested))}" for trained, tested in row.nets)
 
 
 def _cells(score: Score, protocol: int) -> list[Cell]:
@@ -238,7 +253,7 @@ def _left_out(result: LocalizationResult) -> list[Section]:
 
 
 def _settings(result: LocalizationResult) -> list[Block]:
-    facts = [("A box is right", f"from IoU {result.iou:g} on")]
+    facts = [("A box is right", f"{'above' if result.above else 'from'} IoU {result.iou:g}")]
     facts += [(f"Merging: {name.replace('_', ' ')}", str(value)) for name, value in result.rule.items()]
     return [Facts(facts)]
 
