@@ -1,6 +1,6 @@
 """Photos with boxes as their files give them, and the boxes put right: inside the photo, of one class, not empty."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,7 +51,7 @@ def mend(photos: Iterable[Marked], left_out: LeftOut) -> list[Mended]:
     return sorted((one for one in found if one is not None), key=lambda one: one.path)
 
 
-def check_class(where: str, label: str, classes: Sequence[str] | set[str]) -> None:
+def check_class(where: str, label: str, classes: Collection[str]) -> None:
     """Raise DataError, which begins with `where`, for a class that is not one of the classes."""
     if label not in classes:
         raise DataError(f"{where}: class {label!r} is not one of the {len(classes):,} known classes; correct it")
