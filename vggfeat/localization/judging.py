@@ -4,37 +4,38 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 
-from vggfeat.boxes import iou
+from vggfeat.localization.criterion import GUESSES, best_iou, errors_by_class, fits, in_images, top_error
 from vggfeat.localization.guesses import Located, corners_of
 from vggfeat.localization.predictions import StoredBoxes
 from vggfeat.localization.result import LocatedImage, Score, ScoreRow
 from vggfeat.localization.spec import LocalizationSettings
+
+WHOLE = (0.0, 0.0, 1.0, 1.0)
 
 
 @dataclass
 class Outcomes:
     """How photos were judged, in their order.
 
-    error, top1 : whether it is wrong. overlap : IoU of the true class's box with the nearest true box.
+    right : bool (GUESSES,) of each photo, which guesses are right. overlap : IoU of the true class's box with the true
+    box that fits it best; 0 if the true class is not among the guesses.
     """
 
-    error: list[bool] = field(default_factory=list)
-    top1: list[bool] = field(default_factory=list)
+    right: list[np.ndarray] = field(default_factory=list)
     overlap: list[float] = field(default_factory=list)
 
-    def add(self, ious: np.ndarray, true: int | None, settings: LocalizationSettings) -> None:
-        """ious : of the guesses with the nearest true box. true : the place of the true class among them, or None."""
-        found = float(ious[true]) if true is not None else 0.0
-        right = true is not None and (found > settings.iou if settings.above else found >= settings.iou)
-        self.error.append(not right)
-        self.top1.append(not (right and true == 0))
-        self.overlap.append(found)
+    def add(self, overlaps: np.ndarray, true: int | None, settings: LocalizationSettings) -> None:
+        """overlaps : of the guesses. true : the place of the true class among them, or None."""
+        right = np.zeros(GUESSES, bool)
+        right[: len(overlaps)] = fits(overlaps, settings.reading, settings.iou) & (np.arange(len(overlaps)) == true)
+        self.right.append(right)
+        self.overlap.append(0.0 if true is None else float(overlaps[true]))
 
     def score(self, protocol: int) -> Score:
-        top1 = 100 * float(np.mean(self.top1)) if protocol == 2 else None
-        return Score(100 * float(np.mean(self.error)), top1, float(np.mean(self.overlap)))
+        right = np.array(self.right)
+        top1 = 100 * top_error(right, 1) if protocol == 2 else None
+        return Score(100 * top_error(right), top1, float(np.mean(self.overlap)))
 
 
 @dataclass
@@ -58,20 +59,18 @@ class Judged:
 
     def add(self, photo: StoredBoxes, truth: np.ndarray, located: Sequence[Located], true: int | None) -> None:
         """Judge a photo. truth : its true boxes, (B, 4). true : the place of its class among `located`, or None."""
-        height, width = photo.size
-        sides = np.array([width, height] * 2, np.float64)
-        said = [*(one.box for one in located), sides * [0, 0, 1, 1], sides * (self.constant or [0, 0, 1, 1])]
-        ious = iou(torch.from_numpy(np.array(said, np.float64)), torch.from_numpy(truth)).amax(dim=1).numpy()
-        *_, whole, constant = ious
-        self.own.add(ious[:-2], true, self.settings)
-        self.of_whole.add(np.full(len(located), whole), true, self.settings)
-        self.of_constant.add(np.full(len(located), constant), true, self.settings)
+        own = best_iou(np.array([one.box for one in located]), truth)
+        self.own.add(own, true, self.settings)
+        for outcomes, box in ((self.of_constant, self.constant or WHOLE), (self.of_whole, WHOLE)):
+            overlap = best_iou(in_images(np.array(box), np.array([photo.size])), truth)
+            outcomes.add(np.repeat(overlap, len(located)), true, self.settings)
         self.places.append(true)
         boxes = tuple(corners_of(box, photo.size) for box in truth)
-        right, overlap = not self.own.error[-1], self.own.overlap[-1]
-        self.images.append(LocatedImage(photo.path, photo.label, photo.size, boxes, tuple(located), overlap, right))
+        right, found = bool(self.own.right[-1].any()), self.own.overlap[-1]
+        self.images.append(LocatedImage(photo.path, photo.label, photo.size, boxes, tuple(located), found, right))
 
     def row(self) -> ScoreRow:
+        """The scores of all photos."""
         wrong = [[place != 0 for place in self.places], [place is None for place in self.places]]
         top1, top5 = (100 * float(np.mean(one)) for one in wrong)
         return ScoreRow(
@@ -88,11 +87,11 @@ class Judged:
 
     def per_class(self) -> dict[str, dict[str, float]]:
         """Class -> its number of images, error and mean IoU; sorted by name."""
-        found: dict[str, dict[str, float]] = {}
-        labels = np.array([image.label for image in self.images])
-        for label in sorted(set(labels.tolist())):
-            of_class = labels == label
-            error = 100 * float(np.array(self.own.error)[of_class].mean())
-            overlap = float(np.array(self.own.overlap)[of_class].mean())
-            found[label] = {"images": int(of_class.sum()), "error": error, "mean_iou": overlap}
-        return found
+        names, labels = np.unique([image.label for image in self.images], return_inverse=True)
+        errors = 100 * errors_by_class(np.array([image.right for image in self.images]), labels, len(names))
+        overlap = np.bincount(labels, self.own.overlap) / np.bincount(labels)
+        images = np.bincount(labels)
+        return {
+            str(name): {"images": int(images[i]), "error": float(errors[i]), "mean_iou": float(overlap[i])}
+            for i, name in enumerate(names)
+        }

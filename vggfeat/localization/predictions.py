@@ -229,9 +229,11 @@ def nets_of(runs: Sequence[BoxRun]) -> list[StoredBoxNet]:
         groups.setdefault(run.made["weights_sha256"], []).append(run)
     nets = [_net(of_net) for of_net in groups.values()]
     titles, names = [net.title for net in nets], [Path(net.weights).stem for net in nets]
+    marks = [
+        name if names.count(name) == 1 else f"{name}, {net.sha256[:6]}" for net, name in zip(nets, names, strict=True)
+    ]
     return [
-        replace(net, mark=name if names.count(name) == 1 else f"{name}, {net.sha256[:6]}") if titles.count(title) > 1 else net
-        for net, title, name in zip(nets, titles, names, strict=True)
+        replace(net, mark=mark) if titles.count(net.title) > 1 else net for net, mark in zip(nets, marks, strict=True)
     ]
 
 

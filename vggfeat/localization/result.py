@@ -111,8 +111,8 @@ class LocalizationResult:
         The rule by which boxes were merged.
     iou : float
         The intersection over union from which a box is right.
-    above : bool
-        Whether it is right only above that.
+    reading : {"kit", "paper"}
+        Whether a box is right from that value on, or only above it.
     failures : dict
         Image -> why it could not be read. These images do not count.
     notes : list of str
@@ -132,7 +132,7 @@ class LocalizationResult:
     per_class: dict[str, dict[str, float]]
     rule: dict[str, Any]
     iou: float
-    above: bool
+    reading: str
     failures: dict[str, str]
     notes: list[str]
     weights: list[dict[str, str]]
@@ -148,7 +148,7 @@ class LocalizationResult:
 
     def table(self) -> str:
         """Return the result for people, as text."""
-        right = f"a box is right {'above' if self.above else 'from'} IoU {self.iou:g}"
+        right = f"a box is right {'from' if self.reading == 'kit' else 'above'} IoU {self.iou:g}"
         lines = [f"{self.data}: localisation error in per cent; {right}"]
         for row in self.rows:
             lines.append(f"  protocol {row.protocol}")

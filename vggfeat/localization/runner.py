@@ -7,8 +7,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from vggfeat._util.fetch import cache_dir
 from vggfeat._util.json_files import read_json
 from vggfeat._util.options import takes
@@ -21,6 +19,7 @@ from vggfeat.evaluate.runner import known_train_scale
 from vggfeat.evaluate.runs import write_facts as write_posterior_facts
 from vggfeat.extraction.run import extract_with
 from vggfeat.localization import predictions
+from vggfeat.localization.criterion import constant_box
 from vggfeat.localization.describing import POSTERIORS, BoxDescriber
 from vggfeat.localization.models import Model, Models, open_models
 from vggfeat.localization.predictions import BoxFacts
@@ -66,7 +65,7 @@ def evaluate(
         The folder of the photos of a CSV file.
     scales, mirror, keep, device, precision, exif, allow_truncated
         See `LocalizerSpec`.
-    protocol, subset, iou, above, on_error, workers
+    protocol, subset, iou, reading, on_error, workers
         See `LocalizationSettings`.
     rule, vertical, horizontal, apart, score, weights
         See `MergeRule`.
@@ -149,7 +148,7 @@ def _constant(
             train = None
     if train is None:
         return None, ["no training photos, so there is no constant box beside the scores; name them as --train-data"]
-    return mean_box(train), []
+    return constant_box(train.boxes, train.sizes).tolist(), []
 
 
 def _items(boxed: Boxed) -> list[Item]:
@@ -204,9 +203,3 @@ def tuned_layers(weights: Weights) -> Any:
         tuned = config.recipe.get("finetune")
         return tuned if tuned in ("all", "fc") else None
     return None
-
-
-def mean_box(boxed: Boxed) -> list[float]:
-    """The mean of the largest boxes of photos, x0, y0, x1, y1 in units of the photo's sides."""
-    sides = boxed.sizes[:, [1, 0, 1, 0]]
-    return list((np.stack([boxes[0] for boxes in boxed.boxes]) / sides).mean(axis=0).tolist())

@@ -9,6 +9,7 @@ from vggfeat.extraction.settings import ExtractionSettings, OnError
 from vggfeat.spec import PosteriorSpec, Precision
 
 Protocol = Literal["1", "2", "both"]
+Reading = Literal["kit", "paper"]  # that of criterion, which needs numpy
 Subset = Literal["train", "val", "test"]  # that of data.boxed, which needs numpy
 MAX_KEEP = 20
 
@@ -80,8 +81,8 @@ class LocalizationSettings:
         Subset of the data.
     iou : float
         Intersection over union from which a box is right, above 0 and at most 1.
-    above : bool
-        A box is right only above that value, as the paper says. ILSVRC's kit takes the value itself for right.
+    reading : {"kit", "paper"}
+        kit: a box with just that value is right, as ILSVRC's kit counts; paper: only one above it, as the paper says.
     on_error : {"skip", "fail"}
         What to do with an image that cannot be read: list it in failures.csv, or end the run.
     workers : int or None
@@ -96,13 +97,14 @@ class LocalizationSettings:
     protocol: Protocol = "both"
     subset: Subset = "val"
     iou: float = 0.5
-    above: bool = False
+    reading: Reading = "kit"
     on_error: OnError = ExtractionSettings.on_error
     workers: int | None = ExtractionSettings.workers
 
     def __post_init__(self) -> None:
         check_choice("protocol", self.protocol, Protocol)
         check_choice("subset", self.subset, Subset)
+        check_choice("reading of the criterion", self.reading, Reading)
         if not 0 < self.iou <= 1:
             raise UsageError(f"iou must be above 0 and at most 1, not {self.iou:g}")
         self.extraction  # noqa: B018  (checks its values)

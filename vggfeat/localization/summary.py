@@ -119,7 +119,7 @@ def summarise(
     predictions : Predictions
         From `open_runs`.
     settings : LocalizationSettings, optional
-        Its `iou` and `above` say when a box is right.
+        Its `iou` and `reading` say when a box is right.
     merging : MergeRule, optional
         When candidates are merged.
 
@@ -147,7 +147,7 @@ def summarise(
         per_class=judged[-1].per_class(),
         rule=asdict(merging),
         iou=settings.iou,
-        above=settings.above,
+        reading=settings.reading,
         failures=failures,
         notes=[*dict.fromkeys(note for run in runs for note in run.facts.notes), *_notes(judged[-1], facts, failures)],
         weights=_weights(predictions),
