@@ -1,4 +1,4 @@
-"""Scores of stored predictions, worked out by hand: protocols, fusions, rules, thresholds, baselines, and what is refused."""
+"""Scores of stored predictions, worked out by hand: protocols, fusions, rules, limits, baselines, errors."""
 
 import json
 from pathlib import Path
