@@ -159,6 +159,22 @@ def test_runs_that_do_not_belong_together(tmp_path: Path, other: dict[str, Any],
         scores(one, two, posteriors(tmp_path / "classes"))
 
 
+def test_labels_that_differ_from_those_of_the_posteriors(tmp_path: Path) -> None:
+    run = make_box_run(tmp_path / "boxes", TRUTH, {256: RIGHT})
+    other = make_run(tmp_path / "classes", POSTERIORS, (0, 0), classes=CLASSES)
+    with pytest.raises(StoreError, match=r"classes: 1\.jpg has a different label there than in the runs of boxes"):
+        scores(run, other)
+
+
+@pytest.mark.parametrize("rows", [[[2, 1, 0, 0, 9, 9]], [[0.5, 1, 0, 0, 9, 9]], [[0, 1, 0, 0, 9]]])
+def test_rows_that_are_no_candidates(tmp_path: Path, rows: Any) -> None:
+    run = make_box_run(tmp_path / "boxes", TRUTH, {256: {**RIGHT, "1.jpg": rows}})
+    with pytest.raises(
+        StoreError, match=r"boxes: 1\.jpg has a label or boxes that do not fit its run.json; remove the"
+    ):
+        scores(run, posteriors(tmp_path / "classes"))
+
+
 def test_what_is_no_run_of_boxes(tmp_path: Path) -> None:
     classes = posteriors(tmp_path / "runs" / "classes")
     with pytest.raises(UsageError, match="no run of boxes given"):
