@@ -172,7 +172,7 @@ class LocalizationResult:
             )
         lines = [f"{self.data}: localisation error in per cent of {self.rows[-1].images:,} images; {right}"]
         notes = [
-            "mean box, whole (image): the errors of these in place of the boxes",
+            "mean box, whole image: the errors of these in place of the boxes",
             "classes: top-1 / top-5 error of the classes alone",
             *self.notes,
             f"predictions: {', '.join(sorted({str(Path(store).parent) for store in self.stores}))}",

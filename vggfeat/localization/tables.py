@@ -69,7 +69,8 @@ def table(
     header, lines = made[number](list(zip(wanted, judged, strict=True)))
     lines += _baselines(judged[-1], len(header))
     facts = predictions.nets[0].facts
-    notes = _notes(predictions.nets, tuple(sorted(facts.places)) == tuple(synset_names()))
+    classes = {name for net in predictions.nets for name in net.facts.places}  # none from nets without classes
+    notes = _notes(predictions.nets, tuple(sorted(classes)) == tuple(synset_names()))
     if any(line.paper is not None and len(line.paper) > 1 for line in lines):
         notes.append("the paper's second figure is its error on the test set")
     errors = "error" if number == 8 else "top-5 error"
