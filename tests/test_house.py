@@ -113,7 +113,10 @@ def loaded_by(code: str) -> set[str]:
             "assert ran.exit_code == 0, ran.output"
             for name in ("demo", "extract", "bench", "evaluate", "train", "index", "fit", "predict", "explore")
         ),
-        *(f"import vggfeat.{one}.settings" for one in ("extraction", "bench", "evaluate", "index", "model", "explore")),
+        *(
+            f"import vggfeat.{one}.settings"
+            for one in ("extraction", "bench", "evaluate", "index", "model", "explore", "localization")
+        ),
         "import vggfeat.spec, vggfeat.nets, vggfeat.train.recipe",
     ],
 )
