@@ -124,7 +124,10 @@ def loaded_by(code: str) -> set[str]:
             "assert 'nowhere: no such folder' in str(ran.exception)"
             for words in (["extract", "nowhere"], ["fit", "nowhere", "--out", "x.vggmodel"])
         ),
-        *(f"import vggfeat.{one}.settings" for one in ("extraction", "bench", "evaluate", "index", "model", "explore")),
+        *(
+            f"import vggfeat.{one}.settings"
+            for one in ("extraction", "bench", "evaluate", "index", "model", "explore", "localization")
+        ),
         "import vggfeat.spec, vggfeat.nets, vggfeat.train.recipe",
     ],
 )

@@ -76,7 +76,8 @@ class Boxes:
         """The codes (N, 4) of the true classes' boxes."""
         if self.boxes == "scr":
             return outputs
-        return outputs.view(len(outputs), -1, COORDINATES)[torch.arange(len(outputs)), batch.labels]
+        rows = torch.arange(len(outputs), device=outputs.device)
+        return outputs.unflatten(1, (-1, COORDINATES))[rows, batch.labels]
 
 
 def _windows(batch: MicroBatch) -> Tensor:

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vggfeat._util.options import check_choice
-from vggfeat.nets.table import Init
-from vggfeat.train.recipe import AUTO, FROM, Finetune, Recipe
+from vggfeat.train.recipe import AUTO, FROM, Fill, Finetune, Recipe
 
 Regression = Literal["scr", "pcr"]  # that of weights.header, which needs torch
 
@@ -38,7 +37,7 @@ class BoxRecipe(Recipe):
 
     net: str = AUTO
     init: str = f"{FROM}auto"
-    fill: Init = "random"
+    fill: Fill = "scaled"
     finetune: Finetune = "fc"
     batch: int = 32
     draws: int = 4

@@ -10,6 +10,7 @@ from vggfeat.errors import UsageError
 from vggfeat.nets.table import CROP, Init, layers
 
 Finetune = Literal["all", "fc"]
+Fill = Literal[Init, "scaled"]
 Statistics = Literal["auto", "own", "ilsvrc"]
 TrainingPrecision = Literal["auto", "float32", "bfloat16"]
 
@@ -50,8 +51,9 @@ class Recipe:
         printed in Sect. 3.1), or from:WEIGHTS with a file or a name such as oxford. From the same net all layers are
         copied; from another net the first four convolutional and the three fully connected layers. fc8 is copied only
         if its classes are the same.
-    fill : {"glorot", "random", "random-0.1"}
-        With init from:WEIGHTS, the initialisation of the layers that are not copied.
+    fill : {"glorot", "random", "random-0.1", "scaled"}
+        With init from:WEIGHTS, the initialisation of the layers that are not copied. scaled: normal, in a scale that is
+        measured on training images, for fully connected layers above trained convolutions.
     finetune : {"all", "fc"}
         With init from:WEIGHTS, train all layers, or the fully connected layers only (Appendix A).
     batch : int
@@ -127,7 +129,7 @@ class Recipe:
     width: float = 1.0
     scale: str = "256"
     init: str = "glorot"
-    fill: Init = "random"
+    fill: Fill = "random"
     finetune: Finetune = "all"
     batch: int = 256
     momentum: float = 0.9
@@ -161,7 +163,7 @@ class Recipe:
         _ = self.scales
         if not self.init.startswith(FROM) and self.init not in get_args(Init):
             raise UsageError(f"no init {self.init!r}; take one of {', '.join(get_args(Init))}, from:FILE")
-        check_choice("fill", self.fill, Init)
+        check_choice("fill", self.fill, Fill)
         check_choice("finetune", self.finetune, Finetune)
         check_choice("statistics", self.statistics, Statistics)
         check_choice("precision", self.precision, TrainingPrecision)

@@ -1,9 +1,11 @@
 """The beginning of a run, new or continued: its net, its optimiser, its pixel statistics, and how far it has come."""
 
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from vggfeat import __version__
@@ -15,6 +17,7 @@ from vggfeat.nets.table import layers, tensor_shapes
 from vggfeat.nets.vgg import VGG, initialise
 from vggfeat.train import checkpoint
 from vggfeat.train.draws import weights_seed
+from vggfeat.train.filling import IMAGES, factors_of, scale
 from vggfeat.train.folder import RunFolder
 from vggfeat.train.frozen import Convolutions, Maps
 from vggfeat.train.learner import Learner, find_precision
@@ -66,7 +69,11 @@ class Run:
         if not self.recipe.keeps_maps:
             return crops
         folder = Path(self.recipe.cache_dir) if self.recipe.cache_dir else self.folder.path / MAPS
-        return Maps(crops, Convolutions(self.learner, self.start), folder, decoding_workers(self.recipe, self.ranks))
+        return Maps(crops, self._convolutions, folder, decoding_workers(self.recipe, self.ranks))
+
+    @cached_property
+    def _convolutions(self) -> Convolutions:
+        return Convolutions(self.learner, self.start)
 
 
 def with_net(recipe: Recipe) -> Recipe:
@@ -112,7 +119,17 @@ def begin_or_continue(
         machine = {"device": str(ranks.device), "processes": ranks.world, "precision": precision}
         folder.write_json(CONFIG, {**config, "start": asdict(start), "settings": asdict(recipe), "began_on": machine})
     run = Run(folder, recipe, objective, sets, ranks, learner, statistics, start, data)
+    if recipe.source and recipe.fill == "scaled":
+        scale(learner, ranks.broadcast(_factors(run) if ranks.main else {}))
     return run, TrainState(sums=tuple(learner.no_images().tolist()))
+
+
+def _factors(run: Run) -> dict[str, float]:
+    """The factors of random layers, measured on training images spread over the set."""
+    images = run.batches_of(run.sets.train)
+    images.prepare(0, lambda: None)
+    rows = np.unique(np.linspace(0, len(run.sets.train) - 1, IMAGES).astype(int)).tolist()
+    return factors_of(run.learner, run.start.copied, images[0, tuple(rows)])
 
 
 def _config(recipe: Recipe, sets: Sets, data: str) -> dict[str, Any]:
@@ -183,7 +200,7 @@ def initial_net(
         initialise(vgg, recipe.init, generator)  # type: ignore[arg-type]
         return vgg, Start(Preprocessing("RGB", 255.0, statistics.mean, (1.0, 1.0, 1.0)), recipe.lr or LR)
     found = resolve(recipe.source, None, "pool5")
-    initialise(vgg, recipe.fill, generator)
+    initialise(vgg, "random" if recipe.fill == "scaled" else recipe.fill, generator)
     if recipe.width != found.width:
         raise WeightsError(
             f"{found.path}: is of width {found.width:g}, not {recipe.width:g}: give --width {found.width:g}"
