@@ -49,7 +49,7 @@ def result_of(evidence, rows, **changes):
         "per_class": per_class,
         "rule": {"rule": "library", "vertical": 0.5, "horizontal": 0.3, "apart": 0.5},
         "iou": 0.5,
-        "above": False,
+        "reading": "kit",
         "failures": {},
         "notes": ["a note on the data"],
         "weights": [{"net": "E", "name": "made", "sha256": "ab12" * 16, "boxes": "pcr"}],

@@ -1,4 +1,4 @@
-"""Scores of stored predictions, worked out by hand: protocols, fusions, rules, thresholds, baselines, and what is refused."""
+"""Scores of stored predictions, worked out by hand: protocols, fusions, rules, limits, baselines, errors."""
 
 import json
 from pathlib import Path
@@ -157,6 +157,22 @@ def test_runs_that_do_not_belong_together(tmp_path: Path, other: dict[str, Any],
     two = make_box_run(tmp_path / "two", TRUTH, {256: RIGHT}, **other)
     with pytest.raises((StoreError, UsageError), match=said):
         scores(one, two, posteriors(tmp_path / "classes"))
+
+
+def test_labels_that_differ_from_those_of_the_posteriors(tmp_path: Path) -> None:
+    run = make_box_run(tmp_path / "boxes", TRUTH, {256: RIGHT})
+    other = make_run(tmp_path / "classes", POSTERIORS, (0, 0), classes=CLASSES)
+    with pytest.raises(StoreError, match=r"classes: 1\.jpg has a different label there than in the runs of boxes"):
+        scores(run, other)
+
+
+@pytest.mark.parametrize("rows", [[[2, 1, 0, 0, 9, 9]], [[0.5, 1, 0, 0, 9, 9]], [[0, 1, 0, 0, 9]]])
+def test_rows_that_are_no_candidates(tmp_path: Path, rows: Any) -> None:
+    run = make_box_run(tmp_path / "boxes", TRUTH, {256: {**RIGHT, "1.jpg": rows}})
+    with pytest.raises(
+        StoreError, match=r"boxes: 1\.jpg has a label or boxes that do not fit its run.json; remove the"
+    ):
+        scores(run, posteriors(tmp_path / "classes"))
 
 
 def test_what_is_no_run_of_boxes(tmp_path: Path) -> None:

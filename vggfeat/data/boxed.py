@@ -12,7 +12,7 @@ import numpy as np
 from vggfeat._util.left_out import LeftOut
 from vggfeat._util.options import check_choice
 from vggfeat.data import boxes_csv, boxes_xml
-from vggfeat.data.marked import Marked, mend
+from vggfeat.data.marked import Marked, edge_note, mend
 from vggfeat.errors import DataError, UsageError
 
 Subset = Literal["train", "val", "test"]
@@ -130,6 +130,8 @@ def read_boxed(
     notes = left_out.lines()
     if not found:
         raise DataError(f"{top}: has no photo with a valid box in {subset} ({'; '.join(notes)}); check its paths")
+    if not top.is_dir():  # the other formats say what their corners mean
+        notes += edge_note(found)
     number = {name: k for k, name in enumerate(known)}
     return Boxed(
         name=f"{name} {subset}",

@@ -10,7 +10,8 @@
     merging      merge: the boxes of one class become fewer
     guesses      Located: for each of the likeliest classes one box
     localizer    Localizer, localize: image -> what is in it and where
-    runner       evaluate: images -> stored predictions -> errors
+    answers      what it says of photos as text, CSV and JSON; drawing: copies of photos with boxes
+    runner       store_boxes, evaluate: images -> stored predictions -> errors
     predictions  runs, stores of boxes; posteriors: which classes their photos have
     criterion    when a guess is right; errors, mean IoU, and the baselines
     judging      the guesses of photos and of both baselines, judged
@@ -18,6 +19,7 @@
     result       LocalizationResult
     paper        the numbers of Tables 8 to 10
     tables       these tables with ours beside the paper's
+    page         the HTML page
 
 fit("boxes.csv", "run"); evaluate("boxes.csv", "run", "oxford", "runs")
 localize("photo.jpg", "run", classifier="oxford")
@@ -34,11 +36,12 @@ if TYPE_CHECKING:
     from vggfeat.localization.fit import fit
     from vggfeat.localization.fitted import FittedBoxes
     from vggfeat.localization.guesses import Located
-    from vggfeat.localization.localizer import LocatedPhoto, Localizer, localize
+    from vggfeat.localization.localizer import Localizer, LocatedPhoto, localize
     from vggfeat.localization.merging import Merged, merge
+    from vggfeat.localization.page import write_report
     from vggfeat.localization.posteriors import Predictions
     from vggfeat.localization.result import LocalizationResult
-    from vggfeat.localization.runner import evaluate
+    from vggfeat.localization.runner import evaluate, store_boxes
     from vggfeat.localization.summary import open_runs, summarise
     from vggfeat.localization.tables import table
 
@@ -57,8 +60,10 @@ __getattr__ = attach(
         "localize": "vggfeat.localization.localizer",
         "merge": "vggfeat.localization.merging",
         "open_runs": "vggfeat.localization.summary",
+        "store_boxes": "vggfeat.localization.runner",
         "summarise": "vggfeat.localization.summary",
         "table": "vggfeat.localization.tables",
+        "write_report": "vggfeat.localization.page",
     },
 )
 
@@ -79,6 +84,8 @@ __all__ = [
     "localize",
     "merge",
     "open_runs",
+    "store_boxes",
     "summarise",
     "table",
+    "write_report",
 ]

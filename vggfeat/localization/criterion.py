@@ -1,7 +1,7 @@
 """When a guess is right: the errors of localisation, and what two baselines without a net would reach.
 
-The criterion is that of ILSVRC's development kit (`eval_localization_flat.m`): a guess is right if its class is the true
-one and it overlaps one of the true boxes with an IoU of at least 0.5. The paper writes "above 0.5".
+The criterion is that of ILSVRC's development kit (`eval_localization_flat.m`): a guess is right if its class is the
+true one and its IoU with one of the true boxes is at least 0.5. The paper writes "above 0.5".
 """
 
 from collections.abc import Sequence

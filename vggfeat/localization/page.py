@@ -253,7 +253,7 @@ def _left_out(result: LocalizationResult) -> list[Section]:
 
 
 def _settings(result: LocalizationResult) -> list[Block]:
-    facts = [("A box is right", f"{'above' if result.above else 'from'} IoU {result.iou:g}")]
+    facts = [("A box is right", f"{'from' if result.reading == 'kit' else 'above'} IoU {result.iou:g}")]
     facts += [(f"Merging: {name.replace('_', ' ')}", str(value)) for name, value in result.rule.items()]
     return [Facts(facts)]
 

@@ -36,20 +36,22 @@ class Classes:
     """The posteriors of photos over K classes.
 
     outputs : the classes. matrix : float32 (N, K), None without stored posteriors: there is one class then, which each
-    photo has. rows : name of a photo -> its row. sums : name -> SHA-256 of the photo's file, if known.
+    photo has. rows : name of a photo -> its row. photos : name -> label, and SHA-256 of the file, if known.
     """
 
     outputs: Outputs
     matrix: np.ndarray | None
     rows: dict[str, int]
-    sums: dict[str, str | None]
+    photos: dict[str, tuple[str, str | None]]
 
     def knows(self, photo: StoredBoxes) -> bool:
         """Whether the photo has posteriors. Raises StoreError if they are of another photo."""
-        known = self.sums.get(photo.path)
-        if known and photo.sha256 and known != photo.sha256:
+        label, sha256 = self.photos.get(photo.path, (photo.label, None))
+        if label != photo.label or (sha256 and photo.sha256 and sha256 != photo.sha256):
+            what = "label" if label != photo.label else "image"
             raise StoreError(
-                f"{self.outputs.of}: {photo.path} is another image there than in the runs of boxes; evaluate both again"
+                f"{self.outputs.of}: {photo.path} has a different {what} there than in the runs of boxes; "
+                "evaluate both again"
             )
         return self.matrix is None or photo.path in self.rows
 
@@ -87,7 +89,7 @@ def classes_of(predictions: Predictions) -> Classes:
     found = average(combinations(predictions.classifiers)[-1])
     facts = found.facts
     run = next(iter(predictions.classifiers[0].runs.values()))
-    table = run.store.read(["path", "sha256"])
-    sums = dict(zip(table["path"].to_pylist(), table["sha256"].to_pylist(), strict=True))
+    columns = (column.to_pylist() for column in run.store.read(["path", "label", "sha256"]).columns)
+    photos = {path: (label, sha256) for path, label, sha256 in zip(*columns, strict=True)}
     outputs = Outputs(str(run.store.path), facts.outputs, facts.places)
-    return Classes(outputs, found.matrix, {path: i for i, path in enumerate(found.paths)}, sums)
+    return Classes(outputs, found.matrix, {path: i for i, path in enumerate(found.paths)}, photos)

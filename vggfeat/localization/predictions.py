@@ -106,6 +106,13 @@ class BoxRun:
     def outputs(self) -> Outputs:
         return Outputs(str(self.store.path), self.facts.outputs, self.facts.places)
 
+    def _fits(self, rows: np.ndarray) -> bool:
+        """Whether rows are of classes of this run."""
+        classes = max(1, len(self.facts.outputs))
+        if self.protocol == 1:
+            return len(rows) == (classes if self.regression == "pcr" else 1)
+        return bool(np.isin(rows[:, 0], np.arange(classes)).all())
+
     def rows(self) -> Iterator[StoredBoxes]:
         """The rows, in the order of the store. Raises StoreError for a damaged part."""
         columns = [f"q{q}" for q in self.store.scales]
@@ -114,11 +121,14 @@ class BoxRun:
             facts = zip(*(batch.column(i).to_pylist() for i in range(5)), strict=True)
             for i, (path, label, height, width, sha256) in enumerate(facts):
                 found = [np.asarray(batch.column(column)[i].values, np.float32) for column in columns]
-                if any(one.size % numbers for one in found) or path not in self.facts.truth:
+                rows = [one.reshape(-1, numbers) for one in found if not one.size % numbers]
+                known = path in self.facts.truth and label in (self.facts.places or {label})
+                if len(rows) < len(found) or not known or not all(map(self._fits, rows)):
                     raise StoreError(
-                        f"{self.store.path}: {path} has boxes that do not fit its run.json; remove the run and {AGAIN}"
+                        f"{self.store.path}: {path} has a label or boxes that do not fit its run.json; remove the run "
+                        f"and {AGAIN}"
                     )
-                boxes = {q: one.reshape(-1, numbers) for q, one in zip(self.store.scales, found, strict=True)}
+                boxes = dict(zip(self.store.scales, rows, strict=True))
                 yield StoredBoxes(path, label, (height, width), sha256, boxes)
 
 

@@ -2,10 +2,12 @@
 
 import json
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from vggfeat import __version__
 from vggfeat._util.printable import printable
+from vggfeat.evaluate.result import aligned
 from vggfeat.localization.guesses import Located
 
 
@@ -149,7 +151,34 @@ class LocalizationResult:
     def table(self) -> str:
         """Return the result for people, as text."""
         right = f"a box is right {'from' if self.reading == 'kit' else 'above'} IoU {self.iou:g}"
-        lines = [f"{self.data}: localisation error in per cent; {right}"]
+        rows = [
+            ("protocol", "net", "regression", "Q", "error", "top-1", "mean IoU", "mean box", "whole image", "classes")
+        ]
         for row in self.rows:
-            lines.append(f"  protocol {row.protocol}")
-        return "\n".join(map(printable, lines))
+            score, constant = row.score, row.constant
+            rows.append(
+                (
+                    str(row.protocol),
+                    row.net,
+                    row.regression,
+                    ",".join(map(str, row.scales)),
+                    _one(score.error),
+                    _one(score.top1),
+                    f"{score.mean_iou:.3f}",
+                    _one(constant.error if constant else None),
+                    _one(row.whole.error),
+                    " / ".join(map(_one, row.classes or [None])),
+                )
+            )
+        lines = [f"{self.data}: localisation error in per cent of {self.rows[-1].images:,} images; {right}"]
+        notes = [
+            "mean box, whole (image): the errors of these in place of the boxes",
+            "classes: top-1 / top-5 error of the classes alone",
+            *self.notes,
+            f"predictions: {', '.join(sorted({str(Path(store).parent) for store in self.stores}))}",
+        ]
+        return "\n".join(map(printable, lines + [f"  {line}".rstrip() for line in (*aligned(rows), *notes)]))
+
+
+def _one(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f}"

@@ -22,6 +22,7 @@ from vggfeat.localization import predictions
 from vggfeat.localization.criterion import constant_box
 from vggfeat.localization.describing import POSTERIORS, BoxDescriber
 from vggfeat.localization.models import Model, Models, open_models
+from vggfeat.localization.posteriors import Predictions
 from vggfeat.localization.predictions import BoxFacts
 from vggfeat.localization.result import LocalizationResult
 from vggfeat.localization.rules import MergeRule
@@ -49,20 +50,8 @@ def evaluate(
 
     Parameters
     ----------
-    data : str, path or Boxed
-        Photos with true boxes; see `vggfeat.data.boxed.read_boxed`.
-    models : str, path or Weights, or a sequence of these
-        Nets that predict boxes: files, or folders of runs.
-    classifier : str, path or Weights, optional
-        A net that classifies: a name of the registry, a file, or the folder of a run. Protocol 2 needs it if there are
-        several classes.
-    out : str or path, optional
-        Folder for the runs: one store for each net and protocol. A run that was killed is continued. Default: a folder
-        in the cache.
-    train_data : str, path or Boxed, optional
-        Training photos, whose mean box is one of the baselines. Default: the subset train of `data`.
-    images : str or path, optional
-        The folder of the photos of a CSV file.
+    data, models, classifier, out, train_data, images
+        See `store_boxes`.
     scales, mirror, keep, device, precision, exif, allow_truncated
         See `LocalizerSpec`.
     protocol, subset, iou, reading, on_error, workers
@@ -82,6 +71,64 @@ def evaluate(
 
     Raises
     ------
+    DataError, WeightsError, StoreError, ImageError, UsageError
+        As `store_boxes`.
+
+    References
+    ----------
+    Appendix A.2.
+    """
+    stored = store_boxes(
+        data, models, classifier, out, train_data=train_data, images=images, spec=spec, settings=settings
+    )
+    return summarise(stored, settings=settings, merging=merging)
+
+
+@takes(spec=LocalizerSpec, settings=LocalizationSettings)
+def store_boxes(
+    data: str | Path | Boxed,
+    models: Model | Sequence[Model],
+    classifier: Model | None = None,
+    out: str | Path | None = None,
+    *,
+    train_data: str | Path | Boxed | None = None,
+    images: str | Path | None = None,
+    spec: LocalizerSpec,
+    settings: LocalizationSettings,
+) -> Predictions:
+    """Store the boxes of box nets, before any merging, and the posteriors of a classifier.
+
+    Parameters
+    ----------
+    data : str, path or Boxed
+        Photos with true boxes; see `vggfeat.data.boxed.read_boxed`.
+    models : str, path or Weights, or a sequence of these
+        Nets that predict boxes: files, or folders of runs.
+    classifier : str, path or Weights, optional
+        A net that classifies: a name of the registry, a file, or the folder of a run. Protocol 2 needs it if there are
+        several classes.
+    out : str or path, optional
+        Folder for the runs: one store for each net and protocol. A run that was killed is continued. Default: a folder
+        in the cache.
+    train_data : str, path or Boxed, optional
+        Data whose subset train gives the mean box, which is one of the baselines. Default: `data`.
+    images : str or path, optional
+        The folder of the photos of a CSV file.
+    scales, mirror, keep, device, precision, exif, allow_truncated
+        See `LocalizerSpec`.
+    protocol, subset, iou, reading, on_error, workers
+        See `LocalizationSettings`; `iou` and `reading` serve the scores.
+    spec : LocalizerSpec
+        Its settings as one object, instead of single ones.
+    settings : LocalizationSettings
+        Its settings as one object, instead of single ones.
+
+    Returns
+    -------
+    Predictions
+
+    Raises
+    ------
     DataError
         If the data are missing or damaged, or have other classes than the nets.
     WeightsError
@@ -95,23 +142,22 @@ def evaluate(
 
     References
     ----------
-    Appendix A.1 "Testing" and A.2.
+    Appendix A.1 "Testing".
     """
     nets = open_models(models, classifier)
     boxed = data if isinstance(data, Boxed) else read_boxed(data, settings.subset, images=images)
     places = _places(nets, boxed, settings.protocols)
-    facts = {"data": boxed.name, "images": len(boxed)}
-    constant, notes = _constant(boxed, data, train_data, images)
+    constant, notes = _constant(boxed, train_data if train_data is not None else data, images)
     folder = Path(out) if out is not None else cache_dir() / "localization"
     stores: list[Path] = []
     for protocol in settings.protocols:
-        describer = BoxDescriber(nets, protocol, spec, facts)
+        describer = BoxDescriber(nets, protocol, spec, {"data": boxed.name, "images": len(boxed)})
         of_layer = {layer: folder / _run_name(describer, layer, boxed) for layer in describer.layers}
         extract_with(describer, _items(boxed), of_layer, settings.extraction)
         for layer, net in zip(describer.layers, describer.engine.nets, strict=True):
             _write_facts(of_layer[layer], layer, boxed, net.weights, nets, places, constant, notes)
         stores += of_layer.values()
-    return summarise(open_runs(stores), settings=settings, merging=merging)
+    return open_runs(stores)
 
 
 def _places(models: Models, boxed: Boxed, protocols: Sequence[int]) -> dict[str, int]:
@@ -135,19 +181,15 @@ def _places(models: Models, boxed: Boxed, protocols: Sequence[int]) -> dict[str,
 
 
 def _constant(
-    boxed: Boxed, data: str | Path | Boxed, train_data: str | Path | Boxed | None, images: str | Path | None
+    boxed: Boxed, source: str | Path | Boxed, images: str | Path | None
 ) -> tuple[list[float] | None, list[str]]:
-    """The mean box of the training photos, and a note if there are none."""
-    source = train_data if train_data is not None else data
-    if isinstance(source, Boxed):
-        train = source if train_data is not None else None
-    else:
-        try:
+    """The mean box of the training photos, and a note if there are none. Photos to judge are no training photos."""
+    train = source if isinstance(source, Boxed) and source is not boxed else None
+    if not isinstance(source, Boxed):
+        with suppress(MissingSubsetError):
             train = read_boxed(source, "train", images=images, classes=boxed.classes)
-        except MissingSubsetError:
-            train = None
     if train is None:
-        return None, ["no training photos, so there is no constant box beside the scores; name them as --train-data"]
+        return None, ["no training photos, so no mean box stands beside the scores; name them as --train-data"]
     return constant_box(train.boxes, train.sizes).tolist(), []
 
 

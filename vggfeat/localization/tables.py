@@ -62,9 +62,7 @@ def table(
     if number == 8:
         wanted = [one for one in wanted if one.scales[0] == _crop_scale(one.parts[0][0])]
     if not wanted:
-        raise UsageError(
-            f"Table {number} is of protocol {protocol}, and no run is; evaluate with --protocol {protocol}"
-        )
+        raise UsageError(f"Table {number} needs runs of protocol {protocol}; evaluate with --protocol {protocol}")
     wanted = wanted[-1:] if number == 10 else wanted
     judged = judge(predictions, wanted, settings or LocalizationSettings(), merging or MergeRule())
     made: dict[int, Callable[[Ours], Body]] = {8: _table_8, 9: _table_9, 10: _table_10}
