@@ -14,6 +14,7 @@ from vggfeat._util.printable import printable, say
 from vggfeat._util.progress import progress
 from vggfeat.cli.derive import Without, derived
 from vggfeat.cli.output import show
+from vggfeat.cli.usage import Command
 from vggfeat.errors import UsageError, VggfeatError
 from vggfeat.localization.rules import MergeRule
 from vggfeat.localization.settings import BoxRecipe
@@ -39,11 +40,14 @@ ClassifierOption = Annotated[
 app = typer.Typer(help="Say where the objects of an image are.", no_args_is_help=True, rich_markup_mode=None)
 
 
-@app.command("fit")
+@app.command("fit", cls=Command)
 @derived
 def fit_boxes(
     data: Annotated[
-        Path, typer.Argument(help="A CSV file path,label,x0,y0,x1,y1[,subset], a VOCdevkit, or ILSVRC's CLS-LOC.")
+        Path,
+        typer.Argument(
+            metavar="DATA", help="A CSV file path,label,x0,y0,x1,y1[,subset], a VOCdevkit, or ILSVRC's CLS-LOC."
+        ),
     ],
     out: Annotated[Path, typer.Option(metavar="RUN", help="Folder of the run. The same command continues it.")],
     images: Annotated[
@@ -62,7 +66,7 @@ def fit_boxes(
         show(*str(result).split("\n"))
 
 
-@app.command("predict")
+@app.command("predict", cls=Command)
 @derived
 def predict_boxes(
     model: Annotated[
@@ -136,13 +140,13 @@ def _answer(
     return count, failed
 
 
-@app.command("evaluate")
+@app.command("evaluate", cls=Command)
 @derived
 def evaluate_boxes(
     ctx: typer.Context,
     data: Annotated[
         str | None,
-        typer.Argument(help="As for fit. With --runs: to show its photos on the page."),
+        typer.Argument(metavar="DATA", help="As for fit. With --runs: to show its photos on the page."),
     ] = None,
     model: Annotated[
         list[str] | None,

@@ -66,12 +66,14 @@ def draw(
 ) -> None:
     """Write a copy of a photo with its boxes and a legend as a JPEG, whole or not at all; its folder is made.
 
-    pixels : uint8 (H, W, 3), RGB. truth, candidates : (T, 4) and (N, 4), in pixels of the photo; the surest candidates
-    come first. merged : the surest first. Raises OSError that names `file`.
+    pixels : uint8 (H, W, 3), RGB. truth, candidates : (T, 4) and (N, 4), in pixels of the photo; of many
+    candidates some are drawn. merged : the surest first; those without candidates have no box. Raises OSError that
+    names `file`.
     """
-    truth, candidates = _rows(truth), _rows(candidates)
+    truth, candidates, merged = _rows(truth), _rows(candidates), [one for one in merged if one.candidates]
+    shown = np.linspace(0, len(candidates) - 1, min(len(candidates), MOST)).round().astype(int)  # from all places
     scale = max(1, round(SIDE / max(pixels.shape[:2])))
-    picture = drawn(pixels, scale, truth, candidates[:MOST], merged)
+    picture = drawn(pixels, scale, truth, candidates[shown], merged)
     unit = _unit(picture)
     _write_labels(picture, merged, scale, _TEXT * unit)
     entries = _entries(len(truth), len(candidates), merged)
@@ -164,7 +166,7 @@ def _write_labels(picture: Image.Image, merged: Sequence[Located], scale: float,
 
 def _entries(truth: int, candidates: int, merged: Sequence[Located]) -> list[tuple[Line, str]]:
     """The lines of the legend: what each kind of line is."""
-    shown = f"the {MOST} surest of {candidates:,} candidates" if candidates > MOST else f"candidates: {candidates}"
+    shown = f"{MOST} of {candidates:,} candidates" if candidates > MOST else f"candidates: {candidates}"
     best = _text(merged[0]) if merged else ""
     found = [
         (TRUE, "true box" if truth == 1 else f"true boxes: {truth}", truth),

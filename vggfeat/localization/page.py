@@ -240,7 +240,7 @@ def _picture(one: LocatedImage, images: Boxed, place: dict[str, int]) -> Picture
         pixels = None
     uri = None
     if pixels is not None:
-        merged = [guess] if guess else []
+        merged = [guess] if guess and guess.candidates else []
         picture = drawn(pixels, _SIDE / max(pixels.shape[:2]), one.truth, merged=merged)
         uri = thumbnail(np.asarray(picture), _SIDE)
     return Picture(uri, f"Photo of {label} with its boxes", title, [f"is {label}"], one.path)
