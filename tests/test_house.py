@@ -114,6 +114,17 @@ def loaded_by(code: str) -> set[str]:
             for name in ("demo", "extract", "bench", "evaluate", "train", "index", "fit", "predict", "explore")
         ),
         *(
+            "import typer.testing as t, vggfeat.cli as c\n"
+            f"ran = t.CliRunner().invoke(c.app, ['localize', '{name}', '--help'])\n"
+            "assert ran.exit_code == 0, ran.output"
+            for name in ("fit", "predict", "evaluate")
+        ),
+        *(
+            f"import typer.testing as t, vggfeat.cli as c\nran = t.CliRunner().invoke(c.app, {words})\n"
+            "assert 'nowhere: no such folder' in str(ran.exception)"
+            for words in (["extract", "nowhere"], ["fit", "nowhere", "--out", "x.vggmodel"])
+        ),
+        *(
             f"import vggfeat.{one}.settings"
             for one in ("extraction", "bench", "evaluate", "index", "model", "explore", "localization")
         ),

@@ -11,8 +11,8 @@ import numpy as np
 
 from vggfeat._util.left_out import LeftOut
 from vggfeat._util.options import check_choice
-from vggfeat.data import boxes_csv
-from vggfeat.data.marked import mend
+from vggfeat.data import boxes_csv, boxes_xml
+from vggfeat.data.marked import Marked, edge_note, mend
 from vggfeat.errors import DataError, UsageError
 
 Subset = Literal["train", "val", "test"]
@@ -93,13 +93,20 @@ def read_boxed(
     Parameters
     ----------
     data : str or path
-        A CSV file with the columns path,label,x0,y0,x1,y1 and, if it has subsets, subset. Without subsets all photos
-        are train. Several rows of a path are several boxes of a photo; a row with empty corners has no box.
+        One of
+
+        - A CSV file with the columns path,label,x0,y0,x1,y1 and, if it has subsets, subset. Without subsets all photos
+          are train. Several rows of a path are several boxes of a photo; a row with empty corners has no box.
+        - A folder VOC2007 or VOC2012, or VOCdevkit above it. Its corners count from 1 and include the last pixel.
+        - A folder with Data/CLS-LOC and Annotations/CLS-LOC of ILSVRC, subsets train and val. Its corners count from 0
+          and include the last pixel.
+
     subset : {"train", "val", "test"}
     images : str or path, optional
         The folder of the photos of a CSV file. Default: its own folder, or the folder `images` in it.
     classes : sequence of str, optional
-        The classes, in the order of the labels. Default: those of the subset train, sorted.
+        The classes, in the order of the labels. Default: those of the subset train, sorted; for VOC its twenty; for
+        ILSVRC without train the 1000 synsets.
 
     Returns
     -------
@@ -117,15 +124,17 @@ def read_boxed(
     if classes is not None and len(set(classes)) < len(classes):
         raise UsageError("a class is named twice")
     top = Path(data).resolve()
-    known, photos = boxes_csv.read(top, subset, Path(images).resolve() if images is not None else None, classes)
     left_out = LeftOut()
+    name, known, photos = _marked(top, subset, images, classes, left_out)
     found = mend(photos, left_out)
     notes = left_out.lines()
     if not found:
         raise DataError(f"{top}: has no photo with a valid box in {subset} ({'; '.join(notes)}); check its paths")
+    if not top.is_dir():  # the other formats say what their corners mean
+        notes += edge_note(found)
     number = {name: k for k, name in enumerate(known)}
     return Boxed(
-        name=f"{top.parent.name}/{top.name} {subset}",
+        name=f"{name} {subset}",
         classes=known,
         paths=tuple(one.path for one in found),
         images=tuple(one.file for one in found),
@@ -133,6 +142,25 @@ def read_boxed(
         boxes=tuple(one.boxes for one in found),
         sizes=np.array([one.size for one in found], np.int64),
         notes=tuple(notes),
+    )
+
+
+def _marked(
+    top: Path, subset: Subset, images: str | os.PathLike[str] | None, classes: Sequence[str] | None, left_out: LeftOut
+) -> tuple[str, tuple[str, ...], list[Marked]]:
+    """The name of the data, their classes, and the photos of a subset with boxes as they are written."""
+    if not top.is_dir():
+        folder = Path(images).resolve() if images is not None else None
+        return f"{top.parent.name}/{top.name}", *boxes_csv.read(top, subset, folder, classes)
+    if images is not None:
+        raise UsageError(f"{top}: is a folder with photos of its own; images is for a CSV file only")
+    if (root := boxes_xml.find_ilsvrc(top)) is not None:
+        return root.name, *boxes_xml.read_ilsvrc(root, subset, classes, left_out)
+    if (kit := boxes_xml.find_voc(top)) is not None:
+        return kit.name, *boxes_xml.read_voc(kit, subset, classes)
+    raise DataError(
+        f"{top}: no boxes found; give a CSV file with path,label,x0,y0,x1,y1, a VOCdevkit, or a folder with "
+        f"{boxes_xml.PHOTOS} and {boxes_xml.ANNOTATIONS}"
     )
 
 

@@ -1,6 +1,6 @@
 """Photos with boxes as their files give them, and the boxes put right: inside the photo, of one class, not empty."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +18,8 @@ OUTSIDE = "boxes left out, because they lie outside their photo"
 OTHER_CLASS = "boxes left out, because their photo is of another class"
 SWAPPED = "boxes whose corners were swapped, and are put right"
 CUT = "boxes that were cut at the edge of their photo"
+
+LAST_PIXEL = 0.05  # share of boxes that end there, above which a reader is told
 
 Box = tuple[float, float, float, float]  # x0, y0, x1, y1 in pixels from 0; right and lower edge outside the last pixel
 
@@ -51,7 +53,19 @@ def mend(photos: Iterable[Marked], left_out: LeftOut) -> list[Mended]:
     return sorted((one for one in found if one is not None), key=lambda one: one.path)
 
 
-def check_class(where: str, label: str, classes: Sequence[str] | set[str]) -> None:
+def edge_note(photos: Sequence[Mended]) -> list[str]:
+    """A note if the right and lower edges seem to name the last pixel, and not the place behind it."""
+    apart = np.concatenate([photo.size[::-1] - photo.boxes[:, 2:] for photo in photos])
+    on_last = int((apart == 1).any(axis=1).sum())
+    if (apart < 1).any() or on_last < LAST_PIXEL * len(apart):
+        return []
+    return [
+        f"boxes that end at the last pixel: {on_last:,} of {len(apart):,}, and none ends behind it; "
+        "if x1 and y1 name the last pixel of a box, add 1 to them"
+    ]
+
+
+def check_class(where: str, label: str, classes: Collection[str]) -> None:
     """Raise DataError, which begins with `where`, for a class that is not one of the classes."""
     if label not in classes:
         raise DataError(f"{where}: class {label!r} is not one of the {len(classes):,} known classes; correct it")
