@@ -202,6 +202,13 @@ def test_equal_boxes_are_one() -> None:
     assert merge([(0, 0, 5, 5)] * 3000, np.full(3000, 0.5)).counts.tolist() == [3000]
 
 
+def test_many_boxes_around_one_centre() -> None:
+    halves = np.linspace(10, 30, 120)[:, None]
+    boxes = np.concatenate([-halves, -halves, halves, halves], axis=1)
+    found, expected = merge(boxes, np.ones(120)), slow(boxes, np.ones(120), MergeRule())
+    np.testing.assert_allclose(sorted(found.boxes.tolist()), [box for box, _, _ in expected])
+
+
 def test_the_score_of_overfeat_by_hand() -> None:
     # 3x4 boxes have diagonals of 5. Moved by 1.5: 1.5 / 5 + 1 - 6 / 18 = 0.9667
     boxes = [(0.0, 0.0, 3.0, 4.0), (1.5, 0.0, 4.5, 4.0)]

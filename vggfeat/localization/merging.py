@@ -32,7 +32,7 @@ from vggfeat.localization.rules import MergeRule
 # How the pairs of a pass are found does not change the result; these are about the fastest.
 FEW = 64  # boxes, of which all pairs are looked at
 SAMPLES = 32  # boxes, from whose neighbours the first distance is estimated
-NEIGHBOURS = 4  # the box itself included
+NEIGHBOURS = 3  # the box itself included
 GROWTH = 1.5  # of the distance
 
 ROUNDING = 1e-9  # a bound of the relative errors of distances
@@ -144,34 +144,36 @@ def _pass(boxes: Floats, rule: MergeRule) -> np.ndarray:
     limits = np.array([rule.horizontal, rule.vertical]) * (boxes[:, 2:] - boxes[:, :2]) / 2
     reach = np.hypot(*limits.T) / (1 - rule.apart) * (1 + ROUNDING)
     free = np.ones(len(boxes), bool)
-    merged: list[tuple[int, int]] = []
+    merged = [np.zeros((0, 2), np.int64)]
     near = -1.0  # the pairs up to this distance are done
     while len(left := np.flatnonzero(free & (reach > near))) > 1:
         far = float(reach[left].max())
         tree = cKDTree(centres[left], compact_nodes=False, balanced_tree=False)
         if len(left) > FEW:  # not all pairs at once: most boxes are merged with one of their nearest
             some = centres[left[:: len(left) // SAMPLES]]
-            far = min(far, max(GROWTH * near, float(tree.query(some, NEIGHBOURS)[0][:, -1].mean())))
+            wanted = max(GROWTH * near, float(tree.query(some, NEIGHBOURS)[0][:, -1].mean()))
+            far = min(far, wanted) if wanted > near else far  # not larger if all have the same centre
         pairs = left[tree.query_pairs(far * (1 + ROUNDING), output_type="ndarray")]
         distance = np.hypot(*(centres[pairs[:, 0]] - centres[pairs[:, 1]]).T)
         due = np.flatnonzero((distance > near) & (distance <= far))
         due = due[_mergeable(boxes[pairs[due, 0]], boxes[pairs[due, 1]], rule)]
         order = due[np.lexsort((pairs[due, 1], pairs[due, 0], distance[due]))]
-        merged += _each_once(pairs[order].tolist())
-        free[np.array(merged, np.int64)] = False
+        merged.append(_each_once(pairs[order].tolist()))
+        free[merged[-1]] = False
         near = far
-    return np.array(merged, np.int64).reshape(-1, 2)
+    return np.concatenate(merged)
 
 
-def _each_once(pairs: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The pairs of which neither was in one before that was taken."""
+def _each_once(pairs: Iterable[tuple[int, int]]) -> np.ndarray:
+    """The pairs of which neither box is in a pair that was taken before, int (P, 2)."""
     taken: set[int] = set()
     found = []
     for first, second in pairs:
         if first not in taken and second not in taken:
-            taken |= {first, second}
+            taken.add(first)
+            taken.add(second)
             found.append((first, second))
-    return found
+    return np.array(found, np.int64).reshape(-1, 2)
 
 
 def _mergeable(a: Floats, b: Floats, rule: MergeRule) -> np.ndarray:
