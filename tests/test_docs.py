@@ -1,5 +1,6 @@
 """The documentation: every block of code in docs/how-to runs, in the order of its page, on small photos."""
 
+import os
 import re
 import shlex
 from pathlib import Path
@@ -22,6 +23,12 @@ def folder(request, tmp_path, monkeypatch, tiny_weights):
     photo(tmp_path / "photo.jpg", (100, 80))
     for i in range(2):
         photo(tmp_path / "photos" / "ab"[i] / f"{i}.jpg", (80, 64), seed=i)
+    boxes = ["path,label,x0,y0,x1,y1,subset"]
+    for i in range(10):
+        name, label = f"{i}.jpg", ("jay", "wren")[i % 2]
+        photo(tmp_path / "birds" / "images" / name, (80, 64), seed=i)
+        boxes.append(f"{name},{label},{2 * i},8,{40 + 2 * i},56,{'test' if i > 7 else 'train'}")
+    (tmp_path / "birds" / "boxes.csv").write_text("\n".join(boxes))
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("VGGFEAT_WEIGHTS", raising=False)
     if request.param == "narrow":
@@ -54,9 +61,13 @@ def test_there_are_pages():
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_block_runs(page, folder):
+    if page.name == "localisation.md" and "VGGFEAT_WEIGHTS" not in os.environ:
+        pytest.skip("it trains the fully connected layers of two nets of full width: minutes, and gigabytes of disk")
     names = run(page)
     if page.name == "feature-maps.md":
         check_feature_maps(names)
+    if page.name == "localisation.md":
+        check_localisation(names, folder)
 
 
 def check_feature_maps(names: dict) -> None:
@@ -75,3 +86,14 @@ def check_feature_maps(names: dict) -> None:
     assert not torch.equal(names["tuned"].conv5_4.weight.cpu(), names["net"].conv5_4.weight.cpu())
     assert torch.equal(names["tuned"].conv5_3.weight.cpu(), names["net"].conv5_3.weight.cpu())
     assert np.isfinite(names["X"]).all()
+
+
+def check_localisation(names: dict, folder: Path) -> None:
+    """A page, a drawing of each photo, two classes of the photo with boxes inside it."""
+    assert "top-5 localisation error" in (folder / "birds.html").read_text(encoding="utf-8")
+    assert len(list((folder / "drawn").rglob("*.boxes.jpg"))) == 10
+    assert sorted(one.label for one in names["found"]) == ["jay", "wren"]
+    for one in names["found"]:
+        x0, y0, x1, y1 = one.box
+        assert 0 <= x0 <= x1 <= 100
+        assert 0 <= y0 <= y1 <= 80

@@ -21,7 +21,7 @@ STOREYS = [
     {"spec"},
     {"pixels", "truncation", "netpbm"},
     {"reading"},
-    {"images", "metrics", "aggregate", "neighbours"},
+    {"images", "boxes", "metrics", "aggregate", "neighbours"},
     {"inputs"},
     {"weights"},
     {"engine"},
@@ -34,8 +34,8 @@ STOREYS = [
     {"data"},
     {"report"},
     {"index"},
-    {"bench", "evaluate", "train", "localize", "doctor", "model"},
-    {"explore"},
+    {"bench", "evaluate", "train", "doctor", "model"},
+    {"explore", "localization"},
     {"demo"},
     {"cli"},
     {"__main__"},
@@ -114,7 +114,21 @@ def loaded_by(code: str) -> set[str]:
             "assert ran.exit_code == 0, ran.output"
             for name in ("demo", "extract", "bench", "evaluate", "train", "index", "fit", "predict", "explore")
         ),
-        *(f"import vggfeat.{one}.settings" for one in ("extraction", "bench", "evaluate", "index", "model", "explore")),
+        *(
+            "import typer.testing as t, vggfeat.cli as c\n"
+            f"ran = t.CliRunner().invoke(c.app, ['localize', '{name}', '--help'])\n"
+            "assert ran.exit_code == 0, ran.output"
+            for name in ("fit", "predict", "evaluate")
+        ),
+        *(
+            f"import typer.testing as t, vggfeat.cli as c\nran = t.CliRunner().invoke(c.app, {words})\n"
+            "assert 'nowhere: no such folder' in str(ran.exception)"
+            for words in (["extract", "nowhere"], ["fit", "nowhere", "--out", "x.vggmodel"])
+        ),
+        *(
+            f"import vggfeat.{one}.settings"
+            for one in ("extraction", "bench", "evaluate", "index", "model", "explore", "localization")
+        ),
         "import vggfeat.spec, vggfeat.nets, vggfeat.train.recipe",
     ],
 )

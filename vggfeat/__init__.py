@@ -28,6 +28,7 @@ _HOME = {
     "VGGClassifier": "model",
     "load": "store",
     "Index": "index",
+    "localize": "localization",
     "demonstrate": "demo",
     "VggfeatError": "errors",
     "UsageError": "errors",

@@ -17,7 +17,7 @@ from vggfeat._util.options import takes
 from vggfeat.aggregate import aggregate, fuse
 from vggfeat.engine import Engine, View, Whole
 from vggfeat.engine.batching import K
-from vggfeat.errors import ImageError
+from vggfeat.errors import ImageError, UsageError
 from vggfeat.images import Source
 from vggfeat.inputs import column, is_image
 from vggfeat.spec import DescriptorSpec, NetSpec, PosteriorSpec
@@ -126,6 +126,29 @@ class Describer:
             }
             for net in self.engine.nets
         ]
+
+    def stored(self, layer: str) -> tuple[dict[str, Any], str]:
+        """Say what the store of a layer records.
+
+        Parameters
+        ----------
+        layer : str
+
+        Returns
+        -------
+        (dict, str)
+            The fingerprint, and the name of the weights.
+
+        Raises
+        ------
+        UsageError
+            If there are several nets, or the net has no such layer.
+        """
+        nets = self.engine.nets
+        if len(nets) > 1:
+            raise UsageError("a store holds one net; extract each net into its own store and load them together")
+        nets[0].dim(layer)  # raises UsageError
+        return self.fingerprint(layer)[0], nets[0].weights.name
 
     def prepare(self, image: Source, max_pixels: int = images.MAX_PIXELS) -> Tensor:
         """Decode an image and check that it can be rescaled to each scale.

@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from vggfeat import images, nets
 from vggfeat.nets import Init
-from vggfeat.train.crops import centre_crop
+from vggfeat.train.crops import centre_window, crop_of
 from vggfeat.train.pixel_statistics import ILSVRC
 
 COLOURS = ((40, 60, 200), (50, 180, 60), (200, 50, 40))  # the curves' classes: noise around each
@@ -35,7 +35,8 @@ def mean() -> Tensor:
 def photos(folder: Path, count: int = 4) -> Tensor:
     """float32 (count, 3, 224, 224): centre crops, evenly spaced over the folder's photos, minus the mean."""
     files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in (".jpg", ".jpeg", ".png"))
-    crops = [centre_crop(images.read(file), 256) for file in files[:: max(1, len(files) // count)][:count]]
+    photos = [images.read(file) for file in files[:: max(1, len(files) // count)][:count]]
+    crops = [crop_of(photo, centre_window(photo.shape[:2], 256)) for photo in photos]
     return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float() - mean()
 
 

@@ -25,6 +25,7 @@ from vggfeat import nets, weights
 from vggfeat.train import Recipe
 from vggfeat.train.learner import Learner, find_precision
 from vggfeat.train.loading import Crops, MicroBatch, micro_batches
+from vggfeat.train.objective import Classes
 from vggfeat.train.pixel_statistics import ILSVRC
 from vggfeat.train.ranks import Ranks
 from vggfeat.train.sets import Photos
@@ -49,7 +50,7 @@ def fresh(recipe: Recipe) -> nets.VGG:
 
 def ours(recipe: Recipe, ranks: Ranks, batch: MicroBatch) -> Callable[[], None]:
     preprocessing = weights.Preprocessing("RGB", 255.0, ILSVRC.mean, (1.0, 1.0, 1.0))
-    learner = Learner(fresh(recipe), recipe, preprocessing, ranks)
+    learner = Learner(fresh(recipe), recipe, Classes(CLASSES), preprocessing, ranks)
     learner.sgd.param_groups[0]["lr"] = 1e-4
     groups = [
         MicroBatch(*(part[at : at + recipe.micro] for part in batch[:3]), [])  # type: ignore[arg-type]

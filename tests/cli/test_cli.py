@@ -75,7 +75,8 @@ def test_extract_describe_export(photos, tmp_path, tiny_weights, monkeypatch):
     assert result.stdout.splitlines()[-1] == "my photos.vggfeat: 3 images described, 1 failed (failures.csv)"
     assert Store("my photos.vggfeat").scales == (32, 64)
 
-    invoke("export", "my photos.vggfeat", "x.npy")
+    said = invoke("export", "my photos.vggfeat", "x.npy").output
+    assert said.startswith("x.npy: 3 images with 64 numbers each; the names are in x.npy.paths.txt")
     exported = np.load("x.npy")
     assert exported.shape == (3, 2 * 32)
 
@@ -97,7 +98,8 @@ def test_extract_makes_a_store_for_each_layer(photos, tmp_path, tiny_weights, mo
         f"{name}: {count} images described" for name in names
     ]
     again = invoke("extract", photos, "--layer", "pool5", "--out", names[1], *net)
-    assert f"{names[1]}: {count} images described; the store had {count} rows before this run" in again.output
+    line = f"{names[1]}: {count} images described; the store had {count} rows before this run: no image is new"
+    assert line in again.output
 
 
 def test_bench_prints_a_table_and_writes_json(tmp_path, tiny_weights):
@@ -146,6 +148,9 @@ def test_weights_list_and_convert(tmp_path):
         (["classify", "folder"], 2, "folder: is a folder; name image files, or describe it with vggfeat extract"),
         (["describe", "a.jpg", "--out", "x.txt"], 2, "x.txt: cannot write .txt; take .npy, .npz, .h5, .csv, .mat"),
         (["describe", "a.jpg", "--out", "none/x.npy"], 2, "none: no such folder for x.npy"),
+        (["nets", "--q", "223"], 2, "Q=223 is too small for the fully connected layers: their smallest Q is 224"),
+        (["weights", "fetch", "oxfrd"], 2, "no weights 'oxfrd' to fetch; take oxford, or one of torchvision, "),
+        (["weights", "fetch", "x"], 2, "no weights 'x' to fetch; take one of oxford, torchvision, oxford-int8, slim"),
         (["extract", ".", "--layer", "pool5,pool5"], 2, "a layer is given twice: pool5,pool5"),
         (["extract", ".", "--layer", "pool5,conv9_9"], 2, "no layer 'conv9_9'; take one of fc7, fc6, pool5"),
         (
@@ -183,6 +188,20 @@ def main(arguments, monkeypatch):
         cli.main()
     text = error.getvalue()
     return SimpleNamespace(status=exit_.value.code, text=text, lines=len(text.strip().splitlines()))
+
+
+@pytest.mark.parametrize(
+    ("words", "usage"),
+    [
+        ("extract", "extract [OPTIONS] [SOURCE]"),
+        ("export", "export [OPTIONS] STORE... FILE"),
+        ("predict", "predict [OPTIONS] MODEL IMAGE|FOLDER..."),
+        ("index search", "index search [OPTIONS] STORE QUERY..."),
+        ("weights publish", "weights publish [OPTIONS] RUN OUT"),
+    ],
+)
+def test_the_line_of_usage_has_plain_names(words, usage):
+    assert invoke(*words.split(), "--help").output.splitlines()[0].endswith(f" {usage}")
 
 
 @pytest.mark.parametrize("arguments", [["extract", "--scales", "big"], ["extract", "--colour"], ["frobnicate"]])

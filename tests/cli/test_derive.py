@@ -126,6 +126,22 @@ def test_settings_refuse_invalid_values(command):
         command("--count", "0")
 
 
+def test_a_line_of_help_lists_few_choices_only():
+    @dataclass(frozen=True)
+    class Many:
+        layer: Literal["a", "b", "c", "d", "e", "f", "g", "h", "i"] | None = None
+
+    def body(*, many: Many) -> None:
+        """Do something."""
+
+    app = typer.Typer(rich_markup_mode=None)
+    app.command()(derived(body))
+    text = CliRunner().invoke(app, ["--help"]).output
+    assert "--layer LAYER" in text
+    assert "a|b" not in text
+    assert "'i'" in CliRunner().invoke(app, ["--layer", "j"]).output  # the error lists them
+
+
 def test_several_values_make_an_object_for_each():
     got = []
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.kit.data_sets import Shared, person, reader, small_actions, small_voc, write_lists
-from vggfeat.data import ImageSet, actions, voc
+from vggfeat.data import ImageSet, actions, annotations, voc
 from vggfeat.errors import DataError
 
 
@@ -216,7 +216,7 @@ BOMB = f'<?xml version="1.0"?>{ENTITIES}<annotation>&y;</annotation>'
     [
         (None, "a.xml: missing"),
         (BOMB, "has a document type"),
-        (f"<annotation>{' ' * actions.XML_BYTES}</annotation>", r"cannot be read \(more than 1,048,576 bytes\)"),
+        (f"<annotation>{' ' * annotations.XML_BYTES}</annotation>", r"cannot be read \(more than 1,048,576 bytes\)"),
         ("<annotation>", "not XML"),
         ("<annotation/>", "object 1 is not a person"),
         (f"<annotation>{person(1, 1, 9, 9)}</annotation>", "object 2 is not a person"),

@@ -28,3 +28,25 @@ def photo_set(root: Path, train: int = 7, val: int = 2, classes: tuple[str, ...]
                 seed = 1000 * number + i + (500 if part == "val" else 0)
                 photo(root / part / name / f"{i}.png", COLOURS[name], seed, sizes[i % 3])
     return root
+
+
+def box_csv(root: Path, train: int = 7, val: int = 2, classes: tuple[str, ...] = tuple(COLOURS)) -> Path:
+    """root/boxes.csv, with a box of each class's colour on grey in the photos of root/images."""
+    sizes = ((96, 64), (64, 96), (300, 260))
+    rows = ["path,label,x0,y0,x1,y1,subset"]
+    for part, count in (("train", train), ("val", val)):
+        for number, name in enumerate(classes):
+            for i in range(count):
+                draw = np.random.default_rng(1000 * number + i + (500 if part == "val" else 0))
+                width, height = sizes[i % 3]
+                x0, y0 = draw.integers(0, width // 3), draw.integers(0, height // 3)
+                x1, y1 = x0 + width // 2, y0 + height // 2
+                pixels = draw.integers(90, 130, (height, width, 3))
+                pixels[y0:y1, x0:x1] = COLOURS[name]
+                path = root / "images" / f"{part}-{name}-{i}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(pixels.astype(np.uint8)).save(path)
+                rows.append(f"{path.name},{name},{x0},{y0},{x1},{y1},{part}")
+    file = root / "boxes.csv"
+    file.write_text("\n".join(rows) + "\n")
+    return file

@@ -25,8 +25,9 @@ from vggfeat.errors import VggfeatError
 def run(groups: list[list[dict[str, Any]]]) -> list[list[int]]:
     """Run groups of jobs; returns how they ended.
 
-    A job: {"data": ..., "out": ..., "settings": {...}, "env": {...}, "die": [event, number]}; the last two may be left
-    out. It dies by a signal when the event, a key of DEATHS, happens for this number of times.
+    A job: {"data": ..., "out": ..., "settings": {...}, "env": {...}, "die": [event, number], "boxes": true}; the last
+    three may be left out. With boxes it is `localization.fit`. It dies by a signal when the event, a key of DEATHS,
+    happens for this number of times.
     """
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
@@ -99,6 +100,11 @@ def in_a_checkpoint(number: int) -> None:
     at_a_sync("checkpoint.safetensors", number, halve)
 
 
+def in_a_file_of_maps(number: int) -> None:
+    """When the maps of a draw are computed and about to be kept."""
+    at_a_sync("pool5-", number, lambda _: kill())
+
+
 def after_an_epochs_row(number: int) -> None:
     """Between a row of log.csv, which is followed by the curves, and the checkpoint that knows of it."""
     at_a_sync("curves.png", number, lambda _: kill())
@@ -110,6 +116,7 @@ DEATHS = {
     "group": asked_as_a_group,
     "checkpoint": in_a_checkpoint,
     "row": after_an_epochs_row,
+    "maps": in_a_file_of_maps,
 }
 
 
@@ -124,9 +131,10 @@ def child(job: dict[str, Any]) -> int:
         if "die" in job:
             event, at = job["die"]
             DEATHS[event](at)
+        from vggfeat.localization import fit
         from vggfeat.train import train
 
-        train(job["data"], job["out"], **job["settings"])
+        (fit if job.get("boxes") else train)(job["data"], job["out"], **job["settings"])
         status = 0
     except Exception as error:
         print(f"{job['out']}: {error!r}", file=sys.stderr)
@@ -140,6 +148,7 @@ def main() -> None:
     import matplotlib.figure  # noqa: F401
     import torch._dynamo
 
+    import vggfeat.localization.training
     import vggfeat.train.run  # noqa: F401
 
     torch.set_num_threads(1)

@@ -3,19 +3,27 @@
 import pytest
 
 from tests.kit.chromium import chromium
+from tests.kit.located import boxed_of, protocol_2
 from tests.kit.reports import LADDER, deciding, ranking
-from vggfeat.bench.page import write_report
+from vggfeat.bench.page import page
+from vggfeat.localization.page import page as page_of_boxes
 
 
 def long_names(count):
     return [f"{k:03}.a_rather_long_name_of_a_class" for k in range(count)]
 
 
+def boxes():
+    result = protocol_2()
+    return page_of_boxes(result, images=boxed_of(result.evidence))
+
+
 PAGES = {
-    "recall": lambda: deciding(ablation=LADDER),
-    "mAP": ranking,
-    "twenty": lambda: deciding(long_names(20), per_class=2),  # the largest matrix that is drawn with names
-    "many": lambda: deciding(long_names(60), per_class=2),
+    "recall": lambda: page(deciding(ablation=LADDER)),
+    "mAP": lambda: page(ranking()),
+    "twenty": lambda: page(deciding(long_names(20), per_class=2)),  # the largest matrix that is drawn with names
+    "many": lambda: page(deciding(long_names(60), per_class=2)),
+    "boxes": boxes,
 }
 PHONE, DESK = 400, 1200
 
@@ -23,7 +31,7 @@ PHONE, DESK = 400, 1200
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages")
-    return {name: write_report(make(), folder / f"{name}.html") for name, make in PAGES.items()}
+    return {name: make().write(folder / f"{name}.html") for name, make in PAGES.items()}
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +100,7 @@ LEGIBLE = """(() => {
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("name", ["mAP", "twenty"])
+@pytest.mark.parametrize("name", ["mAP", "twenty", "boxes"])
 def test_text_is_legible_in_light_and_dark(tab, pages, name, dark):
     """The contrast of all text with what is behind it, as WCAG 2 defines it, is at least 4.5 : 1."""
     tab.open(pages[name], DESK, dark=dark)

@@ -292,6 +292,7 @@ class Hostile:
 
     paths = ("good.jpg", "large.jpg", "deadly.jpg")
     labels = np.array([0, 1, 1])
+    boxes = None
 
     def pixels(self, row):
         if row == 1:

@@ -9,8 +9,9 @@ from vggfeat import nets, weights
 from vggfeat.errors import WeightsError
 from vggfeat.metrics import top_k_error
 from vggfeat.train import Recipe
-from vggfeat.train.learner import Input, Learner, tally
+from vggfeat.train.learner import Input, Learner
 from vggfeat.train.loading import MicroBatch
+from vggfeat.train.objective import Classes
 from vggfeat.train.ranks import Ranks
 
 RGB = weights.Preprocessing("RGB", 255.0, (120.0, 110.0, 100.0), (60.0, 61.0, 62.0))
@@ -36,7 +37,9 @@ def part(whole, rows):
 def learner(preprocessing=RGB, **settings):
     recipe = Recipe(**{**SMALL, **settings})
     vgg = nets.VGG(recipe.net, width=recipe.width, classes=3, dropout=recipe.dropout)
-    return Learner(nets.initialise(vgg, "glorot", torch.Generator().manual_seed(1)), recipe, preprocessing, CPU)
+    return Learner(
+        nets.initialise(vgg, "glorot", torch.Generator().manual_seed(1)), recipe, Classes(3), preprocessing, CPU
+    )
 
 
 def parameters(some):
@@ -64,6 +67,11 @@ def test_input_is_that_of_the_weights_shifted_in_rgb(preprocessing):
 
 
 # ---- errors
+
+
+def tally(scores, labels):
+    given = MicroBatch(torch.zeros(0), labels, torch.zeros(0, 3), [])
+    return Classes(scores.shape[1]).tally(scores, given)
 
 
 def test_the_tally_counts_losses_and_errors():

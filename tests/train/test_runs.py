@@ -25,7 +25,7 @@ from vggfeat.evaluate.runner import known_train_scale
 from vggfeat.images import read
 from vggfeat.metrics import top_k_error
 from vggfeat.train import Recipe, checkpoint, train, train_paper
-from vggfeat.train.crops import centre_crop
+from vggfeat.train.crops import centre_window, crop_of
 from vggfeat.train.folder import RunFolder
 from vggfeat.train.learner import Learner
 from vggfeat.train.pixel_statistics import ILSVRC
@@ -115,8 +115,10 @@ def test_the_validation_error_is_that_of_the_centre_crops(finished, data):
     file = weights.read(out / "last.safetensors")
     net = weights.load(file)
     images = sorted((data / "val").glob("*/*"))
-    crops = np.stack([centre_crop(read(path), 256) for path in images]).astype(np.float32) - file.preprocessing.mean
-    scores = net(torch.from_numpy(crops.astype(np.float32)).permute(0, 3, 1, 2))
+    photos = [read(path) for path in images]
+    crops = np.stack([crop_of(photo, centre_window(photo.shape[:2], 256)) for photo in photos]).astype(np.float32)
+    crops -= np.float32(file.preprocessing.mean)
+    scores = net(torch.from_numpy(crops).permute(0, 3, 1, 2))
     labels = torch.tensor([list(COLOURS).index(path.parent.name) for path in images])
     loss = torch.nn.functional.cross_entropy(scores, labels).item()
     assert float(rows(out / "log.csv")[-1]["val_loss"]) == pytest.approx(loss, rel=1e-4)

@@ -19,8 +19,9 @@ from vggfeat.errors import DataError, UsageError, WeightsError
 from vggfeat.nets import MAX_WIDTH
 from vggfeat.train import Recipe, draws
 from vggfeat.train.chain import stages
-from vggfeat.train.crops import centre_crop, cut, random_crop
+from vggfeat.train.crops import centre_window, crop_of, cut, random_window
 from vggfeat.train.loading import Crops, StepPlan, centre_keys
+from vggfeat.train.objective import Classes
 from vggfeat.train.pixel_statistics import ILSVRC, SAMPLE, PixelStatistics, measure, sample
 from vggfeat.train.plateau import Plateau
 from vggfeat.train.ranks import Ranks
@@ -196,6 +197,10 @@ def drawn(scale=0.0, top=0.0, left=0.0, mirror=0.9):
     return draws.Augmentation(scale, top, left, mirror, np.zeros(3))
 
 
+def random_crop(pixels, scales, drawn, **options):
+    return crop_of(pixels, random_window(pixels.shape[:2], scales, drawn, **options))
+
+
 def test_a_random_crop_mirrors_and_moves():
     pixels = picture(300, 256)
     crop = random_crop(pixels, (256, 256), drawn())
@@ -216,7 +221,7 @@ def test_s_takes_all_values_of_its_range():
 
 def test_the_centre_crop_is_in_the_middle():
     pixels = picture(256, 320)
-    assert (centre_crop(pixels, 256) == pixels[16:240, 48:272]).all()
+    assert (crop_of(pixels, centre_window(pixels.shape[:2], 256)) == pixels[16:240, 48:272]).all()
 
 
 # ---- colours
@@ -349,7 +354,7 @@ CLASSES = tuple(f"class {i}" for i in range(7))
 
 
 def started(recipe, classes=CLASSES):
-    vgg, start = initial_net(recipe, classes, GREY)
+    vgg, start = initial_net(recipe, Classes(len(classes)), classes, GREY)
     return vgg.state_dict(), start
 
 

@@ -385,7 +385,7 @@ def test_the_command_fetches_several_nets(server: Server, cache: Path, monkeypat
 def test_the_command_refuses_a_name_without_files() -> None:
     ran = CliRunner().invoke(cli.app, ["weights", "fetch", "oxfort"])
     assert isinstance(ran.exception, UsageError)
-    assert "no weights 'oxfort' to fetch; take one of oxford, torchvision, oxford-int8, slim" in str(ran.exception)
+    assert "no weights 'oxfort' to fetch; take oxford, or one of torchvision, oxford-int8, slim" in str(ran.exception)
 
 
 @pytest.mark.parametrize("net", ["C", "A-LRN", "B-5x5"])

@@ -85,7 +85,7 @@ def replacing(file: Path, owner: str = "") -> Iterator[Path]:
             yield file
             return
         target = _target(file)
-        temporary = target.with_name(f".{_short(target.name)}{owner or f'.{os.getpid()}-{secrets.token_hex(4)}'}.tmp")
+        temporary = target.with_name(f".{short(target.name)}{owner or f'.{os.getpid()}-{secrets.token_hex(4)}'}.tmp")
         in_use: IO[bytes] | None = None
         try:
             temporary.unlink(missing_ok=True)
@@ -157,7 +157,7 @@ def remove_leftovers(file: Path) -> None:
     Without locks the two cannot be told apart, and all are left.
     """
     target = _target(file)
-    prefix = f".{_short(target.name)}."
+    prefix = f".{short(target.name)}."
     for left in target.parent.glob(f"{glob.escape(prefix)}*.tmp"):
         if fcntl is None or "." in left.name[len(prefix) : -len(".tmp")]:  # of a file with a longer name
             continue
@@ -166,7 +166,7 @@ def remove_leftovers(file: Path) -> None:
             left.unlink()
 
 
-def _short(name: str) -> str:
+def short(name: str) -> str:
     """The name, or a digest of a long name: it gets an ending, and most file systems allow 255 bytes."""
     data = os.fsencode(name)
     return name if len(data) <= MAX_STEM else hashlib.sha256(data).hexdigest()

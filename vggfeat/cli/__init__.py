@@ -14,9 +14,9 @@ import typer
 from vggfeat import __version__
 from vggfeat._util.memory import keep_freed_memory
 from vggfeat._util.printable import reason_of, say
-from vggfeat.cli import bench, demo, describing, doctor, evaluate, explore, index, model, train, weights
+from vggfeat.cli import bench, demo, describing, doctor, evaluate, explore, index, localize, model, train, weights
 from vggfeat.cli.derive import derived
-from vggfeat.cli.usage import Group
+from vggfeat.cli.usage import Command, Group
 from vggfeat.errors import UsageError, VggfeatError
 
 __all__ = ["app", "main"]
@@ -46,8 +46,9 @@ for command in (
     describing.nets,
     doctor.doctor,
 ):
-    app.command()(derived(command))
+    app.command(cls=Command)(derived(command))
 app.add_typer(index.app, name="index")
+app.add_typer(localize.app, name="localize")
 app.add_typer(weights.app, name="weights")
 
 

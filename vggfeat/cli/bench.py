@@ -18,7 +18,10 @@ PAPER = "paper"
 
 def bench(
     name: Annotated[
-        str, typer.Argument(help=f"One of {BENCHMARKS}; or paper: Tables 11 and 12 (200 hours on two cores).")
+        str,
+        typer.Argument(
+            metavar="NAME", help=f"One of {BENCHMARKS}; or paper: Tables 11 and 12 (200 hours on two cores)."
+        ),
     ],
     json: Annotated[Path | None, typer.Option(help="Write the result as JSON to this file.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write the result as one HTML page.")] = None,

@@ -26,6 +26,8 @@ from docstring_parser import DocstringStyle, parse
 from vggfeat._util.options import default_of
 from vggfeat.errors import UsageError
 
+LISTED = 8  # choices of an option, at most, that its line of help lists
+
 
 class Without(tuple[str, ...]):
     """Fields that a command does not offer."""
@@ -92,11 +94,18 @@ def option_of(field: Field[Any], settings: Any, several: Several | None = None) 
         }
         default = ",".join(map(str, default)) if isinstance(default, tuple) else default
         kind = Any
+    elif len(_choices(kind)) > LISTED:
+        about["metavar"] = field.name.upper()
     if several and field.name == several.field:
         about |= {"help": f"{about['help']} {several.more}", "metavar": f"{field.name.upper()},..."}
         kind = str
     annotation = getitem(Annotated, (kind, typer.Option(*flags, **about)))
     return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _choices(kind: Any) -> tuple[Any, ...]:
+    """The values of a Literal, also of one that may be None."""
+    return next((get_args(one) for one in (kind, *get_args(kind)) if get_origin(one) is Literal), ())
 
 
 def _flags(field: Field[Any], kind: Any) -> list[str]:

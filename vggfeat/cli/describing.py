@@ -14,6 +14,7 @@ from vggfeat._util.files import check_folder
 from vggfeat._util.printable import printable, say
 from vggfeat.cli.derive import Several, Without, whole_numbers
 from vggfeat.cli.output import show
+from vggfeat.cli.usage import check_source
 from vggfeat.errors import UsageError
 from vggfeat.extraction.settings import ExtractionSettings
 from vggfeat.spec import MAX_PIXELS, Aggregation, DescriptorSpec, Normalisation, PosteriorSpec, check_layers
@@ -24,7 +25,11 @@ if TYPE_CHECKING:
 
 def extract(
     source: Annotated[
-        str, typer.Argument(help="A folder, list (.txt, .csv, .parquet), tar, glob or image; or its address, s3://...")
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A folder, list (.txt, .csv, .parquet), tar, glob or image; or its address, s3://...",
+        ),
     ] = ".",
     out: Annotated[
         Path | None,
@@ -53,6 +58,7 @@ def extract(
     With torchrun the processes share the work, each on its own GPU. On a Ray cluster each GPU has one worker, and
     --workers is the number of its processors; source, store and weights must be on storage that all nodes share.
     """
+    check_source(source)
     from vggfeat.extraction.environment import local_device, share_of_environment
     from vggfeat.extraction.run import default_out, extract, extract_layers, outs_of_layers
     from vggfeat.store import Store
@@ -105,7 +111,8 @@ def _say_what_is_done(store: "Store", share: tuple[int, int], before: int) -> No
     failed = len(store.failures)
     done = f"{store.path}: {len(store)} images described"
     done += f", {failed} failed (failures.csv)" if failed else ""
-    show(done + (f"; the store had {before} rows before this run" if before else ""))
+    done += f"; the store had {before} rows before this run" if before else ""
+    show(done + (": no image is new" if before == len(store) else ""))
 
 
 def _end_now(message: str) -> NoReturn:
@@ -198,10 +205,14 @@ def export(
     normalize: Annotated[Normalisation, typer.Option(help="L2 normalisation.")] = DescriptorSpec.normalize,
 ) -> None:
     """Write a store to a file for other tools."""
-    from vggfeat.store.exporting import export, names_file
+    from vggfeat.store.exporting import check_out, names_file, write
+    from vggfeat.store.loading import Selection
 
     _end_like_ctrl_c()
-    export(store, out, agg=agg, normalize=normalize, scales=scales)
+    check_out(out)
+    rows = Selection(store, agg=agg, normalize=normalize, scales=scales)
+    write(rows, out)
+    line = f"{out}: {rows.shape[0]:,} images with {rows.shape[1]:,} numbers each"
     if out.suffix == ".npy":
-        where = f"the names are in {names_file(out)}, and the labels in neither"
-        say(f"{out}: holds the matrix; {where}: .npz, .h5, .csv and .mat hold all three")
+        line += f"; the names are in {names_file(out)}, and the labels in neither: .npz, .h5, .csv and .mat hold them"
+    show(line)

@@ -9,6 +9,7 @@ from vggfeat._util.files import check_writable
 from vggfeat._util.printable import printable, say
 from vggfeat.cli.derive import derived
 from vggfeat.cli.output import show
+from vggfeat.cli.usage import Command
 from vggfeat.errors import UsageError
 from vggfeat.index.settings import IndexSettings
 from vggfeat.spec import Lineage
@@ -22,7 +23,7 @@ app = typer.Typer(
 StoreArgument = Annotated[Path, typer.Argument(metavar="STORE", help="A store of vggfeat extract.")]
 
 
-@app.command("build")
+@app.command("build", cls=Command)
 @derived
 def build_index(
     store: StoreArgument,
@@ -45,7 +46,7 @@ def build_index(
     show(f"{store}: {len(index):,} photos indexed; {found}")
 
 
-@app.command("search")
+@app.command("search", cls=Command)
 def search_index(
     store: StoreArgument,
     query: Annotated[list[str], typer.Argument(metavar="QUERY...", help="Images, or one store of images.")],
@@ -113,7 +114,7 @@ def _show(names: list[str], matches: list[Any]) -> None:
             show(f"{match.similarity:8.4f}\t{printable(match.path)}{label}")
 
 
-@app.command("duplicates")
+@app.command("duplicates", cls=Command)
 def index_duplicates(
     store: StoreArgument,
     csv: Annotated[Path | None, typer.Option(help="Write group,path,keep,similarity,reason to this file.")] = None,

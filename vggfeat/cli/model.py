@@ -12,6 +12,7 @@ from vggfeat._util.printable import printable, say
 from vggfeat._util.progress import progress
 from vggfeat.cli.derive import Without
 from vggfeat.cli.output import show
+from vggfeat.cli.usage import check_source
 from vggfeat.errors import UsageError, VggfeatError
 from vggfeat.model.settings import FitSettings, FitSpec
 from vggfeat.spec import MAX_PIXELS, Lineage
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
 def fit(
     source: Annotated[
         str,
-        typer.Argument(help="A folder with a folder for each class, a list with labels, a tar, or a store of these."),
+        typer.Argument(
+            metavar="SOURCE",
+            help="A folder with a folder for each class, a list with labels, a tar, or a store of these.",
+        ),
     ],
     out: Annotated[Path, typer.Option(metavar="MODEL", help="The file of the model, such as birds.vggmodel.")],
     store: Annotated[
@@ -44,6 +48,7 @@ def fit(
     It is measured on photos that were held out. The photos are described once, into a store. Run the same command
     again to continue or to train anew.
     """
+    check_source(source)
     from vggfeat.model.run import fit
 
     for file in (out, json):

@@ -7,13 +7,14 @@ import typer
 
 from vggfeat.cli.derive import help_of
 from vggfeat.cli.output import show
+from vggfeat.cli.usage import Command
 from vggfeat.errors import UsageError
 from vggfeat.spec import Lineage, NetSpec
 
 app = typer.Typer(help="List, fetch, convert, verify and publish weights.", no_args_is_help=True, rich_markup_mode=None)
 
 
-@app.command("list")
+@app.command("list", cls=Command)
 def list_weights() -> None:
     """List the weights that have a name, and which of them are on this machine."""
     from vggfeat.weights import available
@@ -32,29 +33,35 @@ def list_weights() -> None:
     show("TOP-1 and TOP-5: published accuracy in per cent on the validation set of ILSVRC-2012, one centre crop.")
 
 
-@app.command("fetch")
+@app.command("fetch", cls=Command)
 def fetch_weights(
-    name: Annotated[str, typer.Argument(help="oxford or torchvision.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="oxford or torchvision.")],
     net: Annotated[
         str | None, typer.Option(help='A, B, D or E; several with commas, such as "D,E". Default: D.')
     ] = None,
 ) -> None:
     """Download weights into the cache, about 550 MB for each net, and verify them."""
+    from difflib import get_close_matches
+
     from vggfeat.nets import TOPS
     from vggfeat.weights import resolve
     from vggfeat.weights.published import REGISTRY
 
     if name not in REGISTRY.names:
-        raise UsageError(f"no weights {name!r} to fetch; take one of {', '.join(REGISTRY.names)}")
+        near = get_close_matches(name, REGISTRY.names, 1)
+        others = ", ".join(known for known in REGISTRY.names if known not in near)
+        raise UsageError(f"no weights {name!r} to fetch; take {f'{near[0]}, or ' if near else ''}one of {others}")
     top = min((known.top for (of, _), known in REGISTRY.named.items() if of == name), key=TOPS.index)
     for one in net.split(",") if net else [None]:
         show(str(resolve(name, one, top).path))
 
 
-@app.command("convert")
+@app.command("convert", cls=Command)
 def convert_weights(
-    file: Annotated[Path, typer.Argument(help="PyTorch .pth, timm .safetensors, Keras .h5, .caffemodel, .mat.")],
-    out: Annotated[Path, typer.Argument(help="The native file, .safetensors.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="PyTorch .pth, timm .safetensors, Keras .h5, .caffemodel, .mat.")
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The native file, .safetensors.")],
     net: Annotated[
         str | None, typer.Option(help="A-LRN, which has the same tensors as A. Default: the net of the file.")
     ] = None,
@@ -73,9 +80,9 @@ def convert_weights(
     show(f"{weights.path}: net {weights.net} up to {weights.top}, for {prep.colour} in 0..{prep.range:g}{assumed}")
 
 
-@app.command("verify")
+@app.command("verify", cls=Command)
 def verify_weights(
-    file: Annotated[Path, typer.Argument(help="A native file, or one that can be converted.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A native file, or one that can be converted.")],
     golden: Annotated[
         bool, typer.Option("--golden", help="Compute a descriptor and compare it with the recorded one.")
     ] = False,
@@ -97,10 +104,12 @@ def verify_weights(
             show(f"           {measured[-1].layer} has no record: compare its numbers with another machine's")
 
 
-@app.command("publish")
+@app.command("publish", cls=Command)
 def publish_weights(
-    run: Annotated[Path, typer.Argument(help="The folder of a run of `vggfeat train`.")],
-    out: Annotated[Path, typer.Argument(help="The native file, .safetensors; its card gets the suffix .md.")],
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run of `vggfeat train`.")],
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", help="The native file, .safetensors; its card gets the suffix .md.")
+    ],
     licence: Annotated[str, typer.Option(help="Licence of the weights, such as CC-BY-4.0.")],
     dtype: Annotated[Literal["float32", "float16", "bfloat16"], typer.Option(help="Type of the tensors.")] = "float32",
     name: Annotated[str, typer.Option(help="Title of the card. Default: the name of the file.")] = "",

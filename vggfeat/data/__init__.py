@@ -13,6 +13,11 @@
     splits     random splits into training and test images
     imagenet   ILSVRC-2012 and data sets with its layout
     kit        the development kit of ILSVRC
+    boxed      Boxed, photos with true boxes for localisation; read_boxed, held_out
+    boxes_csv  boxes in a CSV file
+    boxes_xml  the boxes of VOC and ILSVRC
+    annotations  their XML files
+    marked     boxes as they are written, put right and counted
 
 Each reader takes the data set's folder, `root`, and options of its own. Without `root` it looks in
 $VGGFEAT_DATA/<name>; the actions are in the archive of voc2012 and so in its folder.

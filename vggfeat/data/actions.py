@@ -8,9 +8,9 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from vggfeat._util.printable import reason_of
 from vggfeat.data import voc
-from vggfeat.data.base import ImageSet, read_text, shortfall
+from vggfeat.data.annotations import corners, read_objects
+from vggfeat.data.base import ImageSet, shortfall
 from vggfeat.errors import DataError
 
 ACTIONS = (
@@ -19,7 +19,6 @@ ACTIONS = (
 )
 CLASSES = (*ACTIONS, "other")  # `other`: none of the ten; negatives that are never scored
 IMAGES = {"train": 2296, "val": 2292}
-XML_BYTES = 2**20
 MAX_SIDE = 2**16  # of an image, in pixels
 
 Person = tuple[str, int]  # image id, number of the object in its annotation, from 1
@@ -141,28 +140,14 @@ def _boxes(kit: Path, people: list[Person]) -> np.ndarray:
 
 def _person_boxes(file: Path, kit: Path) -> list[tuple[int, ...] | None]:
     """The box of each object of an annotation; None for one that is not a person or has no valid box."""
-    text = read_text(file, kit, XML_BYTES)
-    if "<!DOCTYPE" in text:  # it may declare entities that expand to gigabytes
-        raise DataError(f"{file}: has a document type, which no annotation has; unpack the data set again")
-    try:
-        annotation = ElementTree.fromstring(text)
-    except ElementTree.ParseError as error:
-        raise DataError(f"{file}: not XML ({reason_of(error)}); unpack the data set again") from error
-    return [_box(element) for element in annotation.findall("object")]
+    return [_box(element) for element in read_objects(file, kit)]
 
 
 def _box(element: ElementTree.Element) -> tuple[int, ...] | None:
-    corners = [_number(element, f"bndbox/{side}") for side in ("xmin", "ymin", "xmax", "ymax")]
-    if element.findtext("name") != "person" or not all(0 <= corner <= MAX_SIDE for corner in corners):
+    written = corners(element)
+    if element.findtext("name") != "person" or not all(0 <= corner <= MAX_SIDE for corner in written):
         return None
     # VOC counts pixels from 1 and includes the last one; some corners are fractions
-    x0, y0, x1, y1 = (math.floor(corner + 0.5) for corner in corners)
+    x0, y0, x1, y1 = (math.floor(corner + 0.5) for corner in written)
     x0, y0 = max(0, x0 - 1), max(0, y0 - 1)
     return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None
-
-
-def _number(element: ElementTree.Element, path: str) -> float:
-    try:
-        return float(element.findtext(path) or "nan")
-    except ValueError:
-        return math.nan

@@ -151,6 +151,10 @@ class MissingDataError(DataError):
     """A data set that is not there; the message says how to get it."""
 
 
+class MissingSubsetError(DataError):
+    """A subset that a data set does not have; the message names it."""
+
+
 def data_folder(name: str, given: str | os.PathLike[str] | None = None, get: str = "") -> Path:
     """The folder in which to look for a data set, absolute: `given`, or $VGGFEAT_DATA/<name>.
 

@@ -176,6 +176,12 @@ def synset_names() -> Mapping[str, str]:
     return dict(line.split(" ", 1) for line in text.splitlines())
 
 
+def train_classes(top: Path) -> tuple[str, ...]:
+    """The folders of train, sorted; () if there is no train."""
+    train = subsets.find(top, "train")
+    return tuple(folder.title for folder in subfolders(train)) if train is not None else ()
+
+
 def _folder(top: Path, subset: str) -> Folder | None:
     """The folder of a subset. A root that has class folders, but no folder of a subset, is val."""
     found = subsets.find(top, subset)
@@ -187,17 +193,11 @@ def _folder(top: Path, subset: str) -> Folder | None:
     return found
 
 
-def _train_classes(top: Path) -> tuple[str, ...]:
-    """The folders of train, sorted; () if there is no train."""
-    train = subsets.find(top, "train")
-    return tuple(folder.title for folder in subfolders(train)) if train is not None else ()
-
-
 def _in_folders(
     top: Path, subset: str, below: Sequence[Folder], classes: Sequence[str] | None, left_out: LeftOut
 ) -> tuple[list[tuple[str, int]], tuple[str, ...], list[str]]:
     """(path, label) of each image in class folders; the classes; notes."""
-    beside = _train_classes(top) if subset != "train" else ()
+    beside = train_classes(top) if subset != "train" else ()
     names = tuple(classes if classes is not None else beside or [folder.title for folder in below])
     place = {name: i for i, name in enumerate(names)}
     rows: list[tuple[str, int]] = []
@@ -243,7 +243,7 @@ def _flat_test(top: Path, images: Sequence[str], classes: tuple[str, ...], left_
 
 def _classes_beside(top: Path, kits: Sequence[Path]) -> tuple[str, ...]:
     """The classes of a test set: the folders of train, else the kit's synsets, else the 1000 synsets."""
-    return _train_classes(top) or kit_classes(kits) or tuple(synset_names())
+    return train_classes(top) or kit_classes(kits) or tuple(synset_names())
 
 
 def _ground_truth(

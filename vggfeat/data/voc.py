@@ -112,6 +112,17 @@ def find_kit(origin: Origin, root: str | os.PathLike[str] | None, lists: str) ->
     return locate(origin, root, fits, f"/ImageSets/{lists}")
 
 
+def ids_of(kit: Path, subset: str) -> list[str]:
+    """The ids of a subset; [] for a test list that is not unpacked. Raises DataError for a missing or invalid list."""
+    file = kit / "ImageSets" / "Main" / f"{subset}.txt"
+    if subset == "test" and not file.exists():  # it is in a separate archive
+        return []
+    ids = [row[0] for row in read_list(file, kit, (1,))]
+    if not ids or len(set(ids)) < len(ids):
+        raise DataError(f"{file}: empty, or lists an image twice; unpack the data set again")
+    return ids
+
+
 def read_list(file: Path, kit: Path, columns: Iterable[int]) -> list[list[str]]:
     """The words of each line of a list, without empty lines.
 
@@ -155,7 +166,7 @@ def _read(year: int, origin: Origin, root: str | os.PathLike[str] | None, check_
     subset_of: dict[str, str] = {}
     codes: dict[str, np.ndarray] = {}
     for subset in SUBSETS:
-        ids = _ids(kit, subset)
+        ids = ids_of(kit, subset)
         if twice := set(ids) & set(subset_of):
             raise DataError(f"{kit}: image {min(twice)} is in two of train, val, test; unpack the data set again")
         subset_of |= dict.fromkeys(ids, subset)
@@ -179,16 +190,6 @@ def _read(year: int, origin: Origin, root: str | os.PathLike[str] | None, check_
         subset=subsets,
         notes=tuple(notes + (check_photos(kit, ids) if check_images else [])),
     )
-
-
-def _ids(kit: Path, subset: str) -> list[str]:
-    file = kit / "ImageSets" / "Main" / f"{subset}.txt"
-    if subset == "test" and not file.exists():  # it is in a separate archive
-        return []
-    ids = [row[0] for row in read_list(file, kit, (1,))]
-    if not ids or len(set(ids)) < len(ids):
-        raise DataError(f"{file}: empty, or lists an image twice; unpack the data set again")
-    return ids
 
 
 def _codes(kit: Path, subset: str, ids: list[str]) -> Mapping[str, np.ndarray]:

@@ -3,6 +3,7 @@
     views      what of an image goes through the nets: the whole, a grid of crops, a box
     dense      the net as convolutions (Sect. 3.2), and the maps of its layers
     net        one net on one device: preprocessing, layers, mirror image, spatial mean
+    shared     the maps of several nets, whose equal convolutions are computed once
     layers/    faster layers for CPUs and GPUs behind one `optimise`
     batching   rescaled images gathered by size
     devices    what differs between a CPU and a GPU

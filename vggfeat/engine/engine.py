@@ -1,6 +1,7 @@
 """The loaded nets of one device, and the way of images through them."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -14,10 +15,14 @@ from vggfeat._util.torch_settings import check_fork, find_device, torch_settings
 from vggfeat.engine.batching import Bucket, Gatherer, K, Piece, Row
 from vggfeat.engine.devices import Cpu, Gpu
 from vggfeat.engine.net import DenseNet
+from vggfeat.engine.shared import Maps
 from vggfeat.engine.views import View
 from vggfeat.errors import UsageError, VggfeatError
 from vggfeat.nets import file_top
 from vggfeat.spec import NetSpec, Precision
+from vggfeat.weights.native import require_classes
+
+ValuesOf = Callable[[Tensor], list[Tensor]]  # float32 (N, 3, H, W) -> (N, ...) from each net at each layer
 
 
 class Engine:
@@ -26,7 +31,7 @@ class Engine:
     Parameters
     ----------
     nets : sequence of DenseNet
-        Of one device, deepest layer and mirror setting.
+        Of one device; for `stream`, of one deepest layer and mirror setting as well.
     precision : {"float32", "tf32", "bfloat16", "float16"}
     machine : Cpu or Gpu, optional
         How the device is used. Default: the one of the nets' device, with its usual tuning.
@@ -42,7 +47,8 @@ class Engine:
     ) -> None:
         self.nets, self.precision = list(nets), precision
         self.device = self.nets[0].device
-        self.mirror = self.nets[0].mirror
+        self.mirror = any(net.mirror for net in self.nets)
+        self._maps = Maps(self.nets)
         self.machine = machine or (Gpu(self.device) if self.device.type == "cuda" else Cpu())
         self._bytes_per_pixel = max(net.bytes_per_pixel for net in self.nets)
         self.batch_pixels = self.machine.batch_pixels(self._bytes_per_pixel) // self._copies
@@ -98,22 +104,73 @@ class Engine:
             If the device's memory is too small for an image by itself, or if this process is a fork of one in which a
             net has run.
         """
+
+        def values_of(pixels: Tensor) -> list[Tensor]:
+            return [values for net in self.nets for values in net(pixels, layers)]
+
+        dims = [net.dim(layer) for net in self.nets for layer in layers]
+        for piece, values in self._of_pieces(prepared, scales, view, dims, self._load, values_of):
+            for total, value in zip(piece.row.values, values, strict=True):
+                total[piece.scale] += value / piece.share
+            piece.row.missing -= 1
+            if piece.row.missing == 0:
+                yield piece.row.key, piece.row.values
+
+    def maps(
+        self, prepared: Iterable[tuple[K, Tensor]], scales: Sequence[int], view: View
+    ) -> Iterator[tuple[K, list[list[np.ndarray]]]]:
+        """Send images through the nets, and keep the maps of fc8; see `Maps`.
+
+        Parameters
+        ----------
+        prepared, scales
+            As for `stream`.
+        view : View
+            What makes one piece of each rescaled image.
+
+        Yields
+        ------
+        (key, list of lists of ndarray, float32, shape (copies, outputs, h, w))
+            For each scale the map of each net. Not in the order of the input.
+
+        Raises
+        ------
+        VggfeatError
+            As `stream`.
+        """
+        of_images: dict[K, dict[int, list[np.ndarray]]] = defaultdict(dict)
+        for piece, maps in self._of_pieces(prepared, scales, view, (), self._maps.load, self._maps):
+            found = of_images[piece.row.key]
+            found[piece.scale] = maps
+            if len(found) == len(scales):
+                yield piece.row.key, [maps for _, maps in sorted(of_images.pop(piece.row.key).items())]
+
+    def _of_pieces(
+        self,
+        prepared: Iterable[tuple[K, Tensor]],
+        scales: Sequence[int],
+        view: View,
+        dims: Sequence[int],
+        load: Callable[[], None],
+        values_of: ValuesOf,
+    ) -> Iterator[tuple[Piece[K], list[np.ndarray]]]:
+        """Each piece of each image with its values."""
         check_fork()
         with torch_settings(tf32=self.precision == "tf32"):
-            for bucket, values in self._passes(self._buckets(prepared, scales, view, layers), layers):
+            buckets = self._buckets(prepared, scales, view, dims)
+            for bucket, values in self._passes(buckets, load, values_of):
                 for i, piece in enumerate(bucket.pieces):
-                    for total, value in zip(piece.row.values, values, strict=True):
-                        total[piece.scale] += value[i] / piece.share
-                    piece.row.missing -= 1
-                    if piece.row.missing == 0:
-                        yield piece.row.key, piece.row.values
+                    yield piece, [value[i] for value in values]
+
+    def _load(self) -> None:
+        for net in self.nets:
+            net.load()
 
     def _buckets(
-        self, prepared: Iterable[tuple[K, Tensor]], scales: Sequence[int], view: View, layers: Sequence[str]
+        self, prepared: Iterable[tuple[K, Tensor]], scales: Sequence[int], view: View, dims: Sequence[int]
     ) -> Iterator[Bucket[K]]:
         """Rescale, cut, and gather what goes through the nets together."""
         gatherer: Gatherer[K] = Gatherer()
-        dims = [net.dim(layer) for net in self.nets for layer in layers]
         for key, image in prepared:
             rescaled = self._rescaled(image, scales)
             if rescaled is None:  # those that wait take the memory
@@ -142,35 +199,33 @@ class Engine:
         return None
 
     def _passes(
-        self, buckets: Iterable[Bucket[K]], layers: Sequence[str]
+        self, buckets: Iterable[Bucket[K]], load: Callable[[], None], values_of: ValuesOf
     ) -> Iterator[tuple[Bucket[K], list[np.ndarray]]]:
-        """Send buckets through the nets, in their order; float32 (N, C) at each layer of each net for the N pieces."""
+        """Send buckets through the nets, in their order; float32 (N, ...) from each for the N pieces."""
 
-        def values_of(bucket: Bucket[K]) -> list[Tensor]:
-            return self._values([piece.pixels for piece in bucket.pieces], layers)
+        def of_bucket(bucket: Bucket[K]) -> list[Tensor]:
+            return self._values([piece.pixels for piece in bucket.pieces], values_of)
 
         buckets = iter(buckets)
         for first in buckets:  # not loaded if there is none
-            for net in self.nets:
-                net.load()  # once, and not by each of several threads
-            run = self.machine.run(chain([first], buckets), values_of, self._pixels, self._bytes_per_pixel)
+            load()  # once, and not by each of several threads
+            run = self.machine.run(chain([first], buckets), of_bucket, self._pixels, self._bytes_per_pixel)
             for bucket, values in run:
                 yield bucket, [value.numpy() for value in values]
 
     def _pixels(self, bucket: Bucket[K]) -> int:
         return bucket.pixels * self._copies
 
-    def _values(self, pieces: list[Tensor], layers: Sequence[str]) -> list[Tensor]:
-        """(N, C) at each layer of each net for N pieces, in halves if the device's memory is too small for all."""
+    def _values(self, pieces: list[Tensor], values_of: ValuesOf) -> list[Tensor]:
+        """The values of N pieces, in halves if the device's memory is too small for all."""
         try:
-            pixels = torch.stack(pieces)
-            return [values for net in self.nets for values in net(pixels, layers)]
+            return values_of(torch.stack(pieces))
         except torch.OutOfMemoryError as error:
             self._check_memory(pieces[0], len(pieces) == 1, error)
         # here, not in the handler, where the traceback still holds the maps that did not fit
         self.batch_pixels = max(self.batch_pixels // 2, 1)
         half = (len(pieces) + 1) // 2
-        halves = [self._values(pieces[:half], layers), self._values(pieces[half:], layers)]
+        halves = [self._values(pieces[:half], values_of), self._values(pieces[half:], values_of)]
         return [torch.cat(values) for values in zip(*halves, strict=True)]
 
     def _check_memory(self, image: Tensor, alone: bool, error: Exception) -> None:
@@ -190,7 +245,11 @@ class Engine:
 
 def resolve_nets(spec: NetSpec) -> list[weights_of.Weights]:
     """The weights of each net of "D,E"; see NetSpec. Raises UsageError, WeightsError."""
-    return [weights_of.resolve(file, net, file_top(spec.top), spec.lineage) for net, file in asked_nets(spec)]
+    found = [weights_of.resolve(file, net, file_top(spec.top), spec.lineage) for net, file in asked_nets(spec)]
+    if spec.top == "fc8":
+        for weights in found:
+            require_classes(weights)
+    return found
 
 
 def asked_nets(spec: NetSpec) -> list[tuple[str | None, str]]:

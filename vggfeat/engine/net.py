@@ -68,11 +68,15 @@ class DenseNet:
         """The number of values at a layer. Raises UsageError if the net has no such layer."""
         return layers(self.weights.net, self.weights.width, self.weights.outputs, layer)[-1].outputs
 
-    @torch.inference_mode()
-    def __call__(self, pixels: Tensor, wanted: Sequence[str]) -> list[Tensor]:
+    def preprocessed(self, pixels: Tensor) -> Tensor:
+        """The input of the first layer, for pixels (N, 3, H, W) RGB in 0..255."""
         if self._bgr:
             pixels = pixels.flip(1)
-        x = ((pixels * self._factor - self._mean) / self._std).to(self.dtype)
+        return ((pixels * self._factor - self._mean) / self._std).to(self.dtype)
+
+    @torch.inference_mode()
+    def __call__(self, pixels: Tensor, wanted: Sequence[str]) -> list[Tensor]:
+        x = self.preprocessed(pixels)
         if self.mirror:
             x = torch.cat([x, x.flip(3)])
         x = x.contiguous(memory_format=torch.channels_last)

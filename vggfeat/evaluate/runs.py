@@ -254,6 +254,8 @@ def _stores(path: Path) -> list[Path]:
 def open_run(path: Path) -> PosteriorRun:
     """Open a run. Raises StoreError if it is no run, or not finished."""
     store = Store(path)
+    if "boxes" in store.fingerprint:
+        raise StoreError(f"{path}: holds boxes, not posteriors; read it with `vggfeat localize evaluate --runs`")
     if "method" not in store.fingerprint:
         raise StoreError(f"{path}: holds descriptors, not posteriors; `vggfeat evaluate --data ROOT` makes those")
     again = "run the command that made it again"

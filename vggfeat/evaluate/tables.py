@@ -47,6 +47,8 @@ class PaperTable:
         `words`, and the errors `paper` and `ours`: in per cent, or None.
     notes : list of str
         Remarks for people.
+    errors : str
+        What the errors are.
     """
 
     number: int
@@ -55,6 +57,7 @@ class PaperTable:
     header: tuple[str, ...]
     lines: list[TableLine]
     notes: list[str]
+    errors: str = "top-1 / top-5 error"
 
     def json(self) -> str:
         """Return the table for machines, as JSON text."""
@@ -64,7 +67,7 @@ class PaperTable:
         """Return the table for people, as text."""
         body = [(*line.words, _shown(line.paper), _shown(line.ours)) for line in self.lines]
         rows = [f"  {row}" for row in [*aligned([(*self.header, "paper", "ours"), *body]), *self.notes]]
-        title = f"{self.title}; top-1 / top-5 error in per cent on {self.data}"
+        title = f"{self.title}; {self.errors} in per cent on {self.data}"
         return "\n".join(printable(row.rstrip()) for row in (title, *rows))
 
 

@@ -67,15 +67,12 @@ def writer_of(
     share: tuple[int, int],
 ) -> Writer:
     """A writer of the store of a layer. Raises UsageError if there are several nets, or the net has no such layer."""
-    nets = describer.engine.nets
-    if len(nets) > 1:
-        raise UsageError("a store holds one net; extract each net into its own store and load them together")
-    nets[0].dim(layer)  # raises UsageError
+    fingerprint, weights = describer.stored(layer)
     return Writer(
         out,
-        describer.fingerprint(layer)[0],
+        fingerprint,
         agg=describer.spec.agg,
-        weights=nets[0].weights.name,
+        weights=weights,
         dtype=settings.dtype,
         share=share,
         launch=launch_of_environment(),

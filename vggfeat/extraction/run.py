@@ -157,6 +157,14 @@ def extract_layers(
     return _extract(source, stores, specs[deepest(layers)], settings, share)
 
 
+def extract_with(
+    describer: Describer, source: Images, stores: Mapping[str, Path], settings: ExtractionSettings
+) -> dict[str, Store]:
+    """Describe all images of a source at several layers of a describer into their stores; the rest is as `extract`."""
+    check(settings, (0, 1), describer)
+    return _extract(source, stores, DescriptorSpec(), settings, (0, 1), describer)
+
+
 def _extract(
     source: Images,
     stores: Mapping[str, Path],

@@ -117,7 +117,7 @@ def _empty(store: Store, folder: Path, settings: IndexSettings) -> State:
     if not len(store):
         raise StoreError(f"{store.path}: has no rows yet; run the extraction again to continue it")
     agg = settings.agg or "mean"
-    dim = store.footers[0].length * (len(store.scales) if agg == "stack" else 1)
+    dim = store.length * (len(store.scales) if agg == "stack" else 1)
     return State(
         store.fingerprint,
         agg,

@@ -1,28 +1,23 @@
 """Predictions of any number of photos, as a stream: of files, folders, lists, tars, and stores."""
 
-import csv
-import json
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
-from functools import partial
+from contextlib import AbstractContextManager
 from itertools import groupby
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from vggfeat import sources
-from vggfeat._util.files import replacing
+from vggfeat._util.answers import answers_into
 from vggfeat._util.left_out import LeftOut
 from vggfeat.aggregate import aggregate
-from vggfeat.errors import DataError, ImageError
 from vggfeat.extraction.decoding import Decoded, Decoder, Failure
 from vggfeat.extraction.filling import GROUP
 from vggfeat.extraction.settings import ExtractionSettings
 from vggfeat.model.answers import Answer
 from vggfeat.model.classifier import Model
 from vggfeat.model.stores import refuse_other_descriptors, rows_for, store_among
-from vggfeat.sources.item import Item, utf8
+from vggfeat.sources.several import items_of_all
 from vggfeat.store import Store
 
 
@@ -72,7 +67,7 @@ def _of_photos(
     describer = model.describer
     size = GROUP[describer.engine.device.type]
     with Decoder(describer, settings) as decoder:
-        decoded = decoder.decode(enumerate(_items(names, left_out)))
+        decoded = decoder.decode(enumerate(items_of_all(names, left_out)))
         for _, group in groupby(decoded, lambda one: one.place // size):
             yield from _of_group(model, group, top)
 
@@ -99,68 +94,27 @@ def _of_group(model: Model, group: Iterable[Decoded], top: int) -> Iterator[Pred
         yield found[place]
 
 
-def _items(names: Iterable[str], left_out: LeftOut) -> Iterator[Item]:
-    """The photos of all sources, with names that lead to them; a source that cannot be read is a failed photo."""
-    for name in names:
-        shown = utf8(name)
-        inside = f"{shown.rstrip('/')}/" if Path(name).is_dir() else ""
-        try:
-            for item in sources.items(name, left_out):
-                path = shown if item.path == utf8(Path(name).name) else inside + item.path
-                yield Item(path, item.image, item.label, item.listed)
-        except DataError as error:
-            yield Item(shown, ImageError(str(error).removeprefix(f"{name}: ")))
-
-
-@contextmanager
-def writers(csv_file: Path | None, json_file: Path | None, top: int) -> Iterator[Callable[[Prediction], None]]:
+def writers(
+    csv_file: Path | None, json_file: Path | None, top: int
+) -> AbstractContextManager[Callable[[Prediction], None]]:
     """A function that writes each prediction into the files, which are written whole or not at all."""
-    with ExitStack() as stack:
-        writes: list[Callable[[Prediction], Any]] = []
-        for file, make in ((csv_file, partial(_csv, top=top)), (json_file, _json)):
-            if file is not None:
-                opened = stack.enter_context(replacing(file)).open("w", encoding="utf-8", newline="")
-                writes.append(stack.enter_context(make(stack.enter_context(opened))))
-
-        def write(prediction: Prediction) -> None:
-            for one in writes:
-                one(prediction)
-
-        yield write
-
-
-@contextmanager
-def _csv(file: IO[str], top: int) -> Iterator[Callable[[Prediction], Any]]:
-    """path, error, none_of_these (0 or 1), class_1, probability_1, class_2, ..."""
-    table = csv.writer(file, lineterminator="\n")
     best = [f"{what}_{place}" for place in range(1, top + 1) for what in ("class", "probability")]
-    table.writerow(["path", "error", "none_of_these", *best])
-
-    def write(one: Prediction) -> None:
-        row: list[Any] = [one.path, one.reason]
-        if one.answer:
-            row.append(int(one.answer.none_of_these))
-            row += [cell for name, chance in one.answer.classes for cell in (name, f"{chance:.6g}")]
-        table.writerow(row + [""] * (3 + len(best) - len(row)))
-
-    yield write
+    header = ["path", "error", "none_of_these", *best]
+    return answers_into(csv_file, json_file, header, lambda one: [_row(one)], _value)
 
 
-@contextmanager
-def _json(file: IO[str]) -> Iterator[Callable[[Prediction], Any]]:
-    """A list of {path, error} or {path, none_of_these, classes: [{name, probability}]}, one a line."""
-    before = "[\n"
+def _row(one: Prediction) -> list[Any]:
+    """path, error, none_of_these (0 or 1), class_1, probability_1, class_2, ..."""
+    row: list[Any] = [one.path, one.reason]
+    if one.answer:
+        row.append(int(one.answer.none_of_these))
+        row += [cell for name, chance in one.answer.classes for cell in (name, f"{chance:.6g}")]
+    return row
 
-    def write(one: Prediction) -> None:
-        nonlocal before
-        value: dict[str, Any] = {"path": one.path}
-        if one.answer:
-            value["none_of_these"] = one.answer.none_of_these
-            value["classes"] = [{"name": name, "probability": chance} for name, chance in one.answer.classes]
-        else:
-            value["error"] = one.reason
-        file.write(before + json.dumps(value))
-        before = ",\n"
 
-    yield write
-    file.write("\n]\n" if before != "[\n" else "[]\n")
+def _value(one: Prediction) -> dict[str, Any]:
+    """{path, error} or {path, none_of_these, classes: [{name, probability}]}."""
+    if not one.answer:
+        return {"path": one.path, "error": one.reason}
+    classes = [{"name": name, "probability": chance} for name, chance in one.answer.classes]
+    return {"path": one.path, "none_of_these": one.answer.none_of_these, "classes": classes}

@@ -160,4 +160,4 @@ def drawn(labels: np.ndarray, most: int, seed: int) -> np.ndarray:
 
 def _rows_in_memory(store: Store) -> int:
     """How many rows of a store can train with the memory that is free."""
-    return free_memory() // (4 * store.footers[0].length * len(store.scales) * COPIES)
+    return free_memory() // (4 * store.length * len(store.scales) * COPIES)

@@ -2,6 +2,7 @@
 
 from itertools import groupby, zip_longest
 
+from vggfeat.errors import UsageError
 from vggfeat.nets.table import CONFIGS, CROP, flops, parameter_count, weight_layers
 
 
@@ -9,8 +10,10 @@ def tables_1_and_2(q: int = 256) -> str:
     """Layers, parameters (millions) and GFLOPs of each net, as text; a multiplication with an addition counts as two.
 
     The cost is that of one pass to the class scores: over a crop of 224x224, and over a photo of q x 4/3 q pixels. The
-    mirrored image has the same cost.
+    mirrored image has the same cost. Raises UsageError if a photo of Q has no place for the fully connected layers.
     """
+    if q < CROP:
+        raise UsageError(f"Q={q} is too small for the fully connected layers: their smallest Q is {CROP}")
     names = list(CONFIGS)
     long = (4 * q + 1) // 3
     rows = [names, [f"{weight_layers(n)} layers" for n in names], []]

@@ -5,7 +5,8 @@
     failures.csv         path, reason
 
 The columns q256, ... are fixed-size lists of float32 or float16: averaged over space and mirror images, neither
-normalised nor aggregated. Aggregation, normalisation and fusion are chosen when a store is read, without torch or a
+normalised nor aggregated. In a store of boxes they are lists of any length, of rows with the numbers that `row` in the
+fingerprint names. Aggregation, normalisation and fusion are chosen when a store is read, without torch or a
 GPU. A part is named by the place of its first image in the source, so the rows are in the order of the source whichever
 process wrote the parts, and whenever. The pages of the parts have checksums, and each part holds the fingerprint in its
 metadata (vggfeat.fingerprint).

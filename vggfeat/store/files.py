@@ -43,6 +43,7 @@ class Fingerprint(TypedDict):
     exif: NotRequired[bool]
     allow_truncated: NotRequired[bool]
     method: NotRequired[str]
+    row: NotRequired[list[str]]
 
 
 class Meta(TypedDict):

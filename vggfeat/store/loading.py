@@ -170,7 +170,7 @@ class Selection:
         others = [_places(self._stores[0], table["path"], store) for store in self._stores[1:]]
         self._rows = [chosen, *(chosen if place is None else place[chosen] for place in others)]
         self._dims = [
-            store.footers[0].length * (len(chosen) if self._agg == "stack" else 1)
+            store.length * (len(chosen) if self._agg == "stack" else 1)
             for store, chosen in zip(self._stores, self._scales, strict=True)
         ]
         self.shape = (len(self.paths), sum(self._dims))

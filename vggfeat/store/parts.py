@@ -25,6 +25,7 @@ ROW_GROUP = 1024
 MAX_FOOTER = 2**26  # bytes
 MAX_GROUPS = 2**16  # row groups, and entries of any list in a footer
 MAX_LENGTH = 2**17  # values of a vector
+MAX_LIST = 2**20  # values of a list
 MAX_TEXT = 2**14  # characters of a name or label
 SLACK = 2**20  # bytes that a row group may need besides its values
 
@@ -38,6 +39,11 @@ _LEAST = {"width": 1, "height": 1, "size": 0}
 _MAY_LACK = {"label", *COLUMNS}  # columns whose values may be null
 _SHA256 = "^[0-9a-f]{64}$"
 _REPAIR = "delete it and run the extraction again, which describes its images again"
+
+
+def holds_lists(fingerprint: Mapping[str, Any]) -> bool:
+    """Whether the columns q256, ... hold lists of any length, of rows with the numbers that `row` names."""
+    return "row" in fingerprint
 
 
 def listed(store: Path) -> list[Path]:
@@ -100,8 +106,8 @@ def opened(part: Path, fingerprint: Mapping[str, Any]) -> Iterator["Part"]:
 class Footer(NamedTuple):
     """What a part says of itself.
 
-    rows : how many. length : of the vectors. signed : whether the part says by which settings it was made; those of
-    earlier versions do not.
+    rows : how many. length : of the vectors; 0 for lists, of any length. signed : whether the part says by which
+    settings it was made; those of earlier versions do not.
     """
 
     rows: int
@@ -120,7 +126,7 @@ class Part:
             thrift_string_size_limit=MAX_FOOTER,
             thrift_container_size_limit=MAX_GROUPS,
         )
-        vectors = [f"q{q}" for q in fingerprint["scales"]]
+        vectors, self._lists = [f"q{q}" for q in fingerprint["scales"]], holds_lists(fingerprint)
         self._columns = [*_FIRST, *COLUMNS, *vectors]
         schema = self._file.schema_arrow
         self._fields = dict(zip(schema.names, schema.types, strict=True))
@@ -129,8 +135,8 @@ class Part:
         self._said = (self._file.metadata.metadata or {}).get(_FINGERPRINT)
         self._check_fingerprint(fingerprint)
         self._check_columns()
-        lengths = {self._fields[column].list_size for column in vectors}
-        if len(lengths) > 1 or not 1 <= max(lengths) <= MAX_LENGTH:
+        lengths = {self._fields[column].list_size for column in vectors} if not self._lists else {0}
+        if len(lengths) > 1 or not (self._lists or 1 <= max(lengths) <= MAX_LENGTH):
             raise ValueError(f"has vectors of {' and '.join(map(str, sorted(lengths)))} values")
         self.footer = Footer(self._file.metadata.num_rows, lengths.pop(), self._said is not None)
         self._check_row_groups()
@@ -169,7 +175,8 @@ class Part:
             kind, right = self._fields.get(column), _TYPES.get(column)
             if kind is None and column not in COLUMNS:
                 raise ValueError(f"has no column {column}")
-            vectors = right is None and isinstance(kind, pa.FixedSizeListType) and kind.value_type in DTYPES.values()
+            form = pa.ListType if self._lists else pa.FixedSizeListType
+            vectors = right is None and isinstance(kind, form) and kind.value_type in DTYPES.values()
             if not vectors and kind not in (right, None):
                 raise ValueError(f"its column {column} is of type {kind}")
 
@@ -177,7 +184,7 @@ class Part:
         """What the footer says of the bytes of a row group must fit its rows, before memory is taken for them."""
         about, total = self._file.metadata, 0  # not its columns: Arrow ends the process if one is damaged
         scales = len(self._columns) - len(_TYPES)
-        most = 3 * 4 * MAX_TEXT + 2 * 4 * self.footer.length * scales
+        most = 3 * 4 * MAX_TEXT + 2 * 4 * (MAX_LIST if self._lists else self.footer.length) * scales
         for i in range(about.num_row_groups):
             group = about.row_group(i)
             rows, size = group.num_rows, group.total_byte_size
@@ -208,9 +215,9 @@ def _check_values(batch: pa.RecordBatch) -> None:
     for name, values in zip(batch.schema.names, batch.columns, strict=True):
         if values.null_count and name not in _MAY_LACK:
             raise ValueError(f"its column {name} lacks a value")
-        if pa.types.is_fixed_size_list(values.type):
+        if pa.types.is_fixed_size_list(values.type) or pa.types.is_list(values.type):
             flat = values.flatten()
-            if flat.null_count or not pc.all(pc.is_finite(flat)).as_py():
+            if flat.null_count or pc.all(pc.is_finite(flat)).as_py() is False:  # None for no values
                 raise ValueError(f"its column {name} has a value that is not finite")
         elif name in _LEAST and pc.any(pc.less(values, _LEAST[name])).as_py():
             raise ValueError(f"its column {name} has a value below {_LEAST[name]}")

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from vggfeat.errors import StoreError
 from vggfeat.store import files
-from vggfeat.store.parts import BATCH, ROW_GROUP, Footer, listed, opened
+from vggfeat.store.parts import BATCH, ROW_GROUP, Footer, holds_lists, listed, opened
 
 
 class Store:
@@ -71,6 +71,15 @@ class Store:
                     "delete the wrong part and run the extraction again"
                 )
         return found
+
+    @property
+    def length(self) -> int:
+        """The number of values of a descriptor at one scale. Raises StoreError if the store holds lists of boxes."""
+        if holds_lists(self.fingerprint):
+            raise StoreError(
+                f"{self.path}: holds boxes, not descriptors; read it with `vggfeat localize evaluate --runs`"
+            )
+        return self.footers[0].length
 
     def _footer(self, part: Path) -> Footer:
         with opened(part, self.fingerprint) as one:

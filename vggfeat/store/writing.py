@@ -30,7 +30,10 @@ MAX_NEWS = 2**16  # rows whose parts are written again together
 
 @dataclass(frozen=True)
 class Record:
-    """One row: name and label, size of the image in pixels, a vector (C,) for each scale Q, identity of the file."""
+    """One row: name and label, size of the image in pixels, a vector (C,) for each scale Q, identity of the file.
+
+    C is the same for all rows, unless the store holds lists.
+    """
 
     path: str
     label: str | None
@@ -57,7 +60,7 @@ class PartWriter:
         """Write the records as one part with this number (None: the next one); no part for no records."""
         if records:
             name = parts.free_name(self.path, parts.next_number(self.path) if number is None else number)
-            table = _table(records, self.fingerprint["scales"], self.dtype)
+            table = _table(records, self.fingerprint, self.dtype)
             parts.write(parts.signed(table, self.fingerprint), self.path / name, self.owner)
             for record in records:
                 self.failures.pop(record.path, None)
@@ -71,6 +74,9 @@ class PartWriter:
         for what, text in (("name", record.path), ("label", record.label or "")):
             if len(text) > parts.MAX_TEXT:
                 return f"its {what} has {len(text):,} characters, more than {parts.MAX_TEXT:,}; shorten it"
+        longest = max(map(len, record.scales.values()))
+        if longest > parts.MAX_LIST:
+            return f"it has {longest:,} values at one scale, more than {parts.MAX_LIST:,}; leave that scale out"
         dtype = np.dtype(self.dtype.to_pandas_dtype())
         largest = np.finfo(dtype).max
         if all(np.abs(vector).max(initial=0) <= largest for vector in record.scales.values()):  # false for NaN as well
@@ -78,7 +84,7 @@ class PartWriter:
         return f"its descriptor has values that are not finite in {dtype}; take another --precision or --dtype"
 
 
-def _table(records: Sequence[Record], scales: Sequence[int], dtype: pa.DataType) -> pa.Table:
+def _table(records: Sequence[Record], fingerprint: Mapping[str, Any], dtype: pa.DataType) -> pa.Table:
     columns: dict[str, pa.Array] = {
         "path": pa.array([r.path for r in records], pa.string()),
         "label": pa.array([r.label for r in records], pa.string()),
@@ -87,9 +93,15 @@ def _table(records: Sequence[Record], scales: Sequence[int], dtype: pa.DataType)
     }
     for i, (column, kind) in enumerate(COLUMNS.items()):
         columns[column] = pa.array([r.identity[i] for r in records], kind)
-    for q in scales:
-        matrix = np.stack([r.scales[q] for r in records]).astype(dtype.to_pandas_dtype())
-        columns[f"q{q}"] = pa.FixedSizeListArray.from_arrays(pa.array(matrix.ravel()), matrix.shape[1])
+    lists = parts.holds_lists(fingerprint)
+    for q in fingerprint["scales"]:
+        vectors = [r.scales[q] for r in records]
+        flat = pa.array(np.concatenate(vectors).astype(dtype.to_pandas_dtype()))
+        if lists:
+            offsets = np.cumsum([0, *map(len, vectors)], dtype=np.int32)
+            columns[f"q{q}"] = pa.ListArray.from_arrays(pa.array(offsets), flat)
+        else:
+            columns[f"q{q}"] = pa.FixedSizeListArray.from_arrays(flat, len(vectors[0]))
     return pa.table(columns)
 
 

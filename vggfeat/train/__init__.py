@@ -1,12 +1,15 @@
 """Training of the nets (Sect. 3.1).
 
 recipe             Recipe: the settings of a run, with the paper's values as defaults
-run                train: one step, one epoch, one run
+run                train: one step, one epoch, one run; results: TrainingResult
 chain              train_paper: the paper's chain of runs, from net A to a net for all scales
 start              the net and the optimiser before the first step, or at the last checkpoint
+filling            the scale of random layers, measured on images
 state              TrainState: how far a run has come; Start: its initial weights
 plateau            the learning rate, divided when the validation error stops improving
+objective          what is learnt: classes; the boxes of `localization` are another objective
 learner            the net and its optimiser: one step of gradient descent
+frozen             what frozen convolutions make of crops, kept on disk
 validation         errors of centre crops, and of the dense application
 draws              all random numbers, as functions of (seed, epoch, image)
 sets               the images of a run; shards: images in tar files; cache: decoded images on disk
@@ -26,12 +29,13 @@ from vggfeat.train.recipe import Recipe
 
 if TYPE_CHECKING:
     from vggfeat.train.chain import train_paper
-    from vggfeat.train.run import TrainingResult, train
+    from vggfeat.train.results import TrainingResult
+    from vggfeat.train.run import train
 
 __getattr__ = attach(
     __name__,
     {
-        "TrainingResult": "vggfeat.train.run",
+        "TrainingResult": "vggfeat.train.results",
         "train": "vggfeat.train.run",
         "train_paper": "vggfeat.train.chain",
     },

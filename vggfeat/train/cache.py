@@ -51,10 +51,14 @@ class CacheFile:
     count: int
 
     @classmethod
-    def of(cls, folder: Path, sources: Sequence[Path | Member]) -> "CacheFile":
-        """The same for the same sources in the same order, wherever `folder` is."""
+    def of(cls, folder: Path, sources: Sequence[Path | Member], exif: bool = True) -> "CacheFile":
+        """The same for the same sources in the same order, wherever `folder` is.
+
+        exif : whether the images are turned as EXIF says.
+        """
         decoders = [f"{name} {features.version(name)}" for name in CODECS]
-        names, states = hashlib.sha256(), hashlib.sha256(repr((__version__, PIL.__version__, decoders)).encode())
+        names = hashlib.sha256(b"" if exif else b"stored\0")
+        states = hashlib.sha256(repr((__version__, PIL.__version__, decoders)).encode())
         of_shard = cache(_state)  # a shard holds many images
         for source in sources:
             if isinstance(source, Member):

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 from vggfeat.errors import UsageError
 from vggfeat.train.ranks import joined
 from vggfeat.train.recipe import FROM, LR, LR_TUNING, Recipe, recipe_of
-from vggfeat.train.run import TrainingResult, train
+from vggfeat.train.results import TrainingResult
+from vggfeat.train.run import train
 
 BASE = "A"
 SHALLOW = "B-5x5"  # of Sect. 4.1, which does not start from A

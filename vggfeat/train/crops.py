@@ -1,11 +1,17 @@
 """From an image to the net's input: a 224x224 crop of the isotropically rescaled image (Sect. 3.1)."""
 
+from typing import NamedTuple
+
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
+from vggfeat.boxes import rescaled
 from vggfeat.images import rescaled_size
 from vggfeat.nets.table import CROP
 from vggfeat.train.draws import Augmentation
+
+Size = tuple[int, int]  # height and width in pixels
 
 
 def cut(pixels: np.ndarray, s: int, top: int, left: int) -> np.ndarray:
@@ -23,16 +29,38 @@ def cut(pixels: np.ndarray, s: int, top: int, left: int) -> np.ndarray:
     return np.asarray(Image.fromarray(pixels).resize((CROP, CROP), Image.Resampling.BILINEAR, box=box))
 
 
-def random_crop(pixels: np.ndarray, scales: tuple[int, int], drawn: Augmentation, flip: bool = True) -> np.ndarray:
+class Window(NamedTuple):
+    """The place of a crop in an image that is rescaled to smallest side `s`, and whether it is mirrored then."""
+
+    s: int
+    top: int
+    left: int
+    mirrored: bool = False
+
+
+def random_window(size: Size, scales: tuple[int, int], drawn: Augmentation, flip: bool = True) -> Window:
     """The crop that was drawn, mirrored in half of the cases; S is from scales[0] to scales[1], both included."""
     low, high = scales
     s = low + int(drawn.scale * (high - low + 1))
-    h, w = rescaled_size(pixels.shape[0], pixels.shape[1], s)
-    crop = cut(pixels, s, int(drawn.top * (h - CROP + 1)), int(drawn.left * (w - CROP + 1)))
-    return crop[:, ::-1] if flip and drawn.mirror < 0.5 else crop
+    h, w = rescaled_size(*size, s)
+    return Window(s, int(drawn.top * (h - CROP + 1)), int(drawn.left * (w - CROP + 1)), flip and drawn.mirror < 0.5)
 
 
-def centre_crop(pixels: np.ndarray, q: int) -> np.ndarray:
+def centre_window(size: Size, q: int) -> Window:
     """The middle of the image rescaled to smallest side `q`."""
-    h, w = rescaled_size(pixels.shape[0], pixels.shape[1], q)
-    return cut(pixels, q, (h - CROP) // 2, (w - CROP) // 2)
+    h, w = rescaled_size(*size, q)
+    return Window(q, (h - CROP) // 2, (w - CROP) // 2)
+
+
+def crop_of(pixels: np.ndarray, window: Window) -> np.ndarray:
+    """The crop of uint8 (H, W, 3) pixels: uint8 (224, 224, 3)."""
+    crop = cut(pixels, window.s, window.top, window.left)
+    return crop[:, ::-1] if window.mirrored else crop
+
+
+def boxes_in(window: Window, boxes: Tensor, size: Size) -> Tensor:
+    """Boxes (N, 4) of an image of that size, in pixels of the crop, which they may leave."""
+    moved = rescaled(boxes, size, rescaled_size(*size, window.s)) - boxes.new_tensor([window.left, window.top] * 2)
+    if window.mirrored:
+        moved[:, [0, 2]] = CROP - moved[:, [2, 0]]
+    return moved

@@ -15,6 +15,7 @@ from vggfeat._util.json_files import read_json
 from vggfeat._util.printable import reason_of, say
 from vggfeat._util.regular_files import open_regular
 from vggfeat.errors import DataError, UsageError, VggfeatError
+from vggfeat.train.recipe import difference
 from vggfeat.weights.run_files import CONFIG, EPOCHS, LOG, RunConfig
 
 STEPS = {"epoch": whole, "step": whole, "lr": finite, "loss": finite}
@@ -107,15 +108,15 @@ class RunFolder:
     per epoch), steps.csv (one row per step), failures.csv (unreadable images), curves.png, result.json,
     checkpoint.safetensors, best.safetensors and last.safetensors (native weights).
 
-    own : the identity of the folder, in process 0.
+    log : the columns of log.csv. own : the identity of the folder, in process 0.
     """
 
-    def __init__(self, path: Path, own: tuple[int, int] | None = None) -> None:
+    def __init__(self, path: Path, log: Columns = EPOCHS, own: tuple[int, int] | None = None) -> None:
         self.path, self.own = path, own
         self.checkpoint = path / "checkpoint.safetensors"
         self.best, self.last = path / "best.safetensors", path / "last.safetensors"
         self.steps = CsvTable(path / "steps.csv", STEPS)
-        self.epochs = CsvTable(path / LOG, EPOCHS)
+        self.epochs = CsvTable(path / LOG, log)
         self.failures = CsvTable(path / "failures.csv", FAILURES)
 
     def write_json(self, name: str, value: Any) -> None:
@@ -149,9 +150,8 @@ class RunFolder:
         if known is None:
             self.write_json(CONFIG, config)
             return
-        for key, value in config["recipe"].items():
-            if (was := known.recipe.get(key)) != value:
-                raise UsageError(f"{self.path}: was begun with {key} {was!r}, not {value!r}; name another folder")
+        if changed := difference(known.recipe, config["recipe"]):
+            raise UsageError(f"{self.path}: was begun with {changed}; name another folder")
         if known.data.sha256 != config["data"]["sha256"]:
             raise DataError(f"{self.path}: was begun with different images or labels; name another folder")
 
@@ -178,7 +178,7 @@ class RunFolder:
 
 
 @contextmanager
-def held(path: Path, main: bool) -> Iterator[RunFolder]:
+def held(path: Path, main: bool, log: Columns = EPOCHS) -> Iterator[RunFolder]:
     """The folder of a run, created if needed, and locked by process 0.
 
     Raises UsageError for a folder that holds other things, VggfeatError if it is in use or cannot be written.
@@ -197,7 +197,7 @@ def held(path: Path, main: bool) -> Iterator[RunFolder]:
                 raise VggfeatError(f"{path}: another process is training there; wait until it ends") from None
             except OSError as error:
                 raise VggfeatError(f"{path}: cannot be written ({reason_of(error)}); name another folder") from error
-        yield RunFolder(path, own)
+        yield RunFolder(path, log, own)
 
 
 def _prepare(path: Path) -> None:

@@ -7,60 +7,46 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
 from vggfeat.errors import WeightsError
 from vggfeat.nets.vgg import VGG
 from vggfeat.train.loading import Failure, MicroBatch
+from vggfeat.train.objective import Objective
 from vggfeat.train.ranks import Ranks
 from vggfeat.train.recipe import Recipe, TrainingPrecision
 from vggfeat.weights.header import Preprocessing
 
-TOP = (1, 5)  # the errors that are reported (Sect. 4)
-
 
 class Input:
-    """A micro-batch as the net sees it: float32 (N, 3, 224, 224), shifted in colour and preprocessed."""
+    """A micro-batch as the net sees it: float32 (N, 3, 224, 224), shifted in colour and preprocessed; or its maps."""
 
     def __init__(self, preprocessing: Preprocessing, device: torch.device) -> None:
-        self.device = device
         self._bgr, self._range = preprocessing.colour == "BGR", preprocessing.range
         self._mean, self._std = (
             torch.tensor(triple, device=device).view(3, 1, 1) for triple in (preprocessing.mean, preprocessing.std)
         )
 
     def __call__(self, batch: MicroBatch) -> Tensor:
-        crops = batch.crops.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
-        shifts = batch.shifts.to(self.device, non_blocking=True)[:, :, None, None]
-        x = (crops / 255 + shifts) * self._range
+        if batch.crops.is_floating_point():
+            return batch.crops
+        x = (batch.crops.permute(0, 3, 1, 2) / 255 + batch.shifts[:, :, None, None]) * self._range
         if self._bgr:
             x = x.flip(1)
         return ((x - self._mean) / self._std).contiguous(memory_format=torch.channels_last)
 
 
-def tally(scores: Tensor, labels: Tensor) -> Tensor:
-    """float64 (4,): the sum of the losses, the images wrong among the best 1 and the best 5, and all images.
-
-    scores (N, K), labels (N,). An image is right among the best k if fewer than k other classes score at least as
-    high as its own: a net that gives all classes the same score is wrong (as in `metrics.top_k_error`).
-    """
-    scores = scores.detach().float()
-    as_good = (scores >= scores.gather(1, labels[:, None])).sum(1)
-    wrong = [((as_good < 1) | (as_good > k)).sum() for k in TOP]  # as_good is 0 for NaN scores
-    loss = functional.cross_entropy(scores, labels, reduction="sum")
-    return torch.stack([value.double() for value in (loss, *wrong, (labels >= 0).sum())])
-
-
 class Learner:
     """A net in training, in one of several processes.
 
-    Weights and momentum are float32 in any precision. `vgg` is the net itself; DistributedDataParallel averages the
-    gradients of the processes.
+    Weights and momentum are float32 in any precision. `vgg` is the net itself, `layers` the part of it that images or
+    their maps go through; DistributedDataParallel averages the gradients of the processes.
     """
 
-    def __init__(self, vgg: VGG, recipe: Recipe, preprocessing: Preprocessing, ranks: Ranks) -> None:
-        self.recipe, self.ranks = recipe, ranks
+    def __init__(
+        self, vgg: VGG, recipe: Recipe, objective: Objective, preprocessing: Preprocessing, ranks: Ranks
+    ) -> None:
+        self.recipe, self.objective, self.ranks = recipe, objective, ranks
         self.vgg = vgg.to(ranks.device).to(memory_format=torch.channels_last)
         for name, parameter in vgg.named_parameters():
             parameter.requires_grad_(recipe.finetune == "all" or name.startswith("fc"))
@@ -74,26 +60,28 @@ class Learner:
             weight_decay=recipe.weight_decay,
             fused=True,
         )
-        self._ddp = DistributedDataParallel(vgg, **_ddp_options(ranks)) if ranks.world > 1 else None
-        model: nn.Module = self._ddp or self.vgg
+        self.layers: nn.Sequential = after_pool5(vgg) if recipe.keeps_maps else vgg
+        self._ddp = DistributedDataParallel(self.layers, **_ddp_options(ranks)) if ranks.world > 1 else None
+        model: nn.Module = self._ddp or self.layers
         self._model: Any = torch.compile(model) if recipe.compile else model
 
     def step(self, batches: Iterable[MicroBatch], count: int, seed: int) -> tuple[Tensor, list[Failure]]:
         """One step over `count` micro-batches: the sum of all processes' tallies, and this one's unreadable images.
 
-        The gradient is the mean over the images of all processes and micro-batches, however they are divided.
+        The gradient is the mean over the images of all processes and micro-batches that have a loss, however they are
+        divided.
         """
         torch.manual_seed(seed)  # dropout
         self.vgg.train()
         self.sgd.zero_grad()
-        total, failures = torch.zeros(2 + len(TOP), dtype=torch.float64, device=self.ranks.device), []
+        total, failures = self.no_images(), []
         for number, batch in enumerate(islice(batches, count), start=1):
             with self._no_exchange(number < count):
                 total += self._add_gradients(batch)
             failures += batch.failures
         total = self.ranks.sum(total)
-        if failures or self.ranks.world > 1:  # the mean is over the readable images
-            factor = (self.recipe.batch / total[-1]).float()
+        if failures or self.ranks.world > 1 or not self.objective.all_count:
+            factor = (self.recipe.batch / total[-1].clamp(min=1)).float()
             for parameter in self.trained.values():
                 if parameter.grad is not None:
                     parameter.grad.mul_(factor)
@@ -104,13 +92,17 @@ class Learner:
         """The processes exchange gradients once per step, after the last micro-batch."""
         return self._ddp.no_sync() if self._ddp and more else nullcontext()
 
+    def no_images(self) -> Tensor:
+        """The tally of no images."""
+        return torch.zeros(len(self.objective.measures) + 1, dtype=torch.float64, device=self.ranks.device)
+
     def _add_gradients(self, batch: MicroBatch) -> Tensor:
-        labels = batch.labels.to(self.ranks.device, non_blocking=True)
+        batch = batch.to(self.ranks.device)
         with self._autocast():
-            scores = self._model(self.input(batch))
-        loss = functional.cross_entropy(scores.float(), labels, reduction="sum")
+            outputs = self._model(self.input(batch))
+        loss = self.objective.loss(outputs.float(), batch)
         (loss * (self.ranks.world / self.recipe.batch)).backward()  # the processes' gradients are averaged, not summed
-        return tally(scores, labels)
+        return self.objective.tally(outputs.detach().float(), batch, training=True)
 
     def _autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.ranks.device.type, torch.bfloat16, enabled=self.bfloat16)
@@ -119,9 +111,10 @@ class Learner:
     def judge(self, batch: MicroBatch) -> Tensor:
         """The tally of a micro-batch without dropout; fc8 is computed in float32, so that few scores are equal."""
         self.vgg.eval()
+        batch = batch.to(self.ranks.device)
         with self._autocast():
-            features = self.vgg[:-1](self.input(batch))
-        return tally(self.vgg[-1](features.float()), batch.labels.to(self.ranks.device))
+            features = self.layers[:-1](self.input(batch))
+        return self.objective.tally(self.layers[-1](features.float()), batch, training=False)
 
     def set_rate(self, rate: float) -> None:
         """Change the learning rate.
@@ -158,6 +151,13 @@ class Learner:
     def _momentum(self) -> dict[str, Tensor]:
         found = {name: self.sgd.state.get(p, {}).get("momentum_buffer") for name, p in self.trained.items()}
         return {name: buffer for name, buffer in found.items() if buffer is not None}
+
+
+def after_pool5(vgg: VGG) -> nn.Sequential:
+    """The fully connected layers: maps at pool5 to outputs."""
+    names = [name for name, _ in vgg.named_children()]
+    layers: nn.Sequential = vgg[names.index("pool5") + 1 :]
+    return layers
 
 
 def find_precision(precision: TrainingPrecision, device: torch.device) -> TrainingPrecision:

@@ -1,20 +1,21 @@
 """Which images make a step, and the processes that decode them."""
 
 import signal
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
 from vggfeat._util.processes import cores
 from vggfeat.errors import ImageError, VggfeatError
 from vggfeat.nets.table import CROP
 from vggfeat.reading import NO_MEMORY
-from vggfeat.train.crops import centre_crop, random_crop
-from vggfeat.train.draws import augmentation, order
+from vggfeat.train.crops import Size, Window, boxes_in, centre_window, crop_of, random_window
+from vggfeat.train.draws import Augmentation, augmentation, order
 from vggfeat.train.pixel_statistics import PixelStatistics
 from vggfeat.train.ranks import Ranks
 from vggfeat.train.recipe import Recipe
@@ -22,54 +23,91 @@ from vggfeat.train.sets import Photos
 
 MAX_WORKERS = 16
 
-Key = tuple[int, tuple[int, ...]]  # an epoch (-1 for validation) and rows
+CENTRE = -1  # in place of the number of an epoch: the centre crops of the validation
+Key = tuple[int, tuple[int, ...]]  # an epoch, or CENTRE, and rows
 Failure = tuple[str, str]  # path and reason
 
 
 class MicroBatch(NamedTuple):
-    """Images that go through the net at once.
+    """Images that go through the net at once. Unreadable images are left out, and listed in `failures`.
 
-    uint8 (N, 224, 224, 3) RGB crops, int64 (N,) labels, float32 (N, 3) colour shifts, RGB in 0..1. Unreadable images
-    are left out, and listed in `failures`.
+    crops : uint8 (N, 224, 224, 3) RGB; or float32 (N, C, 7, 7), what frozen convolutions make of them at pool5.
+    labels : int64 (N,).
+    shifts : float32 (N, 3), of the colours, RGB in 0..1; empty for maps.
+    boxes : float32 (N, B, 4) in pixels of the crops, the largest box of an image first, empty ones after its last one.
+    frames : float32 (N, 4), the images themselves in pixels of their crops. Both are empty for images without boxes.
     """
 
     crops: Tensor
     labels: Tensor
     shifts: Tensor
     failures: list[Failure]
+    boxes: Tensor = torch.zeros(0, 0, 4)
+    frames: Tensor = torch.zeros(0, 4)
+
+    def to(self, device: torch.device) -> "MicroBatch":
+        """The same on a device."""
+        crops, labels, shifts, boxes, frames = (
+            tensor.to(device, non_blocking=True)
+            for tensor in (self.crops, self.labels, self.shifts, self.boxes, self.frames)
+        )
+        return MicroBatch(crops, labels, shifts, self.failures, boxes, frames)
 
 
 class Crops(Dataset[MicroBatch]):
-    """Photos as micro-batches: random crops for the epochs 0, 1, ...; centre crops for the epoch -1."""
+    """Photos as micro-batches: random crops for the epochs 0, 1, ...; or centre crops."""
 
     def __init__(self, photos: Photos, recipe: Recipe, statistics: PixelStatistics) -> None:
         self.photos, self.recipe, self.statistics = photos, recipe, statistics
+
+    def prepare(self, epoch: int, between: Callable[[], None]) -> list[Failure]:  # noqa: ARG002
+        """Nothing: crops are made when they are needed."""
+        return []
 
     def __getitem__(self, key: Key) -> MicroBatch:
         epoch, rows = key
         crops, shifts, kept, failures = [], [], [], []
         for row in rows:
             try:
-                crop, shift = self._augmented(self.photos.pixels(row), epoch, row)
+                pixels = self.photos.pixels(row)
+                crops.append(crop_of(pixels, self._window(epoch, row, pixels.shape[:2])))
             except (ImageError, MemoryError) as error:
                 failures.append((self.photos.paths[row], str(error) or NO_MEMORY))
                 continue
-            crops.append(crop)
-            shifts.append(shift)
+            shifts.append(self._shift(epoch, row))
             kept.append(row)
         return MicroBatch(
             torch.from_numpy(np.array(crops, np.uint8).reshape(-1, CROP, CROP, 3)),
             torch.from_numpy(self.photos.labels[kept]),
             torch.from_numpy(np.array(shifts, np.float32).reshape(-1, 3)),
             failures,
+            *self.boxes(epoch, kept),
         )
 
-    def _augmented(self, pixels: np.ndarray, epoch: int, row: int) -> tuple[np.ndarray, np.ndarray]:
-        if epoch < 0:
-            return centre_crop(pixels, self.recipe.test_scale), np.zeros(3, np.float32)
-        drawn = augmentation(self.recipe.seed, epoch, row)
-        crop = random_crop(pixels, self.recipe.scales, drawn, self.recipe.flip)
-        return crop, self.statistics.shift(drawn.colour, self.recipe.colour)
+    def boxes(self, epoch: int, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """The boxes and the frames of a micro-batch; empty if the photos have none."""
+        if self.photos.boxes is None:
+            return torch.zeros(0, 0, 4), torch.zeros(0, 4)
+        moved = []
+        for row in rows:
+            height, width = size = self.photos.size(row)
+            found = np.concatenate([[[0, 0, width, height]], self.photos.boxes[row]])
+            moved.append(boxes_in(self._window(epoch, row, size), torch.from_numpy(found), size).float())
+        padded = pad_sequence(moved, batch_first=True) if moved else torch.zeros(0, 2, 4)
+        return padded[:, 1:], padded[:, 0]
+
+    def _window(self, epoch: int, row: int, size: Size) -> Window:
+        if epoch == CENTRE:
+            return centre_window(size, self.recipe.test_scale)
+        return random_window(size, self.recipe.scales, self._drawn(epoch, row), self.recipe.flip)
+
+    def _shift(self, epoch: int, row: int) -> np.ndarray:
+        if epoch == CENTRE:
+            return np.zeros(3, np.float32)
+        return self.statistics.shift(self._drawn(epoch, row).colour, self.recipe.colour)
+
+    def _drawn(self, epoch: int, row: int) -> Augmentation:
+        return augmentation(self.recipe.seed, self.recipe.draw(epoch), row)
 
 
 class StepPlan:
@@ -101,7 +139,7 @@ def centre_keys(n: int, micro: int, rank: int, world: int) -> Iterator[Key]:
     """A process's share of the n validation images, in micro-batches."""
     mine: Sequence[int] = range(rank, n, world)
     for at in range(0, len(mine), micro):
-        yield -1, tuple(mine[at : at + micro])
+        yield CENTRE, tuple(mine[at : at + micro])
 
 
 class _Sampler:
@@ -114,12 +152,15 @@ class _Sampler:
         return self.keys
 
 
-def micro_batches(crops: Crops, keys: Iterator[Key], workers: int, pin: bool) -> Generator[MicroBatch, None, None]:
-    """The micro-batches of the keys, in their order, made by `workers` processes; 0: by this one.
+def micro_batches(
+    crops: Dataset[MicroBatch], keys: Iterator[Key], workers: int, pin: bool
+) -> Generator[MicroBatch, None, None]:
+    """The micro-batches of the keys, in their order, made by `workers` processes; 0: by this one, as kept maps are.
 
     Closing the generator ends the processes. Raises VggfeatError if one of them is killed.
     """
     sampler: Any = _Sampler(keys)
+    workers = workers if isinstance(crops, Crops) else 0  # other processes would not see the next file of maps
     try:
         yield from DataLoader(
             crops,

@@ -10,14 +10,17 @@ from vggfeat.errors import UsageError
 from vggfeat.nets.table import CROP, Init, layers
 
 Finetune = Literal["all", "fc"]
+Fill = Literal[Init, "scaled"]
 Statistics = Literal["auto", "own", "ilsvrc"]
 TrainingPrecision = Literal["auto", "float32", "bfloat16"]
 
 FROM = "from:"
+AUTO = "auto"  # the net of the weights that `init` names
 LR = 1e-2  # Sect. 3.1: "initially set to 10^-2" ...
 LR_TUNING = 1e-3  # ... and for a net that starts from one of the same kind, such as S=384 from S=256
 MAX_SCALE = 2048
 MAX_SEED = 2**63 - 1
+ADDED = {"draws": 0}  # settings that the runs of earlier versions do not have, and what these did
 
 
 def _free(default: Any) -> Any:
@@ -36,7 +39,8 @@ class Recipe:
     Parameters
     ----------
     net : str
-        Net of Table 1: A, A-LRN, B, C, D or E; or B-5x5, the shallow net of Sect. 4.1.
+        Net of Table 1: A, A-LRN, B, C, D or E; or B-5x5, the shallow net of Sect. 4.1. With init from:WEIGHTS also
+        auto: net and width are those of the weights.
     width : float
         Factor on the number of channels of every layer; 1 is the paper's net.
     scale : str
@@ -47,8 +51,9 @@ class Recipe:
         printed in Sect. 3.1), or from:WEIGHTS with a file or a name such as oxford. From the same net all layers are
         copied; from another net the first four convolutional and the three fully connected layers. fc8 is copied only
         if its classes are the same.
-    fill : {"glorot", "random", "random-0.1"}
-        With init from:WEIGHTS, the initialisation of the layers that are not copied.
+    fill : {"glorot", "random", "random-0.1", "scaled"}
+        With init from:WEIGHTS, the initialisation of the layers that are not copied. scaled: normal, in a scale that is
+        measured on training images, for fully connected layers above trained convolutions.
     finetune : {"all", "fc"}
         With init from:WEIGHTS, train all layers, or the fully connected layers only (Appendix A).
     batch : int
@@ -78,6 +83,10 @@ class Recipe:
     statistics : {"auto", "own", "ilsvrc"}
         Mean and principal components of the pixels: of the training images (own), the published ones of ILSVRC, or
         auto: those of ILSVRC for its 1000 classes, else own.
+    draws : int
+        How many crops are drawn of each training image. The epochs take them in turn. With finetune "fc" their maps at
+        pool5 are computed once and kept, in `cache_dir` or else in the folder of the run, so that most epochs need no
+        convolutions. 0: new crops in each epoch.
     seed : int
         Seed of all random numbers.
     precision : {"auto", "float32", "bfloat16"}
@@ -120,7 +129,7 @@ class Recipe:
     width: float = 1.0
     scale: str = "256"
     init: str = "glorot"
-    fill: Init = "random"
+    fill: Fill = "random"
     finetune: Finetune = "all"
     batch: int = 256
     momentum: float = 0.9
@@ -134,6 +143,7 @@ class Recipe:
     colour: float = 0.1
     flip: bool = field(default=True, metadata={"flags": "--flip/--no-flip"})
     statistics: Statistics = "auto"
+    draws: int = 0
     seed: int = 0
     precision: TrainingPrecision = "auto"
     device: str = _free("auto")
@@ -147,11 +157,13 @@ class Recipe:
     tensorboard: bool = _free(False)
 
     def __post_init__(self) -> None:
-        layers(self.net, self.width)  # raises UsageError for an invalid net or width
+        if self.net == AUTO and not self.source:
+            raise UsageError("net auto is that of trained weights: give init from:FILE, or name the net")
+        layers(self.net if self.net != AUTO else "D", self.width)  # raises UsageError for an invalid net or width
         _ = self.scales
         if not self.init.startswith(FROM) and self.init not in get_args(Init):
             raise UsageError(f"no init {self.init!r}; take one of {', '.join(get_args(Init))}, from:FILE")
-        check_choice("fill", self.fill, Init)
+        check_choice("fill", self.fill, Fill)
         check_choice("finetune", self.finetune, Finetune)
         check_choice("statistics", self.statistics, Statistics)
         check_choice("precision", self.precision, TrainingPrecision)
@@ -186,6 +198,25 @@ class Recipe:
         """The scale Q of the validation images: S, or the middle of its range (Sect. 4.1)."""
         return sum(self.scales) // 2
 
+    def draw(self, epoch: int) -> int:
+        """Return which draw of the crops an epoch takes.
+
+        Parameters
+        ----------
+        epoch : int
+            Counted from 0. A negative one, which stands for crops that are not drawn, stays as it is.
+
+        Returns
+        -------
+        int
+        """
+        return epoch % self.draws if self.draws and epoch >= 0 else epoch
+
+    @property
+    def keeps_maps(self) -> bool:
+        """Whether the maps of the convolutions are kept, which are not trained."""
+        return self.finetune == "fc" and self.draws > 0
+
     @property
     def source(self) -> str:
         """The weights named by `init`; empty if the initial weights are random."""
@@ -209,8 +240,19 @@ _LEAST: dict[str, float] = {
     "micro": 1,
     "epochs": 1,
     "patience": 1,
-    **dict.fromkeys(("weight_decay", "drops", "gain", "colour", "seed", "workers", "cache", "save_minutes"), 0),
+    **dict.fromkeys(
+        ("weight_decay", "drops", "gain", "colour", "draws", "seed", "workers", "cache", "save_minutes"), 0
+    ),
 }
+
+
+def difference(was: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """The first setting in which a run was begun otherwise, as "batch 6, not 7"; empty if there is none."""
+    was = {**ADDED, **was}
+    for key in dict.fromkeys((*now, *was)):
+        if was.get(key) != now.get(key):
+            return f"{key} {was.get(key)!r}, not {now.get(key)!r}"
+    return ""
 
 
 def recipe_of(recipe: Recipe | None, settings: Mapping[str, Any]) -> Recipe:

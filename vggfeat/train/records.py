@@ -12,7 +12,7 @@ from vggfeat.train import checkpoint
 from vggfeat.train.loading import Failure
 from vggfeat.train.reports import Board, draw_curves
 from vggfeat.train.start import Run
-from vggfeat.train.state import TrainState, means
+from vggfeat.train.state import TrainState
 from vggfeat.weights import native
 
 
@@ -58,12 +58,13 @@ class Records:
         self.run.folder.check_in_place()
         self.run.folder.steps.add(rows)
         self._board.add({"step/loss": losses[-1], "step/lr": rate}, after.epoch * self._steps + after.step)
-        _, top1, _ = means(after.sums)
-        what = f"epoch {before.epoch}, loss {losses[-1]:.3f}, top-1 error {top1:.1f} %"
+        _, error = [*self.run.objective.measures.values()][:2]
+        mean = self.run.objective.means(after.sums)[1]
+        what = f"epoch {before.epoch}, loss {losses[-1]:.3f}, {error.removesuffix(', %')} {mean:.1f} %"
         self._bar.set_description_str(what, refresh=False)
         self._bar.update(len(rows) * self.run.recipe.batch)
 
-    def epoch(self, state: TrainState, validation: Sequence[float], best: bool) -> str:
+    def epoch(self, state: TrainState, validation: tuple[float, ...], best: bool) -> str:
         """Write the weights after an epoch's last step, and log the epoch; returns the sha256 of best.safetensors."""
         if not self.run.ranks.main:
             return ""
@@ -73,9 +74,10 @@ class Records:
         earlier = rows[-1]["seconds"] if (rows := table.rows()) else 0.0
         speed = state.sums[-1] / max(state.seconds - earlier, 1e-9)
         rate = state.plateau.rate(self.run.start.lr)
-        row = (state.epoch, rate, *means(state.sums), *means(validation), round(speed, 2), round(state.seconds, 2))
+        measured = *self.run.objective.means(state.sums), *validation
+        row = (state.epoch, rate, *measured, round(speed, 2), round(state.seconds, 2))
         table.add([row])
-        draw_curves(table.rows(), self.run.folder.path / "curves.png")
+        draw_curves(table.rows(), self.run.objective.measures, self.run.folder.path / "curves.png")
         values = {f"epoch/{name}": value for name, value in zip([*table.columns][1:], row[1:], strict=True)}
         self._board.add(values, state.epoch)
         return sha256 if best else state.best_sha256
@@ -91,9 +93,10 @@ class Records:
                 width=recipe.width,
                 preprocessing=run.start.preprocessing,
                 lineage="trained",
-                source=f"vggfeat train, S={recipe.scale}, {of}",
+                source=f"{self.run.objective.command}, S={recipe.scale}, {of}",
                 licence="not stated",
                 classes=run.sets.classes,
+                boxes=run.objective.boxes,
             ).sha256
         return sha256
 

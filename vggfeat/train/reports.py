@@ -9,8 +9,8 @@ from vggfeat.errors import UsageError
 from vggfeat.train.folder import writing
 
 
-def draw_curves(rows: Sequence[Mapping[str, Any]], file: Path) -> None:
-    """Draw loss and errors over the epochs from the rows of log.csv, as a PNG.
+def draw_curves(rows: Sequence[Mapping[str, Any]], measures: Mapping[str, str], file: Path) -> None:
+    """Draw the measures of training and validation over the epochs from the rows of log.csv, as a PNG.
 
     Dotted lines show where the learning rate was divided.
     """
@@ -19,9 +19,8 @@ def draw_curves(rows: Sequence[Mapping[str, Any]], file: Path) -> None:
     epochs = [row["epoch"] for row in rows]
     rates = [row["lr"] for row in rows]
     divided = [epoch for epoch, old, new in zip(epochs[1:], rates, rates[1:], strict=False) if new < old]
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    panels = (("loss", "loss (nats)"), ("top1", "top-1 error, %"), ("top5", "top-5 error, %"))
-    for axes, (column, title) in zip(figure.subplots(1, len(panels)), panels, strict=True):
+    figure = Figure(figsize=(1 + 3 * len(measures), 4), layout="constrained")
+    for axes, (column, title) in zip(figure.subplots(1, len(measures)), measures.items(), strict=True):
         for part, style in (("train", "--"), ("val", "-")):
             axes.plot(epochs, [row[f"{part}_{column}"] for row in rows], style, marker=".", label=part)
         for epoch in divided:

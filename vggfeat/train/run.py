@@ -4,24 +4,26 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from vggfeat._util.printable import printable
 from vggfeat._util.processes import cores
 from vggfeat._util.torch_settings import torch_settings
 from vggfeat.errors import DataError, WeightsError
 from vggfeat.train.draws import step_seed
 from vggfeat.train.folder import held
-from vggfeat.train.loading import Crops, MicroBatch, decoding_workers, micro_batches
+from vggfeat.train.frozen import Maps
+from vggfeat.train.loading import CENTRE, Crops, MicroBatch, decoding_workers, micro_batches
+from vggfeat.train.objective import LOSS, Classes, Objective
 from vggfeat.train.ranks import joined
 from vggfeat.train.recipe import Recipe, recipe_of
 from vggfeat.train.records import Records, diverged
-from vggfeat.train.sets import read_sets
-from vggfeat.train.start import Run, begin_or_continue
+from vggfeat.train.results import TrainingResult
+from vggfeat.train.sets import Sets, read_sets
+from vggfeat.train.start import Run, begin_or_continue, with_net
 from vggfeat.train.state import TrainState
 from vggfeat.train.stopping import Stopper, stoppable
 from vggfeat.train.validation import centre_crop_tally, dense_errors
@@ -29,56 +31,6 @@ from vggfeat.weights.native import digest
 from vggfeat.weights.run_files import RESULT, RunResult
 
 READ_EVERY = {"cpu": 1, "cuda": 20}  # steps between two readings of the losses, each of which makes a GPU wait
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """The outcome of a run; errors are in per cent, on the validation set.
-
-    Parameters
-    ----------
-    out : str
-        Folder of the run.
-    finished : str
-        Why the run ended.
-    epochs : int
-        Epochs that were trained.
-    best_epoch : int
-        Epoch with the lowest top-1 error, counted from 0; its weights are best.safetensors.
-    top1, top5 : float
-        Errors after that epoch, of one centre crop per image.
-    seconds : float
-        Time spent in training steps.
-    unreadable : int
-        Images in failures.csv: unreadable, or, with `dense`, too long for the net as a whole.
-    dense : dict or None
-        With `dense=True` top1 and top5 of the net applied densely, and the number of `images`.
-    sha256 : str
-        Checksum of best.safetensors, hexadecimal; empty if an earlier version wrote that file.
-    """
-
-    out: str
-    finished: str
-    epochs: int
-    best_epoch: int
-    top1: float
-    top5: float
-    seconds: float
-    unreadable: int
-    dense: dict[str, float] | None = None
-    sha256: str = ""
-
-    def __str__(self) -> str:
-        lines = [
-            f"{self.out}: {self.finished}; epoch {self.best_epoch} is the best: validation error "
-            f"top-1 {self.top1:.2f} %, top-5 {self.top5:.2f} % (centre crop); its weights are best.safetensors"
-        ]
-        if self.dense:
-            of = f" (of {self.dense['images']:.0f} images)" if "images" in self.dense else ""
-            lines.append(f"applied densely: top-1 {self.dense['top1']:.2f} %, top-5 {self.dense['top5']:.2f} %{of}")
-        if self.unreadable:
-            lines.append(f"{self.unreadable} images were left out (failures.csv)")
-        return "\n".join(map(printable, lines))
 
 
 def train(data: str | Path, out: str | Path, recipe: Recipe | None = None, **settings: Any) -> TrainingResult:
@@ -91,7 +43,8 @@ def train(data: str | Path, out: str | Path, recipe: Recipe | None = None, **set
     Parameters
     ----------
     data : str or path
-        Folder with train/<class>/ and val/<class>/, ILSVRC's layout, or tar shards train-*.tar and val-*.tar.
+        Folder with train/<class>/ and val/<class>/, ILSVRC's layout, or tar shards train-*.tar and val-*.tar; or a CSV
+        file path,label,x0,y0,x1,y1[,subset] of photos with boxes, of which the labels are learnt.
     out : str or path
         Folder of the run, which is created. Several processes need storage that all of them share.
     recipe : Recipe or None
@@ -108,7 +61,7 @@ def train(data: str | Path, out: str | Path, recipe: Recipe | None = None, **set
     UsageError
         If a setting is invalid, or the run in `out` was begun with another recipe.
     DataError
-        If `data` is not such a folder, was changed, or none of its images can be read.
+        If `data` are not such a folder or file, were changed, or none of the images can be read.
     WeightsError
         If the initial weights or the checkpoint cannot be used.
     VggfeatError
@@ -120,15 +73,21 @@ def train(data: str | Path, out: str | Path, recipe: Recipe | None = None, **set
     """
     recipe = recipe_of(recipe, settings)
     sets = read_sets(data, recipe.batch)
-    with joined(recipe.device) as ranks, held(Path(out), ranks.main) as folder, _torch_of(ranks.device):
-        run, state = begin_or_continue(folder, recipe, sets, ranks)
-        if not state.finished:
+    result: TrainingResult = train_for(Classes(len(sets.classes)), sets, out, recipe)
+    return result
+
+
+def train_for(objective: Objective, sets: Sets, out: str | Path, recipe: Recipe) -> Any:
+    """Train a net for an objective, or continue; see `train`. Returns what `objective.result` makes."""
+    recipe = with_net(recipe)
+    with joined(recipe.device) as ranks, held(Path(out), ranks.main, objective.log) as folder, _torch_of(ranks.device):
+        run, state = begin_or_continue(folder, recipe, objective, sets, ranks)
+        if not state.finished and not recipe.keeps_maps:
             for photos in (sets.train, sets.val):
                 photos.decode_ahead(recipe, ranks, cores())
         with stoppable() as stopper:  # anything before and after may be interrupted at any time
             state = _train_epochs(run, state, stopper)
-        result: TrainingResult = ranks.broadcast(_result(run, state) if ranks.main else None)
-        return result
+        return ranks.broadcast(_result(run, state) if ranks.main else None)
 
 
 @contextmanager
@@ -141,17 +100,23 @@ def _torch_of(device: torch.device) -> Iterator[None]:
 
 def _train_epochs(run: Run, state: TrainState, stopper: Stopper) -> TrainState:
     """Train to the end of the run."""
-    crops = Crops(run.sets.train, run.recipe, run.statistics)
+
+    def between() -> None:
+        if run.ranks.world == 1:  # several processes go on to the next step, where they decide
+            stopper.check()
+
+    train, val = run.batches_of(run.sets.train), run.batches_of(run.sets.val)
     keys = run.plan.keys(state.epoch, state.step)
     workers, pin = decoding_workers(run.recipe, run.ranks), run.ranks.device.type == "cuda"
-    with Records(run, state) as records, closing(micro_batches(crops, keys, workers, pin)) as batches:
+    with Records(run, state) as records, closing(micro_batches(train, keys, workers, pin)) as batches:
         while not state.finished:
-            state = _train_epoch(run, state, batches, records, stopper)
+            records.unreadable(train.prepare(state.epoch, between))
+            state = _train_epoch(run, state, batches, val, records, stopper)
     return state
 
 
 def _train_epoch(
-    run: Run, state: TrainState, batches: Iterator[MicroBatch], records: Records, stopper: Stopper
+    run: Run, state: TrainState, batches: Iterator[MicroBatch], val: Crops | Maps, records: Records, stopper: Stopper
 ) -> TrainState:
     """Train to the end of the epoch, validate, and adapt the learning rate.
 
@@ -181,7 +146,7 @@ def _train_epoch(
         if asked:
             raise KeyboardInterrupt
 
-    validation = _validate(run, state, records, stopper)
+    validation = _validate(run, state, val, records, stopper)
     after = state.after_epoch(validation, recipe)
     if after.plateau.drops > state.plateau.drops:
         learner.set_rate(after.plateau.rate(run.start.lr))
@@ -194,35 +159,35 @@ def _train_epoch(
 def _losses(run: Run, state: TrainState, tallies: Sequence[Sequence[float]], records: Records) -> list[float]:
     """The mean loss of each step. Raises an error if a step had no readable image, or a loss is not finite."""
     losses = []
-    for step, (loss, _, _, count) in enumerate(tallies, start=state.step):
-        if not count:
+    for step, (loss, *others, count) in enumerate(tallies, start=state.step):
+        if not any((*others, count)):
             records.write_unreadable()
             what = f"no image of step {step} of epoch {state.epoch} could be read"
             raise DataError(f"{run.folder.path}: {what}; see failures.csv")
-        losses.append(loss / count)
+        losses.append(loss / max(count, 1))
         if not math.isfinite(losses[-1]):
             raise diverged(run, state, f"the loss became {losses[-1]} in step {step} of epoch {state.epoch}")
     return losses
 
 
-def _validate(run: Run, state: TrainState, records: Records, stopper: Stopper) -> list[float]:
-    """The tally of the validation set."""
+def _validate(run: Run, state: TrainState, val: Crops | Maps, records: Records, stopper: Stopper) -> tuple[float, ...]:
+    """The measures of the validation set."""
 
     def stop_if_asked() -> None:
         if stopper.asked and run.ranks.world == 1:  # several processes go on to the next step, where they decide
             records.save(state)
             raise KeyboardInterrupt
 
-    crops, workers = Crops(run.sets.val, run.recipe, run.statistics), decoding_workers(run.recipe, run.ranks)
-    validation, failures = centre_crop_tally(run.learner, crops, workers, stop_if_asked)
+    records.unreadable(val.prepare(CENTRE, stop_if_asked))
+    tally, failures = centre_crop_tally(run.learner, val, decoding_workers(run.recipe, run.ranks), stop_if_asked)
     records.unreadable(failures)
-    if not math.isfinite(validation[0]):
+    if not math.isfinite(tally[0]):
         records.write_unreadable()
-        raise diverged(run, state, f"the validation loss became {validation[0]} after epoch {state.epoch}")
-    return validation
+        raise diverged(run, state, f"the validation loss became {tally[0]} after epoch {state.epoch}")
+    return run.objective.means(tally)
 
 
-def _result(run: Run, state: TrainState) -> TrainingResult:
+def _result(run: Run, state: TrainState) -> Any:
     """The result, also written to result.json. The dense errors of an earlier call are not measured again."""
     folder = run.folder
     if state.best_sha256 and digest(folder.best) != state.best_sha256:
@@ -236,16 +201,18 @@ def _result(run: Run, state: TrainState) -> TrainingResult:
         q, device = run.recipe.test_scale, str(run.ranks.device)
         dense, left_out = dense_errors(folder.best, run.sets.val, q, device)
         folder.add_failures(left_out)
-    result = TrainingResult(
+    measured: dict[str, Any] = dict(zip(run.objective.measures, state.best_measures, strict=True))
+    del measured[LOSS]
+    if dense:
+        measured["dense"] = dense
+    result = run.objective.result(
+        **measured,
         out=str(folder.path),
         finished=state.finished,
         epochs=state.epoch,
         best_epoch=state.plateau.best_epoch,
-        top1=state.plateau.best,
-        top5=state.best_top5,
         seconds=state.seconds,
         unreadable=folder.add_failures([]),
-        dense=dense,
         sha256=state.best_sha256,
     )
     folder.write_json(RESULT, asdict(result))

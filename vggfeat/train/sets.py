@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -11,6 +11,8 @@ import numpy as np
 
 from vggfeat import images
 from vggfeat.data import imagenet, subsets
+from vggfeat.data.base import MissingSubsetError
+from vggfeat.data.boxed import held_out, read_boxed
 from vggfeat.data.imagenet import Classified, synset_names
 from vggfeat.errors import DataError, ImageError
 from vggfeat.reading import NO_MEMORY
@@ -27,13 +29,18 @@ PROBE = 64  # images from whose sizes the memory for all is estimated
 class Photos:
     """The images of one subset, by row.
 
-    paths : their names. files : paths, or members of shards. labels : int64 (N,). decoded : all images decoded, in
-    memory or in a cache file; empty if each is decoded when it is needed.
+    paths : their names. files : paths, or members of shards. labels : int64 (N,). boxes : float64 (B_i, 4) of each
+    image, if they are learnt; sizes : int64 (N, 2), height and width of the images with boxes. exif : whether the
+    images are turned as EXIF says; boxes are those of the stored pixels. decoded : all images decoded, in memory or in
+    a cache file; empty if each is decoded when it is needed.
     """
 
     paths: Sequence[str]
     files: Sequence[Path | Member]
     labels: np.ndarray
+    boxes: Sequence[np.ndarray] | None = None
+    sizes: np.ndarray | None = None
+    exif: bool = True
     decoded: list[Decoded] | CachedImages = field(default_factory=list, repr=False)
 
     def __len__(self) -> int:
@@ -49,12 +56,21 @@ class Photos:
         file = self.files[row]
         source = file.read() if isinstance(file, Member) else file
         try:
-            return images.read(source)
+            pixels = images.read(source, exif=self.exif)
         except MemoryError:
             raise ImageError(NO_MEMORY) from None
         except ImageError as error:
             name = f"image of {file.size} bytes" if isinstance(file, Member) else file
             raise ImageError(str(error).removeprefix(f"{name}: ")) from None
+        if self.sizes is not None and pixels.shape[:2] != self.size(row):
+            raise ImageError("has changed since its boxes were read; start again")
+        return pixels
+
+    def size(self, row: int) -> tuple[int, int]:
+        """Height and width of an image with boxes."""
+        assert self.sizes is not None
+        height, width = self.sizes[row].tolist()
+        return height, width
 
     def decode_ahead(self, recipe: Recipe, ranks: Ranks, threads: int) -> None:
         """Decode all images once: into memory if they take at most recipe.cache GiB, else into recipe.cache_dir.
@@ -70,7 +86,7 @@ class Photos:
         if recipe.cache and size <= recipe.cache * 2**30:
             self.decoded = list(decode())
         elif recipe.cache_dir is not None:
-            file = CacheFile.of(Path(recipe.cache_dir), self.files)
+            file = CacheFile.of(Path(recipe.cache_dir), self.files, exif=self.exif)
             self.decoded = cached_images(file, decode, size, ranks) or []
 
     def readable(self, rows: Sequence[int], threads: int) -> Iterator[np.ndarray]:
@@ -111,28 +127,62 @@ class Sets:
     folders: tuple[str, ...]
     notes: tuple[str, ...] = ()
 
+    def without_boxes(self) -> "Sets":
+        """The same photos, for their classes alone."""
+        train, val = (replace(photos, boxes=None, sizes=None) for photos in (self.train, self.val))
+        return replace(self, train=train, val=val)
+
     def fingerprint(self) -> str:
-        """sha256 of all names and labels. A run can be continued only if it is the same, so that rows mean the same."""
+        """sha256 of all names, labels and boxes. A run is continued only if it is the same: rows mean the same then."""
         sums = hashlib.sha256("\n".join(self.folders).encode())
         for part in (self.train, self.val):
             sums.update("\0".join(part.paths).encode() + part.labels.astype("<i8").tobytes())
+            for boxes in part.boxes or ():
+                sums.update(len(boxes).to_bytes(8) + boxes.astype("<f8").tobytes())
         return sums.hexdigest()
 
 
 def read_sets(root: str | Path, batch: int, read: Callable[..., Classified] = imagenet.read) -> Sets:
     """train/ and val/ below `root`: folders or ILSVRC's layout, as `data.imagenet` reads them, or tar shards.
 
-    read : reads a subset of folders. Raises DataError for a missing subset, a class that only val has, fewer than two
-    classes, or fewer training images than a batch.
+    Or the photos and labels of a CSV file with boxes. read : reads a subset of folders. Raises DataError for a missing
+    subset, a class that only val has, fewer than two classes, or fewer training images than a batch.
     """
-    sets = _sharded(Path(root)) if shards.shards(Path(root), "train") else _in_folders(root, read)
+    if Path(root).suffix.lower() == ".csv":
+        sets = read_boxes(root).without_boxes()
+    else:
+        sets = _sharded(Path(root)) if shards.shards(Path(root), "train") else _in_folders(root, read)
     if len(sets.classes) < 2:
         count = len(sets.classes)
-        raise DataError(f"{root}: training needs two classes, and there is {count}; add a folder train/<class>/")
+        raise DataError(f"{root}: training needs two classes, and there is {count}; add images of another class")
+    check_batch(root, sets, batch)
+    return sets
+
+
+def check_batch(root: str | Path, sets: Sets, batch: int) -> None:
+    """Raise DataError if there are fewer training images than a batch."""
     if len(sets.train) < batch:
         few = f"{len(sets.train)} training images are fewer than a batch of {batch}"
         raise DataError(f"{root}: {few}; give a smaller --batch")
-    return sets
+
+
+def read_boxes(data: str | Path, images: str | Path | None = None) -> Sets:
+    """The photos with boxes that `data.boxed` reads. Without a subset val some of train are held out, the same always.
+
+    Raises DataError if there are no training photos, or some are of a class that only val has.
+    """
+    train = read_boxed(data, "train", images=images)
+    try:
+        val, notes = read_boxed(data, "val", images=images, classes=train.classes), train.notes
+    except MissingSubsetError:
+        train, val = held_out(train)
+        held = f"{data}: has no val photos; {len(val)} of train, some of each class, are held out to validate on"
+        notes = (*train.notes, held)
+    if not len(val):
+        raise DataError(f"{data}: has one photo of each class, and none to validate on; add photos, or a subset val")
+    photos = [Photos(part.paths, part.images, part.labels, part.boxes, part.sizes, exif=False) for part in (train, val)]
+    notes = tuple(dict.fromkeys((*notes, *val.notes)))
+    return Sets(photos[0], photos[1], _shown(train.classes), train.classes, notes)
 
 
 def _in_folders(root: str | Path, read: Callable[..., Classified]) -> Sets:

@@ -1,8 +1,11 @@
 """The beginning of a run, new or continued: its net, its optimiser, its pixel statistics, and how far it has come."""
 
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from vggfeat import __version__
@@ -14,13 +17,16 @@ from vggfeat.nets.table import layers, tensor_shapes
 from vggfeat.nets.vgg import VGG, initialise
 from vggfeat.train import checkpoint
 from vggfeat.train.draws import weights_seed
+from vggfeat.train.filling import IMAGES, factors_of, scale
 from vggfeat.train.folder import RunFolder
+from vggfeat.train.frozen import Convolutions, Maps
 from vggfeat.train.learner import Learner, find_precision
-from vggfeat.train.loading import StepPlan
+from vggfeat.train.loading import Crops, StepPlan, decoding_workers
+from vggfeat.train.objective import Objective
 from vggfeat.train.pixel_statistics import ILSVRC, PixelStatistics, measure, sample
 from vggfeat.train.ranks import Ranks
-from vggfeat.train.recipe import FROM, LR, LR_TUNING, Recipe
-from vggfeat.train.sets import Sets
+from vggfeat.train.recipe import AUTO, FROM, LR, LR_TUNING, Recipe, difference
+from vggfeat.train.sets import Photos, Sets
 from vggfeat.train.state import Start, TrainState
 from vggfeat.weights.header import Preprocessing, Weights
 from vggfeat.weights.names import class_names
@@ -30,6 +36,7 @@ from vggfeat.weights.run_files import CONFIG
 
 FIRST = 4  # convolutional layers that another net copies, beside the fully connected ones (Sect. 3.1)
 STATISTICS = "statistics.json"
+MAPS = "maps"  # a folder of the run
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,7 @@ class Run:
 
     folder: RunFolder
     recipe: Recipe
+    objective: Objective
     sets: Sets
     ranks: Ranks
     learner: Learner
@@ -55,8 +63,30 @@ class Run:
         """What a checkpoint says of its run."""
         return checkpoint.About(self.recipe.fixed(), self.statistics, self.start, self.data)
 
+    def batches_of(self, photos: Photos) -> Crops | Maps:
+        """The photos as micro-batches: of crops, or of what frozen convolutions make of them."""
+        crops = Crops(photos, self.recipe, self.statistics)
+        if not self.recipe.keeps_maps:
+            return crops
+        folder = Path(self.recipe.cache_dir) if self.recipe.cache_dir else self.folder.path / MAPS
+        return Maps(crops, self._convolutions, folder, decoding_workers(self.recipe, self.ranks))
 
-def begin_or_continue(folder: RunFolder, recipe: Recipe, sets: Sets, ranks: Ranks) -> tuple[Run, TrainState]:
+    @cached_property
+    def _convolutions(self) -> Convolutions:
+        return Convolutions(self.learner, self.start)
+
+
+def with_net(recipe: Recipe) -> Recipe:
+    """The recipe with the net and the width of its initial weights, if the net is auto. Raises WeightsError."""
+    if recipe.net != AUTO:
+        return recipe
+    found = resolve(recipe.source, None, "pool5")
+    return replace(recipe, net=found.net, width=found.width)
+
+
+def begin_or_continue(
+    folder: RunFolder, recipe: Recipe, objective: Objective, sets: Sets, ranks: Ranks
+) -> tuple[Run, TrainState]:
     """Begin a run, or continue it at its last checkpoint.
 
     Raises UsageError or DataError if it was begun with another recipe or other data, WeightsError for a checkpoint of
@@ -78,17 +108,28 @@ def begin_or_continue(folder: RunFolder, recipe: Recipe, sets: Sets, ranks: Rank
             "take a folder on storage that all of them share"
         )
     if all(seen):
-        return _continue(folder, recipe, sets, ranks, data)
+        return _continue(folder, recipe, objective, sets, ranks, data)
     statistics = ranks.broadcast(pixel_statistics(folder, recipe, sets) if ranks.main else None)
-    vgg, start = initial_net(recipe, sets.classes, statistics)
-    learner = Learner(vgg, replace(recipe, lr=start.lr), start.preprocessing, ranks)
+    vgg, start = initial_net(recipe, objective, sets.classes, statistics)
+    learner = Learner(vgg, replace(recipe, lr=start.lr), objective, start.preprocessing, ranks)
     if ranks.main:
         for note in sets.notes:
             say(note)
         precision = find_precision(recipe.precision, ranks.device)
         machine = {"device": str(ranks.device), "processes": ranks.world, "precision": precision}
         folder.write_json(CONFIG, {**config, "start": asdict(start), "settings": asdict(recipe), "began_on": machine})
-    return Run(folder, recipe, sets, ranks, learner, statistics, start, data), TrainState()
+    run = Run(folder, recipe, objective, sets, ranks, learner, statistics, start, data)
+    if recipe.source and recipe.fill == "scaled":
+        scale(learner, ranks.broadcast(_factors(run) if ranks.main else {}))
+    return run, TrainState(sums=tuple(learner.no_images().tolist()))
+
+
+def _factors(run: Run) -> dict[str, float]:
+    """The factors of random layers, measured on training images spread over the set."""
+    images = run.batches_of(run.sets.train)
+    images.prepare(0, lambda: None)
+    rows = np.unique(np.linspace(0, len(run.sets.train) - 1, IMAGES).astype(int)).tolist()
+    return factors_of(run.learner, run.start.copied, images[0, tuple(rows)])
 
 
 def _config(recipe: Recipe, sets: Sets, data: str) -> dict[str, Any]:
@@ -109,21 +150,22 @@ def _as_begun(folder: RunFolder, recipe: Recipe) -> Recipe:
     return replace(recipe, init=named) if found.sha256 == begun.start.get("sha256") else recipe
 
 
-def _continue(folder: RunFolder, recipe: Recipe, sets: Sets, ranks: Ranks, data: str) -> tuple[Run, TrainState]:
+def _continue(
+    folder: RunFolder, recipe: Recipe, objective: Objective, sets: Sets, ranks: Ranks, data: str
+) -> tuple[Run, TrainState]:
     file = folder.checkpoint
     tensors, state, about = checkpoint.load(file)
     start = about.start
-    for key, value in recipe.fixed().items():
-        if (was := about.recipe.get(key)) != value:
-            raise WeightsError(f"{file}: is of a run with {key} {was!r}, not {value!r}; remove it")
+    if changed := difference(about.recipe, recipe.fixed()):
+        raise WeightsError(f"{file}: is of a run with {changed}; remove it")
     if about.data != data:
         raise WeightsError(f"{file}: is of a run on different images or labels; remove it")
     begun = folder.begun()
     if begun and begun.start and begun.start.get("sha256") != start.sha256:
         raise WeightsError(f"{file}: is of a run that began with other weights; remove it")
-    vgg = VGG(recipe.net, width=recipe.width, classes=len(sets.classes), dropout=recipe.dropout)
-    learner = Learner(vgg, recipe, start.preprocessing, ranks)
-    run = Run(folder, recipe, sets, ranks, learner, about.colour, start, data)
+    vgg = VGG(recipe.net, width=recipe.width, classes=objective.outputs, dropout=recipe.dropout)
+    learner = Learner(vgg, recipe, objective, start.preprocessing, ranks)
+    run = Run(folder, recipe, objective, sets, ranks, learner, about.colour, start, data)
     if state.step > run.plan.steps:
         raise WeightsError(f"{file}: is of step {state.step} of an epoch of {run.plan.steps} steps; remove it")
     try:
@@ -144,19 +186,21 @@ def pixel_statistics(folder: RunFolder, recipe: Recipe, sets: Sets) -> PixelStat
     return found
 
 
-def initial_net(recipe: Recipe, classes: tuple[str, ...], statistics: PixelStatistics) -> tuple[VGG, Start]:
+def initial_net(
+    recipe: Recipe, objective: Objective, classes: tuple[str, ...], statistics: PixelStatistics
+) -> tuple[VGG, Start]:
     """The net of a recipe before its first step, on the CPU, and where its weights came from.
 
     Its input is RGB in 0..255 minus the mean of the training set (Sect. 2.1), or that of the weights it starts from.
     Raises WeightsError if these do not fit.
     """
-    vgg = VGG(recipe.net, width=recipe.width, classes=len(classes), dropout=recipe.dropout)
+    vgg = VGG(recipe.net, width=recipe.width, classes=objective.outputs, dropout=recipe.dropout)
     generator = torch.Generator().manual_seed(weights_seed(recipe.seed))
     if not recipe.source:
         initialise(vgg, recipe.init, generator)  # type: ignore[arg-type]
         return vgg, Start(Preprocessing("RGB", 255.0, statistics.mean, (1.0, 1.0, 1.0)), recipe.lr or LR)
     found = resolve(recipe.source, None, "pool5")
-    initialise(vgg, recipe.fill, generator)
+    initialise(vgg, "random" if recipe.fill == "scaled" else recipe.fill, generator)
     if recipe.width != found.width:
         raise WeightsError(
             f"{found.path}: is of width {found.width:g}, not {recipe.width:g}: give --width {found.width:g}"
@@ -168,22 +212,21 @@ def initial_net(recipe: Recipe, classes: tuple[str, ...], statistics: PixelStati
             f"{found.path}: is of net {found.net}; to train only the fully connected layers of {recipe.net}, start "
             f"from a trained {recipe.net}, else its other convolutional layers would stay random"
         )
-    copied = _layers_to_copy(found, recipe.net, same, classes)
+    copied = _layers_to_copy(found, recipe.net, same, None if objective.boxes else classes)
     _copy(vgg, found, copied)
     rate = recipe.lr or (LR_TUNING if same else LR)
     return vgg, Start(found.preprocessing, rate, tuple(copied), str(found.path), found.sha256)
 
 
-def _layers_to_copy(found: Weights, net: str, same: bool, classes: tuple[str, ...]) -> list[str]:
+def _layers_to_copy(found: Weights, net: str, same: bool, classes: tuple[str, ...] | None) -> list[str]:
     """From the same net all layers; from another its first four convolutional and its fully connected layers.
 
-    fc8 only if its classes are the same.
+    fc8 only if its classes are the same; never one that predicts boxes.
     """
     plan = [layer for layer in layers(found.net, found.width, top=found.top) if layer.kind in ("conv", "FC")]
     convolutions = [layer.name for layer in plan if layer.kind == "conv"]
     connected = [layer.name for layer in plan if layer.kind == "FC"]
-    names = class_names(found)
-    if connected[-1:] == ["fc8"] and (found.outputs != len(classes) or (names is not None and names != classes)):
+    if connected[-1:] == ["fc8"] and not _same_classes(found, classes):
         connected.pop()
     own = {layer.name: layer for layer in layers(net, found.width)}
     wanted = (convolutions if same else convolutions[:FIRST]) + connected
@@ -191,6 +234,13 @@ def _layers_to_copy(found: Weights, net: str, same: bool, classes: tuple[str, ..
         if layer.name in wanted and (layer.name not in own or own[layer.name].kernel != layer.kernel):
             raise WeightsError(f"{found.path}: net {net} has no layer like its {layer.name}; start from another net")
     return wanted
+
+
+def _same_classes(found: Weights, classes: tuple[str, ...] | None) -> bool:
+    """Whether fc8 of some weights scores these classes; without names any of the same number."""
+    if found.boxes or classes is None or found.outputs != len(classes):
+        return False
+    return class_names(found) in (None, classes)
 
 
 def _copy(vgg: VGG, found: Weights, names: list[str]) -> None:

@@ -32,22 +32,23 @@ class Start:
 class TrainState:
     """How far a run has come; with the tensors of the learner, all that a checkpoint needs.
 
-    A tally is (sum of the losses, images wrong among the best 1, among the best 5, images).
+    A tally has sums over images, the last of which is their number; see `objective.Objective`.
     """
 
     epoch: Count = 0  # epoch and step are the next ones to do
     step: Count = 0
-    sums: tuple[float, ...] = (0.0, 0.0, 0.0, 0.0)  # tally of the epoch's steps so far
+    sums: tuple[float, ...] = (0.0,) * 4  # tally of the epoch's steps so far
     seconds: float = 0.0  # spent in training steps
     plateau: Plateau = field(default_factory=Plateau)
-    best_top5: float = math.nan  # top-5 error, in per cent, of the epoch with the lowest top-1 error
+    best_top5: float = math.nan  # an earlier version wrote it in place of `best`
     finished: str = ""  # why the run has ended
     best_sha256: str = ""  # of best.safetensors; empty if an earlier version wrote it
+    best: tuple[float, ...] = ()  # the validation measures of the epoch with the lowest error
 
     def __post_init__(self) -> None:
-        if len(self.sums) != 4 or not all(map(math.isfinite, (*self.sums, self.seconds))):
+        if len(self.sums) < 4 or not all(map(math.isfinite, (*self.sums, self.seconds))):
             raise ValueError("sums or seconds are not finite")
-        if self.step and not self.sums[-1] > 0:
+        if self.step and not any(self.sums):
             raise ValueError(f"{self.step} steps of no image")
 
     def after_steps(self, tallies: Sequence[Sequence[float]], seconds: float) -> "TrainState":
@@ -57,10 +58,10 @@ class TrainState:
             sums = tuple(a + b for a, b in zip(sums, tally, strict=True))
         return replace(self, sums=sums, step=self.step + len(tallies), seconds=self.seconds + seconds)
 
-    def after_epoch(self, validation: Sequence[float], recipe: Recipe) -> "TrainState":
-        """The state at the beginning of the next epoch, given this epoch's validation tally."""
-        _, top1, top5 = means(validation)
-        plateau = self.plateau.after(self.epoch, top1, patience=recipe.patience, gain=recipe.gain, drops=recipe.drops)
+    def after_epoch(self, validation: tuple[float, ...], recipe: Recipe) -> "TrainState":
+        """The state at the beginning of the next epoch, given this epoch's validation measures."""
+        error = validation[1]
+        plateau = self.plateau.after(self.epoch, error, patience=recipe.patience, gain=recipe.gain, drops=recipe.drops)
         finished = ""
         if plateau.over:
             finished = "the validation error stopped improving"
@@ -68,11 +69,17 @@ class TrainState:
             finished = f"{recipe.epochs} epochs are done"
         return TrainState(
             epoch=self.epoch + 1,
+            sums=(0.0,) * len(self.sums),
             seconds=self.seconds,
             plateau=plateau,
-            best_top5=top5 if plateau.best_epoch == self.epoch else self.best_top5,
             finished=finished,
+            best=validation if plateau.best_epoch == self.epoch else self.best_measures,
         )
+
+    @property
+    def best_measures(self) -> tuple[float, ...]:
+        """The validation measures of the epoch with the lowest error."""
+        return self.best or (math.nan, self.plateau.best, self.best_top5)
 
     def for_epochs(self, epochs: int) -> "TrainState":
         """The state of a run that is continued up to `epochs`, which may be more or fewer than before."""
@@ -81,9 +88,3 @@ class TrainState:
         if not self.finished and epochs <= self.epoch:  # steps of the next epoch stay for a later continuation
             return replace(self, finished=f"{self.epoch} epochs are done")
         return self
-
-
-def means(tally: Sequence[float]) -> tuple[float, float, float]:
-    """Mean loss, top-1 and top-5 error in per cent."""
-    loss, top1, top5, count = tally
-    return loss / count, 100 * top1 / count, 100 * top5 / count

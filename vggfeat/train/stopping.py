@@ -13,6 +13,11 @@ class Stopper:
 
     asked = False
 
+    def check(self) -> None:
+        """Raise KeyboardInterrupt if the process was asked to stop."""
+        if self.asked:
+            raise KeyboardInterrupt
+
     def ask(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002  (a signal handler's parameters)
         """Handle a signal."""
         if self.asked:

@@ -5,27 +5,28 @@ from contextlib import closing
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from vggfeat.descriptors import Describer
 from vggfeat.errors import DataError, ImageError
 from vggfeat.metrics import top_k_error
 from vggfeat.spec import PosteriorSpec
-from vggfeat.train.learner import TOP, Learner
+from vggfeat.train.frozen import Maps
+from vggfeat.train.learner import Learner
 from vggfeat.train.loading import Crops, Failure, centre_keys, micro_batches
+from vggfeat.train.objective import TOP
 from vggfeat.train.sets import Photos
 
 
 def centre_crop_tally(
-    learner: Learner, crops: Crops, workers: int, between: Callable[[], None]
+    learner: Learner, crops: Crops | Maps, workers: int, between: Callable[[], None]
 ) -> tuple[list[float], list[Failure]]:
     """The tally of all processes' centre crops at Q, and this process's unreadable images.
 
     between : called after each micro-batch. Raises DataError if no image can be read.
     """
     ranks = learner.ranks
-    total = torch.zeros(2 + len(TOP), dtype=torch.float64, device=ranks.device)
+    total = learner.no_images()
     failures: list[Failure] = []
     keys = centre_keys(len(crops.photos), learner.recipe.micro, ranks.rank, ranks.world)
     with closing(micro_batches(crops, keys, workers, ranks.device.type == "cuda")) as batches:

@@ -20,6 +20,7 @@ MAX_CLASSES = 100_000
 SCALES = 1000  # a deviation is between the range of the pixels divided by this and times this
 
 Colour = Literal["RGB", "BGR"]
+Regression = Literal["scr", "pcr"]  # the paper's names (Appendix A)
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,8 @@ class Weights:
     source, licence : str
         Where the weights come from, and their licence.
     classes : tuple of str or None
-        The names of the outputs of fc8, if the file has them.
+        The names of the outputs of fc8, if the file has them. With `boxes`, the names of the classes that it was
+        trained on.
     sha256 : str
         The checksum of the whole file, hexadecimal.
     name : str
@@ -85,6 +87,9 @@ class Weights:
         The number of outputs of fc8; 0 without fc8.
     assumed : bool
         Whether `lineage` and `preprocessing` were assumed when the file was converted, because nothing told them.
+    boxes : {"scr", "pcr"} or None
+        What fc8 predicts (Appendix A): one box for all classes (4 outputs), a box for each class (outputs 4 k to
+        4 k + 3 are those of class k), or, with None, scores of classes.
     """
 
     path: Path
@@ -100,6 +105,7 @@ class Weights:
     top: Top
     outputs: int = 0
     assumed: bool = False
+    boxes: Regression | None = None
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -121,6 +127,7 @@ def to_metadata(
     licence: str,
     classes: tuple[str, ...] | None,
     assumed: bool = False,
+    boxes: Regression | None = None,
 ) -> dict[str, str]:
     """The metadata of a native file, which `parse_header` reads."""
     metadata = {
@@ -137,6 +144,8 @@ def to_metadata(
     }
     if assumed:
         metadata["assumed"] = ASSUMED
+    if boxes:
+        metadata["boxes"] = boxes
     return metadata if classes is None else {**metadata, "classes": json.dumps(list(classes))}
 
 
@@ -153,7 +162,7 @@ def parse_header(file: Path, metadata: Mapping[str, str], infos: Mapping[str, Te
     try:
         net, width = metadata["net"], float(metadata["width"])
         lineage, source, licence = metadata["lineage"], metadata["source"], metadata["licence"]
-        preprocessing, classes = _preprocessing(metadata), _classes(metadata)
+        preprocessing, classes, boxes = _preprocessing(metadata), _classes(metadata), _boxes(metadata)
     except KeyError as error:
         raise WeightsError(f"{file}: its metadata lack {error}; take another file") from None
     except (ValueError, RecursionError) as error:
@@ -164,15 +173,23 @@ def parse_header(file: Path, metadata: Mapping[str, str], infos: Mapping[str, Te
             raise WeightsError(f"{file}: {shown(name)} is {info.dtype}, not one of {', '.join(DTYPES)}")
     top = check_tensors(file, {name: info.shape for name, info in infos.items()}, net, width)
     outputs = infos["fc8.bias"].shape[0] if top == "fc8" else 0
-    check_classes(file, classes, outputs)
-    facts = classes, "", file.name, top, outputs, metadata.get("assumed") == ASSUMED
+    check_classes(file, classes, outputs, boxes)
+    facts = classes, "", file.name, top, outputs, metadata.get("assumed") == ASSUMED, boxes
     return Weights(file, net, width, lineage, preprocessing, source, licence, *facts)
 
 
-def check_classes(file: Path, classes: tuple[str, ...] | None, outputs: int) -> None:
-    """Raise WeightsError if there are class names, but not one per output of fc8."""
-    if classes is not None and len(classes) != outputs:
-        raise WeightsError(f"{file}: {len(classes)} class names for {outputs} outputs of fc8")
+def box_outputs(boxes: Regression, classes: int) -> int:
+    """How many outputs of fc8 predict boxes, each of which has four numbers."""
+    return 4 * (classes if boxes == "pcr" else 1)
+
+
+def check_classes(file: Path, classes: tuple[str, ...] | None, outputs: int, boxes: Regression | None = None) -> None:
+    """Raise WeightsError if the class names and the outputs of fc8 do not fit together."""
+    if boxes and not classes:
+        raise WeightsError(f"{file}: predicts boxes, and does not name its classes; take another file")
+    if classes is not None and outputs != (box_outputs(boxes, len(classes)) if boxes else len(classes)):
+        what = f"{boxes} boxes of {len(classes)} classes" if boxes else f"{len(classes)} class names"
+        raise WeightsError(f"{file}: {what} for {outputs} outputs of fc8")
 
 
 def check_tensors(file: Path, shapes: Mapping[str, tuple[int, ...]], net: str, width: float) -> Top:
@@ -240,6 +257,13 @@ def _classes(metadata: Mapping[str, str]) -> tuple[str, ...] | None:
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
         raise ValueError("classes is not a list of names")
     return tuple(classes)
+
+
+def _boxes(metadata: Mapping[str, str]) -> Regression | None:
+    boxes: Any = metadata.get("boxes")
+    if boxes not in (None, *get_args(Regression)):
+        raise ValueError(f"boxes {shown(boxes)!r} is neither scr nor pcr")
+    return boxes
 
 
 def _text(value: float) -> str:

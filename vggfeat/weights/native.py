@@ -23,6 +23,7 @@ A file ends at pool5, fc6, fc7 or fc8, and holds all layers before. The metadata
     source     where the weights come from
     licence    the licence of the weights
     classes    a JSON list of the names of fc8's outputs; may be missing
+    boxes      scr or pcr, if fc8 predicts boxes (see `Weights`): `classes` are then those of training; else missing
     assumed    lineage, if lineage and preprocessing were not known and had to be assumed; else missing
 """
 
@@ -46,7 +47,7 @@ from vggfeat._util.printable import reason_of
 from vggfeat._util.regular_files import open_regular
 from vggfeat.errors import UsageError, WeightsError
 from vggfeat.nets import TOPS, VGG, Top, file_top, tensor_shapes
-from vggfeat.weights.header import Preprocessing, Weights, parse_header, to_metadata
+from vggfeat.weights.header import Preprocessing, Regression, Weights, parse_header, to_metadata
 from vggfeat.weights.rounding import restored
 from vggfeat.weights.tensorfile import TensorFile, TensorInfo
 
@@ -173,6 +174,15 @@ def require(weights: Weights, top: Top) -> None:
         raise WeightsError(f"{known_as(weights)}: ends at {weights.top}, and {top} is needed; {remedy}")
 
 
+def require_classes(weights: Weights) -> None:
+    """Raise WeightsError if the net predicts boxes in place of classes."""
+    if weights.boxes:
+        raise WeightsError(
+            f"{known_as(weights)}: predicts boxes, and no classes; take weights of a net that classifies, or use "
+            "`vggfeat localize predict`"
+        )
+
+
 def known_as(weights: Weights) -> str:
     """The file's name for a message; a converted file in the cache has its source's name first."""
     own = weights.name == weights.path.name or "." not in weights.name
@@ -191,6 +201,7 @@ def save(
     licence: str,
     classes: tuple[str, ...] | None = None,
     assumed: bool = False,
+    boxes: Regression | None = None,
 ) -> Weights:
     """Write a native file, whole or not at all. Equal arguments give equal bytes.
 
@@ -201,7 +212,7 @@ def save(
     tensors : mapping of str to torch.Tensor
         float16, bfloat16 or float32, named and shaped as `vggfeat.nets.tensor_shapes` says, up to pool5, fc6, fc7 or
         fc8. The state dict of a `VGG` is one. Weights may be int8, with scales; see `vggfeat.weights.rounding`.
-    net, width, preprocessing, lineage, source, licence, classes, assumed
+    net, width, preprocessing, lineage, source, licence, classes, assumed, boxes
         What the file says of itself; see `Weights`.
 
     Returns
@@ -215,7 +226,7 @@ def save(
         If the tensors are not the net's, hold values that are not finite, or the file cannot be written.
     """
     path = Path(path)
-    metadata = to_metadata(net, width, lineage, preprocessing, source, licence, classes, assumed)
+    metadata = to_metadata(net, width, lineage, preprocessing, source, licence, classes, assumed, boxes)
     infos = {
         name: TensorInfo(_DTYPES.get(tensor.dtype, str(tensor.dtype)), tuple(tensor.shape))
         for name, tensor in tensors.items()
@@ -246,6 +257,7 @@ def save_as(path: Path, tensors: Mapping[str, Tensor], facts: Weights) -> Weight
         licence=facts.licence,
         classes=facts.classes,
         assumed=facts.assumed,
+        boxes=facts.boxes,
     )
 
 

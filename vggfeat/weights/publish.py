@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeVar
 
 import torch
 
-from vggfeat._util.csv_files import read_table
+from vggfeat._util.csv_files import Columns, read_table
 from vggfeat._util.files import write_text
 from vggfeat._util.json_files import read_json
 from vggfeat._util.options import check_choice
@@ -18,7 +18,7 @@ from vggfeat.errors import UsageError, WeightsError
 from vggfeat.nets import parameter_count
 from vggfeat.weights.header import Weights, shown
 from vggfeat.weights.native import check_out, load, read, save_as
-from vggfeat.weights.run_files import CONFIG, EPOCHS, LOG, RESULT, RunConfig, RunResult, TrainingData
+from vggfeat.weights.run_files import BOX_EPOCHS, CONFIG, EPOCHS, LOG, RESULT, RunConfig, RunResult, TrainingData
 
 Dtype = Literal["float32", "float16", "bfloat16"]
 T = TypeVar("T")
@@ -69,8 +69,9 @@ def publish(
     check_choice("dtype", dtype, Dtype)
     if not licence.strip():
         raise UsageError("no licence given; say under which licence the weights are published, such as CC-BY-4.0")
-    config, epochs, result = _tables(run)
+    config = _parsed(run / CONFIG, partial(read_json, kind=RunConfig), "configuration")
     best = read(run / "best.safetensors")
+    epochs, result = _tables(run, BOX_EPOCHS if best.boxes else EPOCHS)
     _verify(best, result)
     state = load(best, best.top, dtype=getattr(torch, dtype)).state_dict()
     weights = save_as(out, state, replace(best, licence=licence))
@@ -84,16 +85,15 @@ def publish(
     return PublishedRun(weights, card)
 
 
-def _tables(run: Path) -> tuple[RunConfig, list[dict[str, Any]], RunResult | None]:
-    """config.json, the rows of log.csv, and result.json; None if the run is not finished or went on."""
-    config = _parsed(run / CONFIG, partial(read_json, kind=RunConfig), "configuration")
-    epochs = _parsed(run / LOG, lambda file: list(read_table(file, EPOCHS)), "log")
+def _tables(run: Path, columns: Columns) -> tuple[list[dict[str, Any]], RunResult | None]:
+    """The rows of log.csv, and result.json; None if the run is not finished or went on."""
+    epochs = _parsed(run / LOG, lambda file: list(read_table(file, columns)), "log")
     if not epochs:
         raise WeightsError(f"{run / LOG}: has no epoch yet; train on")
     result = None
     if (run / RESULT).is_file():
         result = _parsed(run / RESULT, partial(read_json, kind=RunResult), "result")
-    return config, epochs, result if result and result.epochs == len(epochs) else None
+    return epochs, result if result and result.epochs == len(epochs) else None
 
 
 def _parsed(file: Path, read: Callable[[Path], T], what: str) -> T:
@@ -141,7 +141,7 @@ def _card(
         head,
         _data(config.data, weights.classes or (), result),
         _recipe(config, len(epochs), result is not None),
-        _scores(config.data.val, min(epochs, key=lambda row: row["val_top1"]), result),
+        _box_scores(config.data.val, epochs) if weights.boxes else _scores(config.data.val, epochs, result),
         _use(weights),
     ]
     return "\n\n".join("\n".join(part) for part in parts) + "\n"
@@ -174,7 +174,21 @@ def _recipe(config: RunConfig, epochs: int, finished: bool) -> list[str]:
     ]
 
 
-def _scores(images: int, best: dict[str, Any], result: RunResult | None) -> list[str]:
+def _box_scores(images: int, epochs: list[dict[str, Any]]) -> list[str]:
+    best = min(epochs, key=lambda row: row["val_error"])
+    return [
+        "## Scores",
+        f"Of epoch {best['epoch']} (counted from 0), the one with the lowest validation error, of one centre crop per "
+        "image and the box of the true class:",
+        "",
+        "| validation error at IoU 0.5, per cent (± standard error) | mean IoU |",
+        "|---|---|",
+        f"| {_with_error(best['val_error'], images)} | {best['val_iou']:.3f} |",
+    ]
+
+
+def _scores(images: int, epochs: list[dict[str, Any]], result: RunResult | None) -> list[str]:
+    best = min(epochs, key=lambda row: row["val_top1"])
     rows = {"one centre crop per image": (best["val_top1"], best["val_top5"])}
     if result and result.dense:
         rows["dense, with mirror images"] = (result.dense["top1"], result.dense["top5"])
@@ -200,7 +214,9 @@ def _use(weights: Weights) -> list[str]:
         "",
         "## Use",
         "```",
-        f"vggfeat classify photo.jpg --weights {weights.path.name}",
+        f"vggfeat localize predict {weights.path.name} photo.jpg"
+        if weights.boxes
+        else f"vggfeat classify photo.jpg --weights {weights.path.name}",
         f"vggfeat extract photos/ --weights {weights.path.name}",
         "```",
     ]

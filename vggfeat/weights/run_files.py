@@ -9,7 +9,7 @@ from vggfeat._util.json_files import Count, Setting
 
 CONFIG, LOG, RESULT = "config.json", "log.csv", "result.json"
 
-EPOCHS = {  # the columns of log.csv
+EPOCHS = {  # the columns of log.csv of a net that classifies
     "epoch": whole,
     "lr": finite,
     "train_loss": finite,
@@ -18,6 +18,20 @@ EPOCHS = {  # the columns of log.csv
     "val_loss": finite,
     "val_top1": per_cent,
     "val_top5": per_cent,
+    "images_per_s": finite,
+    "seconds": finite,
+}
+BOX_EPOCHS = {  # and of one that predicts boxes
+    "epoch": whole,
+    "lr": finite,
+    "train_loss": finite,
+    "train_error": per_cent,
+    "train_iou": finite,
+    "train_outside": finite,
+    "val_loss": finite,
+    "val_error": per_cent,
+    "val_iou": finite,
+    "val_outside": finite,
     "images_per_s": finite,
     "seconds": finite,
 }

@@ -64,8 +64,6 @@ class VerifiedFile:
 
     def __str__(self) -> str:
         weights = self.weights
-        named = "named" if class_names(weights) else "without names"
-        classify = f"; classify ({weights.outputs} classes, {named})" if weights.outputs else "; cannot classify"
         assumed = f" (assumed for {weights.lineage}: not known; convert with --lineage)" if self.assumed else ""
         lines = {
             "file": f"{weights.path}: {_FORMS[self.form]}",
@@ -75,9 +73,18 @@ class VerifiedFile:
             "values": f"{self.values:,}, {' and '.join(self.dtypes)}, all finite",
             "input": f"{weights.preprocessing}{assumed}",
             "training": shown(f"{weights.lineage}, source {weights.source}, licence {weights.licence}"),
-            "serves": f"--layer {', '.join(weights.layers)}{classify}",
+            "serves": f"--layer {', '.join(weights.layers)}; {_service(weights)}",
         }
         return "\n".join(printable(f"{key:<10} {text}") for key, text in lines.items())
+
+
+def _service(weights: Weights) -> str:
+    """What fc8 is good for."""
+    if weights.boxes:
+        each = "a box for each class" if weights.boxes == "pcr" else "one box for all classes"
+        return f"localize ({len(weights.classes or ())} classes, {each}); cannot classify"
+    named = "named" if class_names(weights) else "without names"
+    return f"classify ({weights.outputs} classes, {named})" if weights.outputs else "cannot classify"
 
 
 def verify(path: str | Path, *, registry: Registry = REGISTRY) -> VerifiedFile:

@@ -1,0 +1,81 @@
+"""What a net learns: its loss, and how well it does. `Classes` is the paper's main task (Sect. 3.1)."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from vggfeat._util.csv_files import Columns
+from vggfeat.train.loading import MicroBatch
+from vggfeat.train.results import TrainingResult
+from vggfeat.weights.header import Regression
+from vggfeat.weights.run_files import EPOCHS
+
+TOP = (1, 5)  # the errors that are reported (Sect. 4)
+LOSS = "loss"  # the first measure of each objective
+
+
+class Objective(Protocol):
+    """What the trainer asks of a task.
+
+    A tally is a tensor of sums over images: first of their losses, last the number of images with a loss. `means` makes
+    the measures of it.
+
+    outputs : of fc8. boxes : what the weights file says of them. measures : their columns in log.csv (after train_ and
+    val_) and the titles of their curves; first the loss, then the error in per cent by which the best net is chosen.
+    log : all columns. all_count : whether each image has a loss. result : makes the result of a run, of facts and
+    measures. command : trains for the objective.
+    """
+
+    outputs: int
+    boxes: Regression | None
+    measures: Mapping[str, str]
+    log: Columns
+    all_count: bool
+    result: Callable[..., Any]
+    command: str
+
+    def loss(self, outputs: Tensor, batch: MicroBatch) -> Tensor:
+        """The sum of the losses of float32 outputs (N, outputs)."""
+
+    def tally(self, outputs: Tensor, batch: MicroBatch, training: bool) -> Tensor:
+        """float64 (sums,) of float32 outputs (N, outputs). In training, images without a loss are not judged."""
+
+    def means(self, tally: Sequence[float]) -> tuple[float, ...]:
+        """The measures of a tally."""
+
+
+class Classes:
+    """Logistic regression over K classes; outputs are scores (N, K) before the soft-max."""
+
+    boxes: Regression | None = None
+    measures: Mapping[str, str] = {LOSS: "loss (nats)", "top1": "top-1 error, %", "top5": "top-5 error, %"}
+    log: Columns = EPOCHS
+    all_count = True
+    result: Callable[..., Any] = TrainingResult
+    command = "vggfeat train"
+
+    def __init__(self, classes: int) -> None:
+        self.outputs = classes
+
+    def loss(self, outputs: Tensor, batch: MicroBatch) -> Tensor:
+        """The sum of the cross-entropies."""
+        return functional.cross_entropy(outputs, batch.labels, reduction="sum")
+
+    def tally(self, outputs: Tensor, batch: MicroBatch, training: bool = False) -> Tensor:  # noqa: ARG002
+        """float64 (4,): the sum of the losses, the images wrong among the best 1 and the best 5, and all images.
+
+        An image is right among the best k if fewer than k other classes score at least as high as its own: a net that
+        gives all classes the same score is wrong (as in `metrics.top_k_error`).
+        """
+        scores, labels = outputs, batch.labels
+        as_good = (scores >= scores.gather(1, labels[:, None])).sum(1)
+        wrong = [((as_good < 1) | (as_good > k)).sum() for k in TOP]  # as_good is 0 for NaN scores
+        return torch.stack([value.double() for value in (self.loss(scores, batch), *wrong, (labels >= 0).sum())])
+
+    def means(self, tally: Sequence[float]) -> tuple[float, ...]:
+        """Mean loss, top-1 and top-5 error in per cent."""
+        loss, top1, top5, count = tally
+        return loss / count, 100 * top1 / count, 100 * top5 / count
