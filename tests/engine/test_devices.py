@@ -20,6 +20,7 @@ from vggfeat.nets import layers
 from vggfeat.spec import DescriptorSpec
 
 GiB = 2**30
+EXACT = {"precision": "float32"}
 
 
 def photo(height, width, seed=0):
@@ -95,7 +96,7 @@ def fake_cuda(monkeypatch):
     monkeypatch.setattr(torch.cuda, "Event", Event)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: f"{device} stream")
     monkeypatch.setattr(Tensor, "pin_memory", lambda image: image)
-    properties = SimpleNamespace(total_memory=6 * GiB)
+    properties = SimpleNamespace(total_memory=6 * GiB, major=9)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
     return SimpleNamespace(log=log, properties=properties)
 
@@ -118,7 +119,13 @@ def test_passes_are_launched_before_the_results_of_others_are_read(fake_cuda):
 @pytest.mark.parametrize("scales", [(32,), (32, 48)])
 def test_descriptors_are_those_of_the_cpu(tiny_weights, fake_cuda, scales):
     images = [photo(*((32, 40), (40, 32), (64, 64))[i % 3], seed=i) for i in range(10)]
-    options = {"weights": tiny_weights("A"), "layer": "pool5", "scales": scales, "device": "cpu"}
+    options = {
+        "weights": tiny_weights("A"),
+        "layer": "pool5",
+        "scales": scales,
+        "device": "cpu",
+        "precision": "float32",
+    }
     gpu = Gpu(torch.device("cpu"), replace(GPU_TUNING, batch_pixels=3 * 2 * 32 * 40))  # three images and their mirrors
     found = describer_on(gpu, **options).describe(images)
     assert len(fake_cuda.log) >= 8
@@ -127,7 +134,7 @@ def test_descriptors_are_those_of_the_cpu(tiny_weights, fake_cuda, scales):
 
 def test_what_was_launched_before_memory_ran_out_stays_valid(tiny_weights, fake_cuda, monkeypatch):
     images = [photo(32, 32, seed) for seed in range(12)]
-    options = {"weights": tiny_weights("A"), "layer": "pool5", "scales": (32,), "device": "cpu"}
+    options = {"weights": tiny_weights("A"), "layer": "pool5", "scales": (32,), "device": "cpu", **EXACT}
     gpu = Gpu(torch.device("cpu"), replace(GPU_TUNING, batch_pixels=4 * 2 * 32 * 32))
     expected = describer_on(gpu, **options).describe(images)
     net, sizes = DenseNet.__call__, []
@@ -170,7 +177,7 @@ class TestPixels:
 
     def test_each_precision_takes_its_bytes(self, tiny_weights, fake_cuda):
         """Net D at width 1/16: its second layer reads and writes 4 channels."""
-        for precision, size in {"float32": 4, "tf32": 4, "bfloat16": 2, "float16": 2}.items():
+        for precision, size in {"float32": 4, "tf32": 4, "bfloat16": 2, "float16": 2, "mixed": 2}.items():
             net = Describer(weights=tiny_weights("D"), device="cpu", precision=precision).engine.nets[0]
             assert net.bytes_per_pixel == 8 * size
 
@@ -187,7 +194,12 @@ class TestOnAGpu:
     @pytest.fixture
     def make(self, tiny_weights):
         def describer(machine=None, **options):
-            settings = {"weights": tiny_weights("D"), "scales": (224, 256), "device": "cuda", **options}
+            settings = {
+                "weights": tiny_weights("D"),
+                "scales": (224, 256),
+                "device": "cuda",
+                "precision": "float32",
+            } | options
             return describer_on(machine, **settings)
 
         return describer

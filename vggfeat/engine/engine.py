@@ -12,7 +12,7 @@ from vggfeat import images
 from vggfeat import weights as weights_of
 from vggfeat._util.torch_settings import check_fork, find_device, torch_settings
 from vggfeat.engine.batching import Bucket, Gatherer, K, Piece, Row
-from vggfeat.engine.devices import Cpu, Gpu
+from vggfeat.engine.devices import Cpu, Gpu, machine_of
 from vggfeat.engine.net import DenseNet
 from vggfeat.engine.views import View
 from vggfeat.errors import UsageError, VggfeatError
@@ -27,7 +27,8 @@ class Engine:
     ----------
     nets : sequence of DenseNet
         Of one device, deepest layer and mirror setting.
-    precision : {"float32", "tf32", "bfloat16", "float16"}
+    precision : {"float32", "tf32", "bfloat16", "float16", "mixed"}
+        That of the nets. With mixed, images with values that are not finite are computed again by `DenseNet.exact`.
     machine : Cpu or Gpu, optional
         How the device is used. Default: the one of the nets' device, with its usual tuning.
 
@@ -43,7 +44,7 @@ class Engine:
         self.nets, self.precision = list(nets), precision
         self.device = self.nets[0].device
         self.mirror = self.nets[0].mirror
-        self.machine = machine or (Gpu(self.device) if self.device.type == "cuda" else Cpu())
+        self.machine = machine or machine_of(self.device)
         self._bytes_per_pixel = max(net.bytes_per_pixel for net in self.nets)
         self.batch_pixels = self.machine.batch_pixels(self._bytes_per_pixel) // self._copies
 
@@ -51,7 +52,8 @@ class Engine:
     def of(cls, spec: NetSpec, machine: Cpu | Gpu | None = None) -> "Engine":
         """The engine that a spec asks for. Raises UsageError, WeightsError."""
         device = find_device(spec.device)
-        precision: Precision = "float32" if spec.precision == "auto" else spec.precision
+        machine = machine or machine_of(device)
+        precision: Precision = machine.precision if spec.precision == "auto" else spec.precision
         nets = [
             DenseNet(found, spec.top, mirror=spec.mirror, ceil=spec.ceil, device=device, precision=precision)
             for found in resolve_nets(spec)
@@ -99,8 +101,10 @@ class Engine:
             net has run.
         """
         check_fork()
-        with torch_settings(tf32=self.precision == "tf32"):
+        with torch_settings(tf32=self.precision in ("tf32", "mixed")):
             for bucket, values in self._passes(self._buckets(prepared, scales, view, layers), layers):
+                if self.precision == "mixed":
+                    self._mend(bucket, values, layers)
                 for i, piece in enumerate(bucket.pieces):
                     for total, value in zip(piece.row.values, values, strict=True):
                         total[piece.scale] += value[i] / piece.share
@@ -160,17 +164,29 @@ class Engine:
     def _pixels(self, bucket: Bucket[K]) -> int:
         return bucket.pixels * self._copies
 
-    def _values(self, pieces: list[Tensor], layers: Sequence[str]) -> list[Tensor]:
+    def _mend(self, bucket: Bucket[K], values: list[np.ndarray], layers: Sequence[str]) -> None:
+        """Replace the values of pieces that are not finite in float16; here, where they are on the CPU already."""
+        for n, net in enumerate(self.nets):
+            of_net = values[n * len(layers) : (n + 1) * len(layers)]
+            finite = np.all([np.isfinite(value).all(axis=1) for value in of_net], axis=0)
+            for i in np.flatnonzero(~finite):
+                exact = self._values([bucket.pieces[i].pixels], layers, [net.exact])
+                for value, replacement in zip(of_net, exact, strict=True):
+                    value[i] = replacement[0].cpu().numpy()
+
+    def _values(
+        self, pieces: list[Tensor], layers: Sequence[str], nets: Sequence[DenseNet] | None = None
+    ) -> list[Tensor]:
         """(N, C) at each layer of each net for N pieces, in halves if the device's memory is too small for all."""
         try:
             pixels = torch.stack(pieces)
-            return [values for net in self.nets for values in net(pixels, layers)]
+            return [values for net in nets or self.nets for values in net(pixels, layers)]
         except torch.OutOfMemoryError as error:
             self._check_memory(pieces[0], len(pieces) == 1, error)
         # here, not in the handler, where the traceback still holds the maps that did not fit
         self.batch_pixels = max(self.batch_pixels // 2, 1)
         half = (len(pieces) + 1) // 2
-        halves = [self._values(pieces[:half], layers), self._values(pieces[half:], layers)]
+        halves = [self._values(some, layers, nets) for some in (pieces[:half], pieces[half:])]
         return [torch.cat(values) for values in zip(*halves, strict=True)]
 
     def _check_memory(self, image: Tensor, alone: bool, error: Exception) -> None:
