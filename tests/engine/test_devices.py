@@ -132,6 +132,64 @@ def test_descriptors_are_those_of_the_cpu(tiny_weights, fake_cuda, scales):
     np.testing.assert_allclose(found, Describer(**options).describe(images), atol=1e-6)
 
 
+class TestUploads:
+    """Photos of one size are uploaded and rescaled together."""
+
+    SIZES = ((32, 40), (40, 32), (64, 64))
+
+    @pytest.fixture
+    def uploads(self, tiny_weights, fake_cuda):
+        """uploads(tuning) -> a describer on a Gpu, and the sizes of its uploads."""
+
+        def make(**tuning):
+            sizes = []
+
+            class Logging(Gpu):
+                def upload(self, photos):
+                    sizes.append((len(photos), *photos[0].shape[1:]))
+                    return super().upload(photos)
+
+            gpu = Logging(torch.device("cpu"), replace(GPU_TUNING, **tuning))
+            options = {"weights": tiny_weights("A"), "layer": "pool5", "scales": (32, 48), "device": "cpu"} | EXACT
+            return describer_on(gpu, **options), sizes, Describer(**options)
+
+        return make
+
+    def test_descriptors_are_those_of_photos_alone(self, uploads):
+        images = [photo(*self.SIZES[i % 3], seed=i) for i in range(11)]
+        describer, sizes, alone = uploads(upload_pixels=2 * 32 * 40)
+        np.testing.assert_allclose(describer.describe(images), alone.describe(images), atol=1e-6)
+        assert sizes.count((1, 64, 64)) == 3  # larger than an upload
+        assert sizes.count((2, 32, 40)) == sizes.count((2, 40, 32)) == 2
+
+    def test_a_bounded_number_of_photos_waits(self, uploads):
+        describer, sizes, _ = uploads(upload_pixels=32 * 40, waiting=0, at_once=0, batch_pixels=1)
+        taken = 0
+
+        def many():
+            nonlocal taken
+            for taken in range(100):
+                yield taken, torch.zeros(3, 32, 40 + taken, dtype=torch.uint8)
+
+        assert next(describer.stream(many()))[0] == 0
+        assert taken <= 16
+        assert len(sizes) == 1
+
+    def test_photos_go_alone_where_memory_is_too_small_for_several(self, uploads, monkeypatch):
+        images = [photo(32, 40, seed) for seed in range(4)]
+        describer, sizes, alone = uploads(upload_pixels=4 * 32 * 40)
+        expected, to_float = alone.describe(images), Tensor.float
+
+        def limited(pixels):
+            if pixels.ndim == 4 and len(pixels) > 1 and pixels.dtype == torch.uint8:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return to_float(pixels)
+
+        monkeypatch.setattr(Tensor, "float", limited)
+        np.testing.assert_allclose(describer.describe(images), expected, atol=1e-6)
+        assert sizes == [(4, 32, 40), *[(1, 32, 40)] * 4]
+
+
 def test_what_was_launched_before_memory_ran_out_stays_valid(tiny_weights, fake_cuda, monkeypatch):
     images = [photo(32, 32, seed) for seed in range(12)]
     options = {"weights": tiny_weights("A"), "layer": "pool5", "scales": (32,), "device": "cpu", **EXACT}

@@ -4,7 +4,7 @@
     dense      the net as convolutions (Sect. 3.2), and the maps of its layers
     net        one net on one device: preprocessing, layers, mirror image, spatial mean
     layers/    faster layers for CPUs and GPUs behind one `optimise`
-    batching   rescaled images gathered by size
+    batching   images gathered by size: before they are rescaled, and after
     devices    what differs between a CPU and a GPU
     engine     the loaded nets, and the way of images through them
 

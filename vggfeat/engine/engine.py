@@ -11,13 +11,15 @@ from torch import Tensor
 from vggfeat import images
 from vggfeat import weights as weights_of
 from vggfeat._util.torch_settings import check_fork, find_device, torch_settings
-from vggfeat.engine.batching import Bucket, Gatherer, K, Piece, Row
+from vggfeat.engine.batching import Bucket, Gatherer, K, Photo, Piece, Row, area
 from vggfeat.engine.devices import Cpu, Gpu, machine_of
 from vggfeat.engine.net import DenseNet
 from vggfeat.engine.views import View
 from vggfeat.errors import UsageError, VggfeatError
 from vggfeat.nets import file_top
 from vggfeat.spec import NetSpec, Precision
+
+WAITING_UPLOADS = 16  # uploads' worth of decoded photos that may wait for others of their size
 
 
 class Engine:
@@ -105,7 +107,7 @@ class Engine:
             for bucket, values in self._passes(self._buckets(prepared, scales, view, layers), layers):
                 if self.precision == "mixed":
                     self._mend(bucket, values, layers)
-                for i, piece in enumerate(bucket.pieces):
+                for i, piece in enumerate(bucket.members):
                     for total, value in zip(piece.row.values, values, strict=True):
                         total[piece.scale] += value[i] / piece.share
                     piece.row.missing -= 1
@@ -114,19 +116,30 @@ class Engine:
 
     def _buckets(
         self, prepared: Iterable[tuple[K, Tensor]], scales: Sequence[int], view: View, layers: Sequence[str]
-    ) -> Iterator[Bucket[K]]:
+    ) -> Iterator[Bucket[Piece[K]]]:
         """Rescale, cut, and gather what goes through the nets together."""
-        gatherer: Gatherer[K] = Gatherer()
+        gatherer: Gatherer[Piece[K]] = Gatherer()
         dims = [net.dim(layer) for net in self.nets for layer in layers]
-        for key, image in prepared:
-            rescaled = self._rescaled(image, scales)
+        for photos in self._alike(prepared):
+            rescaled: Iterable[Sequence[Tensor]] | None = self._rescaled(photos, scales)
             if rescaled is None:  # those that wait take the memory
                 yield from gatherer.flush()
-                rescaled = self._rescaled(image, scales, again=True)
-            for piece in self._pieces(key, rescaled or [], view, dims):
-                yield from gatherer.put(piece, self.batch_pixels)
+                rescaled = chain.from_iterable(self._rescaled([photo], scales, alone=True) or () for photo in photos)
+            for photo, at_scales in zip(photos, rescaled, strict=True):
+                for piece in self._pieces(photo.key, at_scales, view, dims):
+                    yield from gatherer.put(piece, self.batch_pixels)
             yield from gatherer.flush(self.machine.waiting_pixels(self.batch_pixels))
         yield from gatherer.flush()
+
+    def _alike(self, prepared: Iterable[tuple[K, Tensor]]) -> Iterator[list[Photo[K]]]:
+        """Photos of one size, which are uploaded and rescaled together; on a CPU each photo alone."""
+        gatherer: Gatherer[Photo[K]] = Gatherer()
+        most = self.machine.tuning.upload_pixels
+        for key, image in prepared:
+            for bucket in gatherer.put(Photo(key, image), most) + gatherer.flush(WAITING_UPLOADS * most):
+                yield bucket.members
+        for bucket in gatherer.flush():
+            yield bucket.members
 
     def _pieces(self, key: K, rescaled: Sequence[Tensor], view: View, dims: Sequence[int]) -> list[Piece[K]]:
         """Of one image, the largest first: among passes side by side, the others wait for a short one in the end."""
@@ -134,24 +147,29 @@ class Engine:
         values = [np.zeros((len(cut), dim), np.float32) for dim in dims]
         row = Row(key, values, sum(map(len, cut)))
         pieces = [Piece(row, s, pixels, len(parts)) for s, parts in enumerate(cut) for pixels in parts]
-        return sorted(pieces, key=lambda piece: -piece.area)
+        return sorted(pieces, key=lambda piece: -area(piece))
 
-    def _rescaled(self, image: Tensor, scales: Sequence[int], again: bool = False) -> list[Tensor] | None:
-        """float32 (3, h, w) at each scale, on the device; None the first time that its memory is too small."""
+    def _rescaled(
+        self, photos: Sequence[Photo[K]], scales: Sequence[int], alone: bool = False
+    ) -> list[Sequence[Tensor]] | None:
+        """Of each photo, float32 (3, h, w) at each scale, on the device; None if its memory is too small for now.
+
+        With `alone` it is too small for good, and VggfeatError is raised.
+        """
         try:
-            on_device = self.machine.upload(image).float()
-            return [images.rescale(on_device, q) for q in scales]
+            pixels = self.machine.upload([photo.pixels for photo in photos]).float()
+            return list(zip(*(images.rescale(pixels, q) for q in scales), strict=True))
         except torch.OutOfMemoryError as error:
-            self._check_memory(image, again, error)
+            self._check_memory(photos[0].pixels, alone, error)
         return None
 
     def _passes(
-        self, buckets: Iterable[Bucket[K]], layers: Sequence[str]
-    ) -> Iterator[tuple[Bucket[K], list[np.ndarray]]]:
+        self, buckets: Iterable[Bucket[Piece[K]]], layers: Sequence[str]
+    ) -> Iterator[tuple[Bucket[Piece[K]], list[np.ndarray]]]:
         """Send buckets through the nets, in their order; float32 (N, C) at each layer of each net for the N pieces."""
 
-        def values_of(bucket: Bucket[K]) -> list[Tensor]:
-            return self._values([piece.pixels for piece in bucket.pieces], layers)
+        def values_of(bucket: Bucket[Piece[K]]) -> list[Tensor]:
+            return self._values([piece.pixels for piece in bucket.members], layers)
 
         buckets = iter(buckets)
         for first in buckets:  # not loaded if there is none
@@ -161,16 +179,16 @@ class Engine:
             for bucket, values in run:
                 yield bucket, [value.numpy() for value in values]
 
-    def _pixels(self, bucket: Bucket[K]) -> int:
+    def _pixels(self, bucket: Bucket[Piece[K]]) -> int:
         return bucket.pixels * self._copies
 
-    def _mend(self, bucket: Bucket[K], values: list[np.ndarray], layers: Sequence[str]) -> None:
+    def _mend(self, bucket: Bucket[Piece[K]], values: list[np.ndarray], layers: Sequence[str]) -> None:
         """Replace the values of pieces that are not finite in float16; here, where they are on the CPU already."""
         for n, net in enumerate(self.nets):
             of_net = values[n * len(layers) : (n + 1) * len(layers)]
             finite = np.all([np.isfinite(value).all(axis=1) for value in of_net], axis=0)
             for i in np.flatnonzero(~finite):
-                exact = self._values([bucket.pieces[i].pixels], layers, [net.exact])
+                exact = self._values([bucket.members[i].pixels], layers, [net.exact])
                 for value, replacement in zip(of_net, exact, strict=True):
                     value[i] = replacement[0].cpu().numpy()
 

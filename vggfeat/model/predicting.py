@@ -17,7 +17,6 @@ from vggfeat._util.left_out import LeftOut
 from vggfeat.aggregate import aggregate
 from vggfeat.errors import DataError, ImageError
 from vggfeat.extraction.decoding import Decoded, Decoder, Failure
-from vggfeat.extraction.filling import GROUP
 from vggfeat.extraction.settings import ExtractionSettings
 from vggfeat.model.classifier import Answer, Model
 from vggfeat.sources.item import Item, utf8
@@ -42,7 +41,7 @@ def predictions(
     left_out : counts files that are no photos. Raises WeightsError and ModelError as `Model.describer`.
     """
     describer = model.describer
-    size = GROUP[describer.engine.device.type]
+    size = describer.engine.machine.tuning.group
     with Decoder(describer, settings) as decoder:
         decoded = decoder.decode(enumerate(_items(names, left_out)))
         for _, group in groupby(decoded, lambda one: one.place // size):
