@@ -59,7 +59,9 @@ REHEARSED = {"weights", "extract", "sweep", "precision", "training", "svm"}  # t
 
 def run(step: Step, places: dict[str, str], seconds: float, environment: dict[str, str]) -> dict[str, Any]:
     """Run a step: how it ended, its seconds, the end of its output, and what it wrote."""
-    command = [sys.executable, *(word.format(**places) for word in step.command)]
+    command = [sys.executable, *step.command]
+    for name, place in places.items():
+        command = [word.replace(f"{{{name}}}", place) for word in command]
     written, began = Path(places["json"]), time.monotonic()
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
         process = subprocess.Popen(

@@ -1,5 +1,6 @@
 """--precision mixed: float16, and what float16 cannot hold in TF32, which is float32 on a CPU."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +13,7 @@ from vggfeat.descriptors import Describer
 from vggfeat.engine import Engine
 from vggfeat.engine.devices import Cpu, Gpu
 from vggfeat.errors import StoreError
+from vggfeat.extraction.opening import continued
 from vggfeat.extraction.run import extract
 from vggfeat.sources import Item
 from vggfeat.spec import DescriptorSpec, PosteriorSpec
@@ -121,6 +123,16 @@ class TestStores:
         whole = extract(ITEMS, tmp_path / "whole", **options, precision=began)
         for one, other in zip(store.read(["q32"])["q32"], whole.read(["q32"])["q32"], strict=True):
             np.testing.assert_allclose(one.as_py(), other.as_py(), rtol=1e-5)
+
+    def test_what_is_asked_of_a_machine_where_auto_means_something_else(self, tmp_path):
+        """A store of a CPU, or of an earlier version on a GPU, is continued in float32."""
+        extract(ITEMS[:1], tmp_path / "s", weights="slim", layer="pool5", scales=(32,), device="cpu")
+        spec = DescriptorSpec(weights="slim")
+        stores = [tmp_path / "none", tmp_path / "s"]
+        assert continued(spec, stores) == replace(spec, precision="float32")
+        assert continued(spec, stores[:1]) == spec
+        named = replace(spec, precision="mixed")
+        assert continued(named, stores) == named
 
     def test_another_precision_is_refused(self, overflowing, tmp_path):
         options = {"weights": overflowing, "scales": (32,), "layer": "pool5", "device": "cpu"}
