@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 SECONDS = 480.0  # of all steps together
 GRACE = 3.0  # seconds of a step after SIGTERM
-TAIL = 1500  # characters of a step's output that are kept
+TAIL = 4000  # characters of a step's output that are kept
 
 
 class Step(NamedTuple):
@@ -42,7 +42,10 @@ def script(name: str, seconds: float) -> Step:
 # The commands are run by this Python. A line from another part of the project is one entry at the end.
 STEPS = [
     script("weights", 45),
-    Step("tests", 75, ("-m", "pytest", "-q", "-m", "gpu", "-n", "4", "--continue-on-collection-errors", "tests")),
+    # one after the other: some of them fill the memory of the device
+    Step("tests", 90, (
+        "-m", "pytest", "-q", "-m", "gpu", "-n", "0", "--tb=line", "--continue-on-collection-errors", "tests",
+    )),
     script("extract", 150),
     script("sweep", 100),
     script("precision", 45),

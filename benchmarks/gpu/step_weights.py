@@ -29,8 +29,9 @@ def save(job: Job, name: str, net: str, preprocessing: weights.Preprocessing, kn
 
 def main() -> None:
     job = Job()
-    oxford = weights.resolve("oxford-int8", "E", "pool5")
-    known = {} if job.rehearse else dict(weights.load(oxford, "pool5").state_dict())
+    known: dict[str, torch.Tensor] = {}
+    if not job.rehearse:
+        known = dict(weights.load(weights.resolve("oxford-int8", "E", "pool5"), "pool5").state_dict())
     for net in ("E", "D"):
         save(job, net, net, weights.OXFORD, known)
     save(job, "torchvision", "D", weights.TORCHVISION, {})
