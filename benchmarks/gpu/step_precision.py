@@ -11,12 +11,18 @@ from vggfeat.engine.layers.fused import ConvReLU
 from vggfeat.engine.net import DTYPES
 
 
-def hides_nan(dtype: torch.dtype) -> bool:
-    """Whether cuDNN's convolution with ReLU makes numbers of NaN: then float16 goes the plain way, which is slower."""
+def hides_nan(dtype: torch.dtype) -> bool | str:
+    """Whether cuDNN's convolution with ReLU makes numbers of NaN: then float16 goes the plain way, which is slower.
+
+    An error of cuDNN, as text, if it has no such convolution.
+    """
     conv = torch.nn.Conv2d(64, 64, 3, padding=1, device="cuda", dtype=dtype).to(memory_format=torch.channels_last)
     x = torch.full((1, 64, 32, 32), torch.nan, device="cuda", dtype=dtype)
-    with torch.inference_mode():
-        return not bool(ConvReLU(conv)(x.contiguous(memory_format=torch.channels_last)).isnan().all())
+    try:
+        with torch.inference_mode():
+            return not bool(ConvReLU(conv)(x.contiguous(memory_format=torch.channels_last)).isnan().all())
+    except RuntimeError as error:
+        return str(error)[:200]
 
 
 def main() -> None:
@@ -39,10 +45,9 @@ def main() -> None:
             values = describer.describe(photos)
             finite = np.isfinite(values).all(axis=1)
             rows[precision] = {"not finite, of 1": round(float((~finite).mean()), 4)}
-            if finite[: len(photos)].any():
-                at = [photos.index(file) for file in few]
-                kept = finite[at]
-                gap = cosine_gap(values[at][kept], exact[kept]) if kept.any() else float("nan")
+            at = [photos.index(one) for one in few]
+            if (kept := finite[at]).any():
+                gap = cosine_gap(values[at][kept], exact[kept])
                 rows[precision]["1 - cosine, largest"] = float(f"{gap:.1e}")
             job.note(**{name: rows})
 
