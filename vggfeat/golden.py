@@ -79,7 +79,7 @@ def projections(weights: Weights, layer: str, device: str = "auto") -> np.ndarra
         descriptors, which have norm 1.
     """
     lineage: Any = weights.lineage if weights.assumed else None  # what is assumed was said when it was resolved
-    options = {"layer": layer, "scales": SCALES, "device": device}
+    options = {"layer": layer, "scales": SCALES, "device": device, "precision": "float32"}
     describer = Describer(weights.net, weights=weights.path, lineage=lineage, **options)
     return signs(describer.dim) @ describer.describe(golden_image())
 

@@ -188,14 +188,14 @@ def rescale(image: Tensor, q: int) -> Tensor:
 
     Parameters
     ----------
-    image : Tensor, uint8 or float32, shape (3, H, W)
+    image : Tensor, uint8 or float32, shape (3, H, W), or (N, 3, H, W) for N images of one size
         The pixels, in 0..255.
     q : int
         The smallest side after rescaling, in pixels.
 
     Returns
     -------
-    Tensor, float32, shape (3, h, w)
+    Tensor, float32, shape (3, h, w) or (N, 3, h, w)
         The pixels in 0..255, not rounded. If the image has that size already, its values are unchanged.
 
     Raises
@@ -203,8 +203,10 @@ def rescale(image: Tensor, q: int) -> Tensor:
     ImageError
         As `check_rescaled`.
     """
-    size = check_rescaled(image.shape[1], image.shape[2], q)
+    size = check_rescaled(image.shape[-2], image.shape[-1], q)
     pixels = image.to(torch.float32)
-    if size == tuple(image.shape[1:]):
+    if size == tuple(image.shape[-2:]):
         return pixels
-    return functional.interpolate(pixels[None], size, mode="bilinear", antialias=True, align_corners=False)[0]
+    if image.ndim == 3:
+        return rescale(image[None], q)[0]
+    return functional.interpolate(pixels, size, mode="bilinear", antialias=True, align_corners=False)

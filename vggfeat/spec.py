@@ -26,7 +26,7 @@ DescriptorLayer = Literal[
     "pool1", "conv1_2", "conv1_1",
 ]  # fmt: skip
 Lineage = Literal["oxford", "torchvision"]
-Precision = Literal["auto", "float32", "tf32", "bfloat16", "float16"]
+Precision = Literal["auto", "float32", "tf32", "bfloat16", "float16", "mixed"]
 
 __all__ = [
     "MAX_BYTES",
@@ -68,8 +68,10 @@ class NetSpec(ABC):
         Average with the result of the mirrored image.
     device : str
         auto (the first GPU, or the CPU), cpu, cuda, cuda:1, ...
-    precision : {"auto", "float32", "tf32", "bfloat16", "float16"}
-        Precision of the net; auto is float32.
+    precision : {"auto", "float32", "tf32", "bfloat16", "float16", "mixed"}
+        Precision of the net. mixed is float16 with sums in float32; an image with a value that is not finite is
+        computed again in tf32. auto is mixed on a GPU with tensor cores and float32 on a CPU; in a store that exists it
+        is the precision of the store.
     ceil : bool
         Round pooled sizes up, as Caffe does.
     exif : bool

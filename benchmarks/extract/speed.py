@@ -38,9 +38,9 @@ from vggfeat.images import rescaled_size
 SIDE = {"cpu": 3072, "cuda": 8192}  # of the matrices that are multiplied
 
 
-def product_rate(device: str) -> float:
-    """FLOP/s of a matrix product, now: float32 on a CPU, bfloat16 on a GPU."""
-    side, repeats = SIDE[device], 30 if device == "cuda" else 1
+def product_rate(device: str, side: int | None = None) -> float:
+    """FLOP/s of a product of matrices of this side, now: float32 on a CPU, bfloat16 on a GPU."""
+    side, repeats = side or SIDE[device], 30 if device == "cuda" else 1
     a = torch.rand(side, side, device=device, dtype=torch.bfloat16 if device == "cuda" else torch.float32)
     wait = torch.cuda.synchronize if device == "cuda" else lambda: None
     if device == "cuda":
@@ -109,9 +109,9 @@ def difference(found: dict[Path, np.ndarray], reference: dict[Path, np.ndarray])
     return float(f"{max(np.abs(found[file] - reference[file]).max() for file in both) / largest:.1e}")
 
 
-def profile(bench: Bench, files: list[Path]) -> dict[str, float]:
+def profile(bench: Bench, files: list[Path], precision: str | None = None) -> dict[str, float]:
     """Seconds of each stage of `extract`, for all photos, after a first run."""
-    describer, stages = bench.describer("bfloat16" if bench.device == "cuda" else "float32"), Stages()
+    describer, stages = bench.describer(precision or ("bfloat16" if bench.device == "cuda" else "float32")), Stages()
     run = bench.extract(describer)
     run(files)
     with stages.watching(describer) as watched:

@@ -108,10 +108,10 @@ def one_vs_rest(X: np.ndarray, labels: np.ndarray) -> Problem:
     return Problem(X, positive, np.zeros_like(positive))
 
 
-def timed(solver: str, problem: Problem, jobs: int) -> tuple[Solution, dict[str, float]]:
+def timed(solver: str, problem: Problem, jobs: int, device: str = "cpu") -> tuple[Solution, dict[str, float]]:
     """The solution at all C, and its seconds; of the CPU only where one process did it all."""
     wall, cpu = time.perf_counter(), time.process_time()
-    solution = solve_whole(SOLVERS[solver](problem, SolverSettings(jobs, device="cpu")), problem, CS)
+    solution = solve_whole(SOLVERS[solver](problem, SolverSettings(jobs, device=device)), problem, CS)
     seconds = {"wall_s": time.perf_counter() - wall}
     if jobs == 1:
         seconds["cpu_s"] = time.process_time() - cpu

@@ -10,6 +10,24 @@ import torch
 from vggfeat._util.torch_settings import find_device, torch_settings
 from vggfeat.errors import UsageError
 
+REDUCED = ["allow_fp16_reduced_precision_reduction", "allow_bf16_reduced_precision_reduction"]
+SUMS = [*REDUCED, "allow_fp16_accumulation"]
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_products_of_half_precisions_are_added_up_in_float32(before):
+    matmul = torch.backends.cuda.matmul
+    kept = [getattr(matmul, name) for name in SUMS]
+    try:
+        for name in REDUCED:
+            setattr(matmul, name, before)
+        with torch_settings(tf32=True):
+            assert [getattr(matmul, name) for name in SUMS] == [False, False, False]
+        assert [getattr(matmul, name) for name in REDUCED] == [before, before]
+    finally:
+        for name, value in zip(SUMS, kept, strict=True):
+            setattr(matmul, name, value)
+
 
 class TestTF32:
     @pytest.fixture
@@ -48,9 +66,8 @@ class TestTF32:
             torch.backends.fp32_precision = before
 
     def test_torch_2_8(self, monkeypatch):
-        backends = SimpleNamespace(
-            cuda=SimpleNamespace(matmul=SimpleNamespace(allow_tf32=False)), cudnn=SimpleNamespace(allow_tf32=True)
-        )
+        matmul = SimpleNamespace(allow_tf32=False, **dict.fromkeys(SUMS, True))
+        backends = SimpleNamespace(cuda=SimpleNamespace(matmul=matmul), cudnn=SimpleNamespace(allow_tf32=True))
         monkeypatch.setattr(torch, "backends", backends)
 
         def now():

@@ -20,6 +20,7 @@ from vggfeat.nets import layers
 from vggfeat.spec import DescriptorSpec
 
 GiB = 2**30
+EXACT = {"precision": "float32"}
 
 
 def photo(height, width, seed=0):
@@ -95,7 +96,7 @@ def fake_cuda(monkeypatch):
     monkeypatch.setattr(torch.cuda, "Event", Event)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: f"{device} stream")
     monkeypatch.setattr(Tensor, "pin_memory", lambda image: image)
-    properties = SimpleNamespace(total_memory=6 * GiB)
+    properties = SimpleNamespace(total_memory=6 * GiB, major=9)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
     return SimpleNamespace(log=log, properties=properties)
 
@@ -118,16 +119,80 @@ def test_passes_are_launched_before_the_results_of_others_are_read(fake_cuda):
 @pytest.mark.parametrize("scales", [(32,), (32, 48)])
 def test_descriptors_are_those_of_the_cpu(tiny_weights, fake_cuda, scales):
     images = [photo(*((32, 40), (40, 32), (64, 64))[i % 3], seed=i) for i in range(10)]
-    options = {"weights": tiny_weights("A"), "layer": "pool5", "scales": scales, "device": "cpu"}
+    options = {
+        "weights": tiny_weights("A"),
+        "layer": "pool5",
+        "scales": scales,
+        "device": "cpu",
+        "precision": "float32",
+    }
     gpu = Gpu(torch.device("cpu"), replace(GPU_TUNING, batch_pixels=3 * 2 * 32 * 40))  # three images and their mirrors
     found = describer_on(gpu, **options).describe(images)
     assert len(fake_cuda.log) >= 8
     np.testing.assert_allclose(found, Describer(**options).describe(images), atol=1e-6)
 
 
+class TestUploads:
+    """Photos of one size are uploaded and rescaled together."""
+
+    SIZES = ((32, 40), (40, 32), (64, 64))
+
+    @pytest.fixture
+    def uploads(self, tiny_weights, fake_cuda):
+        """uploads(tuning) -> a describer on a Gpu, and the sizes of its uploads."""
+
+        def make(**tuning):
+            sizes = []
+
+            class Logging(Gpu):
+                def upload(self, photos):
+                    sizes.append((len(photos), *photos[0].shape[1:]))
+                    return super().upload(photos)
+
+            gpu = Logging(torch.device("cpu"), replace(GPU_TUNING, **tuning))
+            options = {"weights": tiny_weights("A"), "layer": "pool5", "scales": (32, 48), "device": "cpu"} | EXACT
+            return describer_on(gpu, **options), sizes, Describer(**options)
+
+        return make
+
+    def test_descriptors_are_those_of_photos_alone(self, uploads):
+        images = [photo(*self.SIZES[i % 3], seed=i) for i in range(11)]
+        describer, sizes, alone = uploads(upload_pixels=2 * 32 * 40)
+        np.testing.assert_allclose(describer.describe(images), alone.describe(images), atol=1e-6)
+        assert sizes.count((1, 64, 64)) == 3  # larger than an upload
+        assert sizes.count((2, 32, 40)) == sizes.count((2, 40, 32)) == 2
+
+    def test_a_bounded_number_of_photos_waits(self, uploads):
+        describer, sizes, _ = uploads(upload_pixels=32 * 40, waiting=0, at_once=0, batch_pixels=1)
+        taken = 0
+
+        def many():
+            nonlocal taken
+            for taken in range(100):
+                yield taken, torch.zeros(3, 32, 40 + taken, dtype=torch.uint8)
+
+        assert next(describer.stream(many()))[0] == 0
+        assert taken <= 16
+        assert len(sizes) == 1
+
+    def test_photos_go_alone_where_memory_is_too_small_for_several(self, uploads, monkeypatch):
+        images = [photo(32, 40, seed) for seed in range(4)]
+        describer, sizes, alone = uploads(upload_pixels=4 * 32 * 40)
+        expected, to_float = alone.describe(images), Tensor.float
+
+        def limited(pixels):
+            if pixels.ndim == 4 and len(pixels) > 1 and pixels.dtype == torch.uint8:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return to_float(pixels)
+
+        monkeypatch.setattr(Tensor, "float", limited)
+        np.testing.assert_allclose(describer.describe(images), expected, atol=1e-6)
+        assert sizes == [(4, 32, 40), *[(1, 32, 40)] * 4]
+
+
 def test_what_was_launched_before_memory_ran_out_stays_valid(tiny_weights, fake_cuda, monkeypatch):
     images = [photo(32, 32, seed) for seed in range(12)]
-    options = {"weights": tiny_weights("A"), "layer": "pool5", "scales": (32,), "device": "cpu"}
+    options = {"weights": tiny_weights("A"), "layer": "pool5", "scales": (32,), "device": "cpu", **EXACT}
     gpu = Gpu(torch.device("cpu"), replace(GPU_TUNING, batch_pixels=4 * 2 * 32 * 32))
     expected = describer_on(gpu, **options).describe(images)
     net, sizes = DenseNet.__call__, []
@@ -170,7 +235,7 @@ class TestPixels:
 
     def test_each_precision_takes_its_bytes(self, tiny_weights, fake_cuda):
         """Net D at width 1/16: its second layer reads and writes 4 channels."""
-        for precision, size in {"float32": 4, "tf32": 4, "bfloat16": 2, "float16": 2}.items():
+        for precision, size in {"float32": 4, "tf32": 4, "bfloat16": 2, "float16": 2, "mixed": 2}.items():
             net = Describer(weights=tiny_weights("D"), device="cpu", precision=precision).engine.nets[0]
             assert net.bytes_per_pixel == 8 * size
 
@@ -187,7 +252,12 @@ class TestOnAGpu:
     @pytest.fixture
     def make(self, tiny_weights):
         def describer(machine=None, **options):
-            settings = {"weights": tiny_weights("D"), "scales": (224, 256), "device": "cuda", **options}
+            settings = {
+                "weights": tiny_weights("D"),
+                "scales": (224, 256),
+                "device": "cuda",
+                "precision": "float32",
+            } | options
             return describer_on(machine, **settings)
 
         return describer

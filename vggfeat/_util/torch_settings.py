@@ -51,7 +51,8 @@ def torch_settings(
     """Settings of torch that belong to the whole process; what was set before is set again at the end.
 
     tf32 : whether float32 products and convolutions may use TF32 on CUDA. Given either way, float32 on a CPU stays
-        exact, whatever `torch.set_float32_matmul_precision` allowed.
+        exact, whatever `torch.set_float32_matmul_precision` allowed, and products of half precisions on CUDA are added
+        up in float32.
     deterministic : only algorithms that give the same bits each time.
     threads : of one operation on the CPU.
     benchmark : whether cuDNN measures which algorithm is the fastest.
@@ -73,20 +74,23 @@ def torch_settings(
 @contextmanager
 def _float32(tf32: bool) -> Iterator[None]:
     backends: Any = torch.backends
-    wanted: list[tuple[Any, Any]]
-    if hasattr(backends.cuda.matmul, "fp32_precision"):
+    matmul = backends.cuda.matmul
+    wanted: list[tuple[Any, str, Any]]
+    if hasattr(matmul, "fp32_precision"):
         name, on_cuda = "fp32_precision", "tf32" if tf32 else "ieee"
         # on a CPU the permission for TF32 may mean bfloat16
-        wanted = [(backends.cuda.matmul, on_cuda), (backends.cudnn.conv, on_cuda), (backends.mkldnn.matmul, "ieee")]
+        wanted = [(matmul, name, on_cuda), (backends.cudnn.conv, name, on_cuda), (backends.mkldnn.matmul, name, "ieee")]
     else:  # torch 2.8
-        name, wanted = "allow_tf32", [(backends.cuda.matmul, tf32), (backends.cudnn, tf32)]
-    before = [getattr(backend, name) for backend, _ in wanted]
+        wanted = [(matmul, "allow_tf32", tf32), (backends.cudnn, "allow_tf32", tf32)]
+    wanted += [(matmul, f"allow_{half}_reduced_precision_reduction", False) for half in ("fp16", "bf16")]
+    wanted += [(matmul, "allow_fp16_accumulation", False)]
+    before = [getattr(backend, name) for backend, name, _ in wanted]
     try:
-        for backend, value in wanted:
+        for backend, name, value in wanted:
             setattr(backend, name, value)
         yield
     finally:
-        for (backend, _), was in zip(wanted, before, strict=True):
+        for (backend, name, _), was in zip(wanted, before, strict=True):
             setattr(backend, name, was)
 
 

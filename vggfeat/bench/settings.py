@@ -83,8 +83,9 @@ class BenchmarkSettings:
         L2 normalisation: once at the end (as in the paper), of each scale and at the end, or none.
     device : str
         auto (the first GPU, or the CPU), cpu, cuda, cuda:1, ...
-    precision : {"auto", "float32", "tf32", "bfloat16", "float16"}
-        Precision of the net; auto is float32.
+    precision : {"auto", "float32", "tf32", "bfloat16", "float16", "mixed"}
+        Precision of the net. mixed is float16 with sums in float32; an image with a value that is not finite is
+        computed again in tf32. auto is mixed on a GPU with tensor cores and float32 on a CPU.
     ceil : bool
         Round pooled sizes up, as Caffe does.
     exif : bool or None

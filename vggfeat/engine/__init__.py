@@ -5,7 +5,7 @@
     net        one net on one device: preprocessing, layers, mirror image, spatial mean
     shared     the maps of several nets, whose equal convolutions are computed once
     layers/    faster layers for CPUs and GPUs behind one `optimise`
-    batching   rescaled images gathered by size
+    batching   images gathered by size: before they are rescaled, and after
     devices    what differs between a CPU and a GPU
     engine     the loaded nets, and the way of images through them
 

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -12,8 +13,8 @@ from torch import Tensor
 from vggfeat import images
 from vggfeat import weights as weights_of
 from vggfeat._util.torch_settings import check_fork, find_device, torch_settings
-from vggfeat.engine.batching import Bucket, Gatherer, K, Piece, Row
-from vggfeat.engine.devices import Cpu, Gpu
+from vggfeat.engine.batching import Bucket, Gatherer, K, Photo, Piece, Row, area
+from vggfeat.engine.devices import Cpu, Gpu, machine_of
 from vggfeat.engine.net import DenseNet
 from vggfeat.engine.shared import Maps
 from vggfeat.engine.views import View
@@ -24,6 +25,8 @@ from vggfeat.weights.native import require_classes
 
 ValuesOf = Callable[[Tensor], list[Tensor]]  # float32 (N, 3, H, W) -> (N, ...) from each net at each layer
 
+WAITING_UPLOADS = 16  # uploads' worth of decoded photos that may wait for others of their size
+
 
 class Engine:
     """Nets on one device, which images go through together.
@@ -32,7 +35,8 @@ class Engine:
     ----------
     nets : sequence of DenseNet
         Of one device; for `stream`, of one deepest layer and mirror setting as well.
-    precision : {"float32", "tf32", "bfloat16", "float16"}
+    precision : {"float32", "tf32", "bfloat16", "float16", "mixed"}
+        That of the nets. With mixed, `stream` computes images whose values are not finite again by `DenseNet.exact`.
     machine : Cpu or Gpu, optional
         How the device is used. Default: the one of the nets' device, with its usual tuning.
 
@@ -49,7 +53,7 @@ class Engine:
         self.device = self.nets[0].device
         self.mirror = any(net.mirror for net in self.nets)
         self._maps = Maps(self.nets)
-        self.machine = machine or (Gpu(self.device) if self.device.type == "cuda" else Cpu())
+        self.machine = machine or machine_of(self.device)
         self._bytes_per_pixel = max(net.bytes_per_pixel for net in self.nets)
         self.batch_pixels = self.machine.batch_pixels(self._bytes_per_pixel) // self._copies
 
@@ -57,7 +61,8 @@ class Engine:
     def of(cls, spec: NetSpec, machine: Cpu | Gpu | None = None) -> "Engine":
         """The engine that a spec asks for. Raises UsageError, WeightsError."""
         device = find_device(spec.device)
-        precision: Precision = "float32" if spec.precision == "auto" else spec.precision
+        machine = machine or machine_of(device)
+        precision: Precision = machine.precision if spec.precision == "auto" else spec.precision
         nets = [
             DenseNet(found, spec.top, mirror=spec.mirror, ceil=spec.ceil, device=device, precision=precision)
             for found in resolve_nets(spec)
@@ -110,6 +115,8 @@ class Engine:
 
         dims = [net.dim(layer) for net in self.nets for layer in layers]
         for piece, values in self._of_pieces(prepared, scales, view, dims, self._load, values_of):
+            if self.precision == "mixed":
+                self._mend(piece, values, layers)
             for total, value in zip(piece.row.values, values, strict=True):
                 total[piece.scale] += value / piece.share
             piece.row.missing -= 1
@@ -156,30 +163,50 @@ class Engine:
     ) -> Iterator[tuple[Piece[K], list[np.ndarray]]]:
         """Each piece of each image with its values."""
         check_fork()
-        with torch_settings(tf32=self.precision == "tf32"):
+        with torch_settings(tf32=self.precision in ("tf32", "mixed")):
             buckets = self._buckets(prepared, scales, view, dims)
             for bucket, values in self._passes(buckets, load, values_of):
-                for i, piece in enumerate(bucket.pieces):
+                for i, piece in enumerate(bucket.members):
                     yield piece, [value[i] for value in values]
 
     def _load(self) -> None:
         for net in self.nets:
             net.load()
 
+    def _mend(self, piece: Piece[K], values: list[np.ndarray], layers: Sequence[str]) -> None:
+        """Replace the values of a piece that are not finite in float16; here, where they are on the CPU already."""
+        for n, net in enumerate(self.nets):
+            of_net = values[n * len(layers) : (n + 1) * len(layers)]
+            if not all(np.isfinite(value).all() for value in of_net):
+                exact = self._values([piece.pixels], partial(net.exact, wanted=layers))
+                for value, replacement in zip(of_net, exact, strict=True):
+                    value[:] = replacement[0].cpu().numpy()
+
     def _buckets(
         self, prepared: Iterable[tuple[K, Tensor]], scales: Sequence[int], view: View, dims: Sequence[int]
-    ) -> Iterator[Bucket[K]]:
+    ) -> Iterator[Bucket[Piece[K]]]:
         """Rescale, cut, and gather what goes through the nets together."""
-        gatherer: Gatherer[K] = Gatherer()
-        for key, image in prepared:
-            rescaled = self._rescaled(image, scales)
+        gatherer: Gatherer[Piece[K]] = Gatherer()
+        for photos in self._alike(prepared):
+            rescaled: Iterable[Sequence[Tensor]] | None = self._rescaled(photos, scales)
             if rescaled is None:  # those that wait take the memory
                 yield from gatherer.flush()
-                rescaled = self._rescaled(image, scales, again=True)
-            for piece in self._pieces(key, rescaled or [], view, dims):
-                yield from gatherer.put(piece, self.batch_pixels)
+                rescaled = chain.from_iterable(self._rescaled([photo], scales, alone=True) or () for photo in photos)
+            for photo, at_scales in zip(photos, rescaled, strict=True):
+                for piece in self._pieces(photo.key, at_scales, view, dims):
+                    yield from gatherer.put(piece, self.batch_pixels)
             yield from gatherer.flush(self.machine.waiting_pixels(self.batch_pixels))
         yield from gatherer.flush()
+
+    def _alike(self, prepared: Iterable[tuple[K, Tensor]]) -> Iterator[list[Photo[K]]]:
+        """Photos of one size, which are uploaded and rescaled together; on a CPU each photo alone."""
+        gatherer: Gatherer[Photo[K]] = Gatherer()
+        most = self.machine.tuning.upload_pixels
+        for key, image in prepared:
+            for bucket in gatherer.put(Photo(key, image), most) + gatherer.flush(WAITING_UPLOADS * most):
+                yield bucket.members
+        for bucket in gatherer.flush():
+            yield bucket.members
 
     def _pieces(self, key: K, rescaled: Sequence[Tensor], view: View, dims: Sequence[int]) -> list[Piece[K]]:
         """Of one image, the largest first: among passes side by side, the others wait for a short one in the end."""
@@ -187,24 +214,29 @@ class Engine:
         values = [np.zeros((len(cut), dim), np.float32) for dim in dims]
         row = Row(key, values, sum(map(len, cut)))
         pieces = [Piece(row, s, pixels, len(parts)) for s, parts in enumerate(cut) for pixels in parts]
-        return sorted(pieces, key=lambda piece: -piece.area)
+        return sorted(pieces, key=lambda piece: -area(piece))
 
-    def _rescaled(self, image: Tensor, scales: Sequence[int], again: bool = False) -> list[Tensor] | None:
-        """float32 (3, h, w) at each scale, on the device; None the first time that its memory is too small."""
+    def _rescaled(
+        self, photos: Sequence[Photo[K]], scales: Sequence[int], alone: bool = False
+    ) -> list[Sequence[Tensor]] | None:
+        """Of each photo, float32 (3, h, w) at each scale, on the device; None if its memory is too small for now.
+
+        With `alone` it is too small for good, and VggfeatError is raised.
+        """
         try:
-            on_device = self.machine.upload(image).float()
-            return [images.rescale(on_device, q) for q in scales]
+            pixels = self.machine.upload([photo.pixels for photo in photos]).float()
+            return list(zip(*(images.rescale(pixels, q) for q in scales), strict=True))
         except torch.OutOfMemoryError as error:
-            self._check_memory(image, again, error)
+            self._check_memory(photos[0].pixels, alone, error)
         return None
 
     def _passes(
-        self, buckets: Iterable[Bucket[K]], load: Callable[[], None], values_of: ValuesOf
-    ) -> Iterator[tuple[Bucket[K], list[np.ndarray]]]:
+        self, buckets: Iterable[Bucket[Piece[K]]], load: Callable[[], None], values_of: ValuesOf
+    ) -> Iterator[tuple[Bucket[Piece[K]], list[np.ndarray]]]:
         """Send buckets through the nets, in their order; float32 (N, ...) from each for the N pieces."""
 
-        def of_bucket(bucket: Bucket[K]) -> list[Tensor]:
-            return self._values([piece.pixels for piece in bucket.pieces], values_of)
+        def of_bucket(bucket: Bucket[Piece[K]]) -> list[Tensor]:
+            return self._values([piece.pixels for piece in bucket.members], values_of)
 
         buckets = iter(buckets)
         for first in buckets:  # not loaded if there is none
@@ -213,7 +245,7 @@ class Engine:
             for bucket, values in run:
                 yield bucket, [value.numpy() for value in values]
 
-    def _pixels(self, bucket: Bucket[K]) -> int:
+    def _pixels(self, bucket: Bucket[Piece[K]]) -> int:
         return bucket.pixels * self._copies
 
     def _values(self, pieces: list[Tensor], values_of: ValuesOf) -> list[Tensor]:

@@ -1,6 +1,7 @@
 """One net on one device: rescaled pixels in, values averaged over space and the mirror image out."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import get_args
 
 import torch
@@ -18,6 +19,7 @@ DTYPES = {
     "tf32": torch.float32,
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
+    "mixed": torch.float16,
 }
 assert {"auto", *DTYPES} == set(get_args(Precision))
 
@@ -63,6 +65,13 @@ class DenseNet:
             vgg = weights_of.load(self.weights, self.layer, ceil=self.ceil)
             self._net = optimise(dense(vgg, self.layer), self.device, self.dtype)
         return self._net
+
+    @cached_property
+    def exact(self) -> "DenseNet":
+        """The same net in TF32, on a CPU in float32: for images whose values are too large for float16."""
+        return DenseNet(
+            self.weights, self.layer, mirror=self.mirror, ceil=self.ceil, device=self.device, precision="tf32"
+        )
 
     def dim(self, layer: str) -> int:
         """The number of values at a layer. Raises UsageError if the net has no such layer."""

@@ -60,8 +60,8 @@ def fill_on_cluster(
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         actors, cpus, gpus = deal(nodes, spec.device, settings.workers)
         settings = replace(settings, workers=max(1, cpus))
-        spec = replace(spec, device="cuda" if gpus else "cpu")
         fingerprint = writer.meta["fingerprint"]
+        spec = replace(spec, device="cuda" if gpus else "cpu", precision=fingerprint["precision"])
         job = Job(writer.path.absolute(), fingerprint, spec, settings, Path.cwd(), tries, part_seconds)
         ranges = Ranges(_shared(source, writer), spec.top, settings.part_size)
         finished = ray.data.read_datasource(ranges, num_cpus=0, override_num_blocks=1).map_batches(

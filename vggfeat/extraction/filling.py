@@ -21,7 +21,6 @@ from vggfeat.store.writing import PartWriter, Record
 
 PART_SECONDS = 120.0  # after which a part is closed early, so that a kill costs little work
 AHEAD = 64  # results that may wait to be stored
-GROUP = {"cpu": 16, "cuda": 1024}  # images among which batches are made: about a minute of work at most
 
 GROUP_END, RANGE_END = object(), object()
 
@@ -42,7 +41,7 @@ def fill(
 
     Raises ImageError for an image that cannot be read, after it was listed, if the settings say so; StoreError.
     """
-    division = Division(settings.part_size, GROUP[describer.engine.device.type])
+    division = Division(settings.part_size, describer.engine.machine.tuning.group)
     with (
         torch_settings(deterministic=settings.deterministic),
         Decoder(describer, settings, memory) as decoder,

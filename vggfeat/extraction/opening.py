@@ -1,11 +1,12 @@
 """What an extraction begins with: a checked request, the images of a source, the writer of a store, a progress bar."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from threading import Thread
-from typing import Any
+from typing import Any, get_args
 
 from vggfeat import sources
 from vggfeat._util.left_out import LeftOut
@@ -16,6 +17,8 @@ from vggfeat.extraction.environment import launch_of_environment
 from vggfeat.extraction.places import Todo
 from vggfeat.extraction.settings import ExtractionSettings
 from vggfeat.sources.item import Item
+from vggfeat.spec import DescriptorSpec, Precision
+from vggfeat.store import files
 from vggfeat.store.writing import Writer
 
 Images = str | Path | Sequence[Item]  # what `extract` takes as a source
@@ -56,6 +59,19 @@ def items_of(source: Images, remarks: LeftOut) -> Iterator[Item]:
     if first is None:
         raise DataError(f"{source}: has no files to describe")
     return chain([first], items)
+
+
+def continued(spec: DescriptorSpec, stores: Iterable[Path]) -> DescriptorSpec:
+    """The spec; in place of the precision "auto" that of the first store that exists, on whatever machine it was made.
+
+    Raises StoreError if a store cannot be read.
+    """
+    for store in stores if spec.precision == "auto" else ():
+        if (store / "meta.json").exists():
+            made: Any = files.read_meta(store)["fingerprint"].get("precision")
+            if made in get_args(Precision):  # if not, the fingerprints differ
+                return replace(spec, precision=made)
+    return spec
 
 
 def writer_of(

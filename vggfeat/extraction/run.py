@@ -13,7 +13,7 @@ from vggfeat.descriptors import Describer
 from vggfeat.errors import UsageError
 from vggfeat.extraction.decided import decided
 from vggfeat.extraction.filling import fill
-from vggfeat.extraction.opening import Images, Shown, bar_of, check, items_of, writer_of
+from vggfeat.extraction.opening import Images, Shown, bar_of, check, continued, items_of, writer_of
 from vggfeat.extraction.outcome import (
     finished,
     refuse_changes,
@@ -180,6 +180,7 @@ def _extract(
         items = items_of(source, remarks)
         if settings.decisions is not None:
             items = decided(items, read_decisions(settings.decisions), remarks)
+        spec = continued(spec, stores.values())
         # the process that starts the work of a cluster needs no GPU
         describer = describer or Describer(spec=replace(spec, device="cpu") if on_cluster else spec)
         writers = {layer: writer_of(out, source, describer, layer, settings, share) for layer, out in stores.items()}

@@ -12,7 +12,6 @@ from vggfeat._util.answers import answers_into
 from vggfeat._util.left_out import LeftOut
 from vggfeat.aggregate import aggregate
 from vggfeat.extraction.decoding import Decoded, Decoder, Failure
-from vggfeat.extraction.filling import GROUP
 from vggfeat.extraction.settings import ExtractionSettings
 from vggfeat.model.answers import Answer
 from vggfeat.model.classifier import Model
@@ -65,7 +64,7 @@ def _of_photos(
     model: Model, names: Iterable[str], top: int, settings: ExtractionSettings, left_out: LeftOut
 ) -> Iterator[Prediction]:
     describer = model.describer
-    size = GROUP[describer.engine.device.type]
+    size = describer.engine.machine.tuning.group
     with Decoder(describer, settings) as decoder:
         decoded = decoder.decode(enumerate(items_of_all(names, left_out)))
         for _, group in groupby(decoded, lambda one: one.place // size):

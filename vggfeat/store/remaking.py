@@ -31,7 +31,7 @@ class Fingerprint(TypedDict):
     scales: Annotated[list[int], Limits(min_length=1, max_length=256)]
     mirror: bool
     pooling: Literal["ceil", "floor"]
-    precision: Literal["float32", "tf32", "bfloat16", "float16"]
+    precision: Literal["float32", "tf32", "bfloat16", "float16", "mixed"]
     rescaling: Any
     exif: NotRequired[bool]
     allow_truncated: NotRequired[bool]

@@ -46,7 +46,7 @@ def dense_errors(weights: Path, photos: Photos, q: int, device: str) -> tuple[di
     Also the number of images, and those that were left out: unreadable, or too long to be described whole. Raises
     DataError if none is left.
     """
-    describer = Describer(spec=PosteriorSpec(weights=str(weights), scales=(q,), device=device))
+    describer = Describer(spec=PosteriorSpec(weights=str(weights), scales=(q,), device=device, precision="float32"))
     left_out: list[Failure] = []
 
     def prepared() -> Iterator[tuple[int, Tensor]]:

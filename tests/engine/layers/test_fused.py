@@ -82,6 +82,25 @@ def test_another_result_is_never_taken(choice, log, factor):
     assert choice("other", Times(log, "other", factor))(X).equal(2 * X)
 
 
+@pytest.mark.parametrize(("dtype", "taken"), [(torch.float16, "plain"), (torch.bfloat16, "other")])
+def test_a_way_that_hides_nan_is_not_taken_in_float16(choice, log, dtype, taken):
+    """There NaN may be the only trace of a value that was too large."""
+
+    class Hiding(Times):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x).nan_to_num(0.0)
+
+    layer = choice("other", Hiding(log, "other"))
+    layer(X.to(dtype))
+    layer(X.to(dtype))
+    assert log[-1] == taken
+
+
+def test_a_way_that_keeps_nan_is_taken_in_float16(choice, log):
+    choice("other")(X.half())
+    assert log[-1] == "other"
+
+
 def test_a_way_that_torch_cannot_go_is_not_taken(choice, log):
     assert choice("other", Failing(log, "other", RuntimeError("no engine")))(X).equal(2 * X)
 

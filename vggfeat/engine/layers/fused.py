@@ -39,7 +39,9 @@ class Faster(nn.Module):
     """The plain way or the other one, whichever is faster; (N, C, H, W) -> (N, K, H - side + 1, W - side + 1).
 
     Both are tried once for each power of two of places in the result, with the first such map. The other way is not
-    taken if torch cannot run it, or if its result is different. With torch.use_deterministic_algorithms(True) it is
+    taken if torch cannot run it, or if its result is different. In float16 it is not taken either if it makes numbers
+    of NaN: a value too large for float16 becomes infinite, a sum of such values NaN, and a ReLU that makes 0 of NaN
+    would give finite, wrong descriptors. With torch.use_deterministic_algorithms(True) it is
     always the plain way.
 
     cost : measures a way, (layer, map) -> any unit. chosen : bits of the number of places -> the way taken.
@@ -70,6 +72,8 @@ class Faster(nn.Module):
         try:
             found, expected = (way(x)[0].float() for way in (self.other, self.plain))
             right = (found - expected).norm() <= WRONG * expected.norm()  # not so for NaN either
+            if x.dtype == torch.float16 and not self.other(torch.full_like(x[:1], torch.nan)).isnan().all():
+                return False
             return bool(right) and self.cost(self.other, x) < self.cost(self.plain, x)
         except torch.OutOfMemoryError:  # a RuntimeError too; the batch is halved
             raise
