@@ -42,6 +42,11 @@ class Boxes:
         self.boxes: Regression | None = regression
         self.outputs = box_outputs(regression, classes)
 
+    def start(self, batch: MicroBatch) -> Tensor | None:
+        """The mean code of some training crops, for each class: fc8 has to learn only how boxes differ from it."""
+        codes = encode(batch.boxes[:, 0], _windows(batch))[_counts(batch)]
+        return codes.mean(0).repeat(self.outputs // COORDINATES) if len(codes) else None
+
     def loss(self, outputs: Tensor, batch: MicroBatch) -> Tensor:
         """The sum over the crops with a loss of half the squared distance, as Caffe's Euclidean loss."""
         return self._losses(outputs, batch)[_counts(batch)].sum()

@@ -1,4 +1,4 @@
-"""The scale of random layers above copied ones, measured on images (Mishkin & Matas, 2016).
+"""The scale of random layers above copied ones, and the first outputs, measured on images (Mishkin & Matas, 2016).
 
 Maps at pool5 of trained nets can be large: those of the Oxford nets have a norm of about 1,700. A step of fc6 is
 proportional to its square, so that with usual random weights the loss diverges at a learning rate of 0.001. Large
@@ -6,7 +6,7 @@ outputs of fc6, small weights of fc7 and very small ones of fc8 keep the first s
 """
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vggfeat.train.learner import Learner
 from vggfeat.train.loading import MicroBatch
@@ -32,7 +32,9 @@ def factors_of(learner: Learner, copied: tuple[str, ...], batch: MicroBatch) -> 
 
 
 @torch.no_grad()
-def scale(learner: Learner, factors: dict[str, float]) -> None:
-    """Multiply the weights of layers."""
+def scale(learner: Learner, factors: dict[str, float], start: Tensor | None) -> None:
+    """Multiply the weights of layers, and begin with the outputs `start`."""
     for name, factor in factors.items():
         learner.vgg.get_parameter(f"{name}.weight").mul_(factor)
+    if start is not None and "fc8" in factors:
+        learner.vgg.get_parameter("fc8.bias").copy_(start)

@@ -37,6 +37,9 @@ class Objective(Protocol):
     result: Callable[..., Any]
     command: str
 
+    def start(self, batch: MicroBatch) -> Tensor | None:
+        """The outputs (outputs,) of a new net for all images, which become the biases of fc8; None for 0."""
+
     def loss(self, outputs: Tensor, batch: MicroBatch) -> Tensor:
         """The sum of the losses of float32 outputs (N, outputs)."""
 
@@ -59,6 +62,10 @@ class Classes:
 
     def __init__(self, classes: int) -> None:
         self.outputs = classes
+
+    def start(self, batch: MicroBatch) -> Tensor | None:  # noqa: ARG002
+        """None: at first all classes are equal."""
+        return None
 
     def loss(self, outputs: Tensor, batch: MicroBatch) -> Tensor:
         """The sum of the cross-entropies."""

@@ -120,16 +120,17 @@ def begin_or_continue(
         folder.write_json(CONFIG, {**config, "start": asdict(start), "settings": asdict(recipe), "began_on": machine})
     run = Run(folder, recipe, objective, sets, ranks, learner, statistics, start, data)
     if recipe.source and recipe.fill == "scaled":
-        scale(learner, ranks.broadcast(_factors(run) if ranks.main else {}))
+        scale(learner, *ranks.broadcast(_measured(run) if ranks.main else None))
     return run, TrainState(sums=tuple(learner.no_images().tolist()))
 
 
-def _factors(run: Run) -> dict[str, float]:
-    """The factors of random layers, measured on training images spread over the set."""
+def _measured(run: Run) -> tuple[dict[str, float], torch.Tensor | None]:
+    """The factors of random layers and the first outputs, measured on training images spread over the set."""
     images = run.batches_of(run.sets.train)
     images.prepare(0, lambda: None)
     rows = np.unique(np.linspace(0, len(run.sets.train) - 1, IMAGES).astype(int)).tolist()
-    return factors_of(run.learner, run.start.copied, images[0, tuple(rows)])
+    batch = images[0, tuple(rows)]
+    return factors_of(run.learner, run.start.copied, batch), run.objective.start(batch)
 
 
 def _config(recipe: Recipe, sets: Sets, data: str) -> dict[str, Any]:
