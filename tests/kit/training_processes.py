@@ -148,7 +148,7 @@ def main() -> None:
     import matplotlib.figure  # noqa: F401
     import torch._dynamo
 
-    import vggfeat.localization.fit
+    import vggfeat.localization.training
     import vggfeat.train.run  # noqa: F401
 
     torch.set_num_threads(1)

@@ -53,7 +53,7 @@ def runs(data, settings, tmp_path_factory):
         [job("unbroken")],
         [job("killed", die=["maps", 3])],  # the second draw
         [job("killed", die=["step", 11], settings={"save_minutes": 0})],  # in the second epoch
-        [job("killed")],
+        [job("killed", settings={"workers": 2})],
         [job("one", settings=exact)],
         together(2, free_port(), **job("two", settings={**exact, **cached})),
         [job("plain", settings={**exact, "draws": 0})],

@@ -16,7 +16,8 @@ import vggfeat
 from tests.kit.box_nets import constant_net
 from vggfeat.cli import app
 from vggfeat.errors import ImageError, UsageError, WeightsError
-from vggfeat.localization import Localizer
+from vggfeat.localization import Localizer, Located, LocatedPhoto
+from vggfeat.localization.answers import lines
 
 Make = Callable[..., Path]
 
@@ -133,8 +134,7 @@ def test_the_command_writes_tables_and_drawings_and_lists_failures(nets: dict[st
     assert [file.name for file in (tmp_path / "drawn").rglob("*.jpg")] == ["a.boxes.jpg"]
 
 
-def test_the_command_prints(nets: dict[str, Path], tmp_path: Path) -> None:
-    Image.fromarray(PHOTO[:448, :448]).save(tmp_path / "a.png")
-    ran = run("predict", nets["face"], tmp_path / "a.png", "--device", "cpu", "--scales", "224")
-    assert ran.exit_code == 0, ran.output
-    assert ran.output.splitlines()[-1] == "  100.00 %      0.0     0.0   224.0   224.0  face"
+def test_what_people_read() -> None:
+    photo = LocatedPhoto("a.png", [Located("face\n", 1.0, (0, 0, 224, 99.96), 3.0, 2)])
+    assert list(lines(photo)) == ["  100.00 %      0.0     0.0   224.0   100.0  face\\n"]
+    assert not list(lines(LocatedPhoto("b.png", None, "no image")))

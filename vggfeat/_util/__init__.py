@@ -4,6 +4,7 @@ files           whole-file writes, locks, file signatures
 regular_files   opens and reads files from outside: only regular ones, of a bounded size
 json_files      JSON from outside, checked against a type
 csv_files       CSV tables from outside, checked against the types of their columns
+answers         a stream of answers into a CSV file and a JSON file
 mat_files       MATLAB's files, checked before scipy reads them
 fetch           downloads with resume and checksum; the cache folder
 web             one request to a web server, with bounds

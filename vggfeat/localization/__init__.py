@@ -1,7 +1,7 @@
 """Localisation, the system that won ILSVRC-2014 (Appendix A): where the objects of an image are.
 
     settings     BoxRecipe: the settings of a training run
-    fit          fit: train a net that predicts boxes; fitted: FittedBoxes, what it results in
+    training     fit: train a net that predicts boxes; fitted: FittedBoxes, what it results in
     objective    what such a net learns
     spec         LocalizerSpec, LocalizationSettings: what a localiser and its evaluation can be asked for
     rules        MergeRule: when and how boxes are merged
@@ -33,7 +33,6 @@ from vggfeat.localization.settings import BoxRecipe
 from vggfeat.localization.spec import LocalizationSettings, LocalizerSpec
 
 if TYPE_CHECKING:
-    from vggfeat.localization.fit import fit
     from vggfeat.localization.fitted import FittedBoxes
     from vggfeat.localization.guesses import Located
     from vggfeat.localization.localizer import Localizer, LocatedPhoto, localize
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
     from vggfeat.localization.runner import evaluate, store_boxes
     from vggfeat.localization.summary import open_runs, summarise
     from vggfeat.localization.tables import table
+    from vggfeat.localization.training import fit
 
 __getattr__ = attach(
     __name__,
@@ -56,7 +56,7 @@ __getattr__ = attach(
         "Merged": "vggfeat.localization.merging",
         "Predictions": "vggfeat.localization.posteriors",
         "evaluate": "vggfeat.localization.runner",
-        "fit": "vggfeat.localization.fit",
+        "fit": "vggfeat.localization.training",
         "localize": "vggfeat.localization.localizer",
         "merge": "vggfeat.localization.merging",
         "open_runs": "vggfeat.localization.summary",

@@ -35,9 +35,9 @@ def layer_of(net: int) -> str:
 class BoxDescriber(Describer):
     """Turns images into the boxes of several nets, and the posteriors of the classifier, at several scales.
 
-    The boxes of the centre crop (protocol 1) are (4 * classes,) or (4,): x0, y0, x1, y1 of each class, or of all.
-    Candidates (protocol 2) are (N * 6,): rows as ROW says, for each place and each of the likeliest classes. Without a
-    classifier the class is 0, and so is the only one. All are in pixels of the image as it was read, not clipped.
+    The boxes of the centre crop (protocol 1) are (4 * classes,) or (4,): x0, y0, x1, y1 of each class of the net, or of
+    all. Candidates (protocol 2) are (N * 6,): rows as ROW says, for each of the likeliest classes and each place.
+    Without a classifier the class is 0, the only one. All are in pixels of the image as it was read, not clipped.
 
     layers : those of all box nets, and POSTERIORS if there is a classifier and `protocol` is 2.
     """
@@ -98,32 +98,32 @@ class BoxDescriber(Describer):
 
     def _values(self, maps: list[list[np.ndarray]], size: tuple[int, int]) -> dict[str, list[np.ndarray]]:
         """For each layer the values at each scale, of the maps of each net at each scale of an image of this size."""
+        return self._of_centre(maps, size) if self.protocol == 1 else self._candidates(maps, size)
+
+    def _of_centre(self, maps: list[list[np.ndarray]], size: tuple[int, int]) -> dict[str, list[np.ndarray]]:
+        return {
+            layer: [
+                self._boxes(_codes(of_scale[net]), q, size).numpy().ravel()
+                for q, of_scale in zip(self.spec.scales, maps, strict=True)
+            ]
+            for net, layer in enumerate(self.layers)
+        }
+
+    def _candidates(self, maps: list[list[np.ndarray]], size: tuple[int, int]) -> dict[str, list[np.ndarray]]:
         found: dict[str, list[np.ndarray]] = {layer: [] for layer in self.layers}
+        kept, chances = np.zeros(1, np.int64), [np.ones(1, np.float32)] * len(maps)
         if POSTERIORS in found:
             found[POSTERIORS] = [_posterior(of_scale[-1]) for of_scale in maps]
             kept = np.argsort(-np.mean(found[POSTERIORS], axis=0), kind="stable")[: self.keep]
-        else:
-            kept = np.zeros(1, np.int64)
-        for q, of_scale in zip(self.spec.scales, maps, strict=True):
+            chances = [_at_places(of_scale[-1], kept) for of_scale in maps]
+        for q, of_scale, of_places in zip(self.spec.scales, maps, chances, strict=True):
             for net in range(len(self.models.boxes)):
-                codes = torch.from_numpy(of_scale[net][0])
-                if self.protocol == 1:
-                    boxes = self._boxes(codes[self._outputs(net, None)], q, size)
-                    found[layer_of(net)].append(boxes.numpy().ravel())
-                    continue
-                boxes = self._boxes(codes[self._outputs(net, kept)], q, size)
-                chances = _at_places(of_scale[-1], kept) if POSTERIORS in found else np.ones(len(boxes), np.float32)
+                codes = _codes(of_scale[net])[torch.from_numpy(self.models.order(net)[kept])]
+                boxes = self._boxes(codes, q, size).numpy()
                 classes = np.repeat(kept, len(boxes) // len(kept))
-                rows = np.column_stack([classes, chances, boxes.numpy()])
+                rows = np.column_stack([classes, np.broadcast_to(of_places, len(boxes)), boxes])
                 found[layer_of(net)].append(rows.astype(np.float32).ravel())
         return found
-
-    def _outputs(self, net: int, kept: np.ndarray | None) -> Tensor:
-        """The outputs of fc8 that are the codes of some classes, or of all: int (K, 4)."""
-        order = np.array(self.models.order(net))
-        if kept is not None:
-            order = order[kept] if len(order) > 1 else np.zeros(len(kept), np.int64)
-        return torch.from_numpy(4 * order[:, None] + np.arange(4))
 
     def _boxes(self, codes: Tensor, q: int, size: tuple[int, int]) -> Tensor:
         """(K, 4, h, w) codes at all places -> (K h w, 4) boxes in an image of this size, class by class, row by row."""
@@ -134,6 +134,11 @@ class BoxDescriber(Describer):
         windows = torch.stack([x, y], dim=2).reshape(-1, 2).repeat(len(codes), 1)
         flat = codes.permute(0, 2, 3, 1).reshape(-1, 4)
         return rescaled(decode(flat.double(), windows.double()), (height, width), size).float()
+
+
+def _codes(outputs: np.ndarray) -> Tensor:
+    """(1, 4 K, h, w), the outputs of fc8, -> (K, 4, h, w)."""
+    return torch.from_numpy(outputs[0]).unflatten(0, (-1, 4))
 
 
 def _posterior(scores: np.ndarray) -> np.ndarray:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
 
+import numpy as np
+
 from vggfeat import weights as weights_of
 from vggfeat.errors import UsageError, WeightsError
 from vggfeat.weights import Weights
@@ -28,13 +30,13 @@ class Models:
     classifier: Weights | None
     classes: tuple[str, ...]
 
-    def order(self, net: int) -> list[int]:
-        """For each class the number of its box among those of a net; [0] for a net with one box for all classes."""
+    def order(self, net: int) -> np.ndarray:
+        """For each class the number of its box among those of a net, int (classes,); 0 without classes."""
         own = self.boxes[net]
         if own.boxes != "pcr":
-            return [0]
+            return np.zeros(max(1, len(self.classes)), np.int64)
         names = {name: i for i, name in enumerate(own.classes or ())}
-        return [names[name] for name in self.classes]
+        return np.array([names[name] for name in self.classes], np.int64)
 
 
 def open_models(models: Model | Sequence[Model], classifier: Model | None) -> Models:

@@ -18,12 +18,11 @@ from vggfeat.evaluate.classes import Outputs, match_classes
 from vggfeat.evaluate.runner import known_train_scale
 from vggfeat.evaluate.runs import write_facts as write_posterior_facts
 from vggfeat.extraction.run import extract_with
-from vggfeat.localization import predictions
 from vggfeat.localization.criterion import constant_box
 from vggfeat.localization.describing import POSTERIORS, BoxDescriber
 from vggfeat.localization.models import Model, Models, open_models
 from vggfeat.localization.posteriors import Predictions
-from vggfeat.localization.predictions import BoxFacts
+from vggfeat.localization.predictions import BoxFacts, write_facts
 from vggfeat.localization.result import LocalizationResult
 from vggfeat.localization.rules import MergeRule
 from vggfeat.localization.spec import LocalizationSettings, LocalizerSpec
@@ -146,7 +145,7 @@ def store_boxes(
     """
     nets = open_models(models, classifier)
     boxed = data if isinstance(data, Boxed) else read_boxed(data, settings.subset, images=images)
-    places = _places(nets, boxed, settings.protocols)
+    _check_classes(nets, boxed, settings.protocols)
     constant, notes = _constant(boxed, train_data if train_data is not None else data, images)
     folder = Path(out) if out is not None else cache_dir() / "localization"
     stores: list[Path] = []
@@ -155,29 +154,37 @@ def store_boxes(
         of_layer = {layer: folder / _run_name(describer, layer, boxed) for layer in describer.layers}
         extract_with(describer, _items(boxed), of_layer, settings.extraction)
         for layer, net in zip(describer.layers, describer.engine.nets, strict=True):
-            _write_facts(of_layer[layer], layer, boxed, net.weights, nets, places, constant, notes)
+            classes = nets.classes if protocol == 2 else net.weights.classes if net.weights.boxes == "pcr" else ()
+            outputs = _outputs(classes or (), boxed, net.weights)
+            if layer == POSTERIORS:
+                write_posterior_facts(of_layer[layer], _classified(boxed), outputs, known_train_scale(net.weights))
+            else:
+                write_facts(of_layer[layer], _facts(boxed, net.weights, outputs, constant, notes))
         stores += of_layer.values()
     return open_runs(stores)
 
 
-def _places(models: Models, boxed: Boxed, protocols: Sequence[int]) -> dict[str, int]:
-    """Class of the data -> its number in `models.classes`. Raises DataError, UsageError."""
+def _check_classes(models: Models, boxed: Boxed, protocols: Sequence[int]) -> None:
+    """Raise UsageError, DataError, before the work begins, if the nets do not know the classes of the photos."""
     if 2 in protocols and models.classifier is None and len(models.classes) != 1:
         raise UsageError(
             f"protocol 2 needs a net that classifies, for {boxed.name} has {len(boxed.classes)} classes: give "
             "--classifier, or --protocol 1"
         )
-    if not models.classes:
-        return {}
+    _outputs(models.classes, boxed, models.classifier or models.boxes[0])
+
+
+def _outputs(classes: Sequence[str], boxed: Boxed, weights: Weights) -> Outputs:
+    """Which class of some weights each class of the photos is. Raises DataError."""
     try:
-        return match_classes(models.classes, boxed.classes, partial=True)
+        places = match_classes(classes, boxed.classes, partial=True) if classes else {}
     except DataError:
-        first = sorted(set(boxed.classes) - set(models.classes))[0]
-        named = (models.classifier or models.boxes[0]).path
+        first = sorted(set(boxed.classes) - set(classes))[0]
         raise DataError(
-            f"{boxed.name}: its class {first!r} is none of the {len(models.classes)} classes of {named} "
-            f"({models.classes[0]!r}, ...); give nets that were trained on these classes"
+            f"{boxed.name}: its class {first!r} is none of the {len(classes)} classes of {weights.path} "
+            f"({classes[0]!r}, ...); give nets that were trained on these classes"
         ) from None
+    return Outputs(str(weights.path), classes, places)
 
 
 def _constant(
@@ -187,7 +194,7 @@ def _constant(
     train = source if isinstance(source, Boxed) and source is not boxed else None
     if not isinstance(source, Boxed):
         with suppress(MissingSubsetError):
-            train = read_boxed(source, "train", images=images, classes=boxed.classes)
+            train = read_boxed(source, "train", images=images)
     if train is None:
         return None, ["no training photos, so no mean box stands beside the scores; name them as --train-data"]
     return constant_box(train.boxes, train.sizes).tolist(), []
@@ -208,34 +215,25 @@ def _run_name(describer: BoxDescriber, layer: str, boxed: Boxed) -> str:
     return f"{made['net']}-{Path(name).stem}-{what}-{made['method']}-{scales}-{digest}"
 
 
-def _write_facts(
-    store: Path,
-    layer: str,
-    boxed: Boxed,
-    weights: Weights,
-    models: Models,
-    places: dict[str, int],
-    constant: list[float] | None,
-    notes: list[str],
-) -> None:
+def _classified(boxed: Boxed) -> Classified:
+    return Classified(boxed.name, boxed.classes, boxed.paths, boxed.images, boxed.labels, boxed.notes)
+
+
+def _facts(
+    boxed: Boxed, weights: Weights, outputs: Outputs, constant: list[float] | None, notes: Sequence[str]
+) -> BoxFacts:
     scale = known_train_scale(weights)
-    if layer == POSTERIORS:
-        images = Classified(boxed.name, boxed.classes, boxed.paths, boxed.images, boxed.labels, boxed.notes)
-        write_posterior_facts(store, images, Outputs(str(weights.path), models.classes, places), scale)
-        return
-    truth = zip(boxed.paths, (boxes.tolist() for boxes in boxed.boxes), strict=True)
-    facts = BoxFacts(
+    return BoxFacts(
         data=boxed.name,
         images=len(boxed),
-        outputs=list(models.classes),
-        places=places,
-        truth=dict(truth),
+        outputs=list(outputs.names),
+        places=dict(outputs.places),
+        truth={path: boxes.tolist() for path, boxes in zip(boxed.paths, boxed.boxes, strict=True)},
         constant=constant,
         train_scale=list(scale) if scale else None,
         tuned=tuned_layers(weights),
         notes=[*boxed.notes, *notes],
     )
-    predictions.write_facts(store, facts)
 
 
 def tuned_layers(weights: Weights) -> Any:

@@ -12,7 +12,6 @@ from vggfeat.localization.guesses import TOP, Located, corners_of
 from vggfeat.localization.judging import Judged
 from vggfeat.localization.posteriors import Predictions, classes_of
 from vggfeat.localization.predictions import (
-    BoxFacts,
     BoxRun,
     StoredBoxes,
     StoredBoxNet,
@@ -149,7 +148,10 @@ def summarise(
         iou=settings.iou,
         reading=settings.reading,
         failures=failures,
-        notes=[*dict.fromkeys(note for run in runs for note in run.facts.notes), *_notes(judged[-1], facts, failures)],
+        notes=[
+            *dict.fromkeys(note for run in runs for note in run.facts.notes),
+            *_notes(judged[-1], predictions, failures),
+        ],
         weights=_weights(predictions),
         stores=sorted({str(store.path) for store in stores}),
         evidence=judged[-1].images,
@@ -161,10 +163,9 @@ def judge(
 ) -> list[Judged]:
     """Judge each photo that all runs have, for each combination. Raises UsageError, StoreError."""
     facts, runs = predictions.nets[0].facts, runs_of(predictions.nets)
+    constant = next((run.facts.constant for run in runs if run.facts.constant), None)
     classes = classes_of(predictions) if any(one.protocol == 2 for one in combinations) else None
-    judged = [
-        Judged(one.protocol, one.title, one.regression, one.scales, settings, facts.constant) for one in combinations
-    ]
+    judged = [Judged(one.protocol, one.title, one.regression, one.scales, settings, constant) for one in combinations]
     for rows in together(runs):
         photo, truth = rows[0], np.array(facts.truth[rows[0].path])
         of_run = {run.store.path: row for run, row in zip(runs, rows, strict=True)}
@@ -198,11 +199,11 @@ def _weights(predictions: Predictions) -> list[dict[str, str]]:
     return boxes + [{"net": net.name, "name": net.weights, "sha256": net.sha256} for net in predictions.classifiers]
 
 
-def _notes(last: Judged, facts: BoxFacts, failures: dict[str, str]) -> list[str]:
-    notes = []
+def _notes(last: Judged, predictions: Predictions, failures: dict[str, str]) -> list[str]:
+    notes, images = [], predictions.nets[0].facts.images
     if failures:
         notes.append(
-            f"warning: {len(failures):,} of {facts.images:,} images could not be read and count nowhere, neither right "
+            f"warning: {len(failures):,} of {images:,} images could not be read and count nowhere, neither right "
             "nor wrong; failures.csv in the stores lists them"
         )
     empty = sum(not one.candidates for image in last.images for one in image.guesses)
@@ -211,6 +212,7 @@ def _notes(last: Judged, facts: BoxFacts, failures: dict[str, str]) -> list[str]
             f"{empty:,} guesses have no box, because the run stored no candidates of the class; evaluate with a larger "
             "--keep"
         )
-    if last.protocol == 2 and len(facts.outputs) <= TOP:
-        notes.append(f"with {len(facts.outputs)} classes the true class is always among the {TOP} likeliest")
+    classes = len(predictions.classifiers[0].facts.outputs) if predictions.classifiers else 1
+    if last.protocol == 2 and classes <= TOP:
+        notes.append(f"the nets have no more than {TOP} classes, so the true class is always among the {TOP} likeliest")
     return notes

@@ -19,6 +19,7 @@ left_out    LeftOut: what a source holds and does not give as images
 labels      the labels of images, from lists, archives and folders
 folders, patterns, lists, remote    the four kinds of source; rows, parquet: those of a list; entries: at addresses
 shards      the images of tar archives; tar: reads their members; unpacking: reads compressed files
+several     the images of several sources, one after the other
 addresses   the gate of all addresses; web: folders and files of web servers
 """
 

@@ -217,7 +217,7 @@ def _check_values(batch: pa.RecordBatch) -> None:
             raise ValueError(f"its column {name} lacks a value")
         if pa.types.is_fixed_size_list(values.type) or pa.types.is_list(values.type):
             flat = values.flatten()
-            if flat.null_count or not pc.all(pc.is_finite(flat)).as_py():
+            if flat.null_count or pc.all(pc.is_finite(flat)).as_py() is False:  # None for no values
                 raise ValueError(f"its column {name} has a value that is not finite")
         elif name in _LEAST and pc.any(pc.less(values, _LEAST[name])).as_py():
             raise ValueError(f"its column {name} has a value below {_LEAST[name]}")

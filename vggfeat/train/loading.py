@@ -155,11 +155,12 @@ class _Sampler:
 def micro_batches(
     crops: Dataset[MicroBatch], keys: Iterator[Key], workers: int, pin: bool
 ) -> Generator[MicroBatch, None, None]:
-    """The micro-batches of the keys, in their order, made by `workers` processes; 0: by this one.
+    """The micro-batches of the keys, in their order, made by `workers` processes; 0: by this one, as kept maps are.
 
     Closing the generator ends the processes. Raises VggfeatError if one of them is killed.
     """
     sampler: Any = _Sampler(keys)
+    workers = workers if isinstance(crops, Crops) else 0  # other processes would not see the next file of maps
     try:
         yield from DataLoader(
             crops,

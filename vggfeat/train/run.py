@@ -100,12 +100,17 @@ def _torch_of(device: torch.device) -> Iterator[None]:
 
 def _train_epochs(run: Run, state: TrainState, stopper: Stopper) -> TrainState:
     """Train to the end of the run."""
+
+    def between() -> None:
+        if run.ranks.world == 1:  # several processes go on to the next step, where they decide
+            stopper.check()
+
     train, val = run.batches_of(run.sets.train), run.batches_of(run.sets.val)
     keys = run.plan.keys(state.epoch, state.step)
     workers, pin = decoding_workers(run.recipe, run.ranks), run.ranks.device.type == "cuda"
     with Records(run, state) as records, closing(micro_batches(train, keys, workers, pin)) as batches:
         while not state.finished:
-            records.unreadable(train.prepare(state.epoch, stopper.check))
+            records.unreadable(train.prepare(state.epoch, between))
             state = _train_epoch(run, state, batches, val, records, stopper)
     return state
 
@@ -182,7 +187,7 @@ def _validate(run: Run, state: TrainState, val: Crops | Maps, records: Records, 
     return run.objective.means(tally)
 
 
-def _result(run: Run, state: TrainState) -> TrainingResult:
+def _result(run: Run, state: TrainState) -> Any:
     """The result, also written to result.json. The dense errors of an earlier call are not measured again."""
     folder = run.folder
     if state.best_sha256 and digest(folder.best) != state.best_sha256:
