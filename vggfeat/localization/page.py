@@ -122,7 +122,6 @@ def _beside_baselines(last: ScoreRow) -> Table:
 def _of_the_paper(protocol: int) -> Table:
     """Table 8 or 9."""
     rows: list[Sequence[Cell]]
-    rows: list[list[Cell]]
     if protocol == 1:
         layers = {"fc": "fully connected layers", "all": "all layers"}
         rows = [[f"{one.regression.upper()}, {layers[one.tuned]} fine-tuned", one.error] for one in paper.TABLE_8]
