@@ -186,12 +186,17 @@ def _classes(result: LocalizationResult) -> list[Section]:
 
 
 def _overlap(result: LocalizationResult) -> list[Block]:
-    overlaps = np.sort([one.iou for one in result.evidence or []])
-    reached = 1 - np.arange(len(overlaps)) / len(overlaps)
-    curve = plots.Line(np.r_[0, overlaps, 1], np.r_[1, reached, 0], filled=True)
+    overlaps, limits = np.sort([one.iou for one in result.evidence or []]), np.linspace(0, 1, 201)
+    reached = 1 - np.searchsorted(overlaps, limits) / len(overlaps)
     alt = f"Share of images over the overlap that they reach; the median is {np.median(overlaps):.2f}"
     limit = plots.Line([result.iou, result.iou], [0, 1], soft=True)
-    figure = plots.lines([curve, limit], alt=alt, xlabel="IoU of at least", ylabel="share of images", size=(400, 330))
+    figure = plots.lines(
+        [plots.Line(limits, reached, filled=True), limit],
+        alt=alt,
+        xlabel="IoU of at least",
+        ylabel="share of images",
+        size=(400, 330),
+    )
     text = (
         "IoU is the area that two boxes share over the area that they cover: 1 is equal. The curve says which share of "
         f"the images reaches an IoU; right of the dotted line, at {result.iou:g}, a box counts as right."
