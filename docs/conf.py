@@ -13,6 +13,7 @@ copyright = "Apache-2.0"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "numpydoc", "sphinx_copybutton", "commands"]
 exclude_patterns = ["README.md", "_build"]
 nitpicky = True
+smartquotes = False  # "--scales" stays as it is
 
 myst_heading_anchors = 3
 
