@@ -23,9 +23,9 @@ BLOCK = re.compile(
 )
 SAMPLE = files("vggfeat") / "assets" / "sample"
 PHOTOS = {
-    "flamingo": ("0002", "0003", "0004", "0010"),
-    "llama": ("0001", "0002", "0006", "0042_of_kangaroo"),
-    "lotus": ("0001", "0002", "0003", "0012"),
+    "flamingo": ("0002", "0010"),
+    "llama": ("0001", "0006", "0042_of_kangaroo"),
+    "lotus": ("0001", "0012"),
     "hawksbill": ("0011", "0011_smaller"),
 }
 
@@ -116,7 +116,9 @@ def test_there_are_pages_that_run():
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("pages", RUNS, ids=lambda pages: pages[0].name)
-def test_every_block_runs(pages, folder):
+def test_every_block_runs(pages, folder, monkeypatch):
+    if len(pages) > 1:  # predict and search find the net by its name, so it must be one with a name
+        monkeypatch.delenv("VGGFEAT_WEIGHTS", raising=False)
     for page in pages:
         names = run(page)
         if page.name == "feature-maps.md":
