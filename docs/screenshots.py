@@ -33,9 +33,9 @@ def search(tab: Tab, store: Path, sheet: Path) -> None:
     """The contact sheet of a search."""
     index = Index(store)
     query = Path(index.store.meta["source"], PHOTO)
-    write_sheet(sheet, index, [query], [str(query.relative_to(query.parents[2]))], index.search([query], 4))
+    write_sheet(sheet, index, [query], [str(query.relative_to(query.parents[2]))], index.search([query], 3))
     tab.open(sheet, 900)
-    save(tab, "search.jpg", height=min(620, tab.value("document.documentElement.scrollHeight")))
+    save(tab, "search.jpg", height=580)
 
 
 def explorer(tab: Tab, store: Path, decisions: Path) -> None:
@@ -51,7 +51,7 @@ def explorer(tab: Tab, store: Path, decisions: Path) -> None:
             tab("Input.dispatchKeyEvent", type="keyDown", key=key, windowsVirtualKeyCode=code, **text)
             tab("Input.dispatchKeyEvent", type="keyUp", key=key, windowsVirtualKeyCode=code)
         wait(tab, "document.querySelectorAll('#panel .photos img').length > 5")
-        time.sleep(2)  # small pictures arrive
+        time.sleep(5)  # small pictures arrive, and are drawn
         save(tab, "map.jpg", height=900)
 
 
@@ -67,7 +67,7 @@ def save(tab: Tab, name: str, height: int) -> None:
     """The upper part of the page."""
     width = tab.value("innerWidth")
     clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
-    taken = tab("Page.captureScreenshot", format="jpeg", quality=60, clip=clip, captureBeyondViewport=True)
+    taken = tab("Page.captureScreenshot", format="jpeg", quality=60, clip=clip)
     (IMAGES / name).write_bytes(base64.b64decode(taken["data"]))
 
 

@@ -26,7 +26,8 @@ PHOTOS = {
     "flamingo": ("0002", "0010"),
     "llama": ("0001", "0006", "0042_of_kangaroo"),
     "lotus": ("0001", "0012"),
-    "hawksbill": ("0011", "0011_smaller"),
+    "hawksbill": ("0001", "0011", "0011_smaller"),
+    "kangaroo": ("0001", "0002"),
 }
 
 
