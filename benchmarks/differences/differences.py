@@ -61,7 +61,7 @@ def variants(nets: dict, q: int) -> dict:
     pillow = Image.Resampling
     return {
         "Pillow, bilinear (torchvision's transforms)": (net, lambda p: by_pillow(p, q, pillow.BILINEAR), True),
-        "Pillow, bicubic (timm)": (net, lambda p: by_pillow(p, q, pillow.BICUBIC), True),
+        "Pillow, bicubic": (net, lambda p: by_pillow(p, q, pillow.BICUBIC), True),
         "Pillow, Lanczos": (net, lambda p: by_pillow(p, q, pillow.LANCZOS), True),
         "bilinear without antialiasing (OpenCV, TensorFlow)": (net, lambda p: plain(p, q, "bilinear"), True),
         "nearest pixel (Keras' load_img)": (net, lambda p: plain(p, q, "nearest-exact"), True),
