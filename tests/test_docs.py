@@ -44,18 +44,18 @@ def blocks(page: Path) -> list[Block]:
     return [Block(one["language"], textwrap.dedent(one["text"]), one["reason"]) for one in found]
 
 
-def chapters() -> list[list[Path]]:
-    """Pages that run after one another in one folder: those of the tutorial, and each other page alone."""
+def tutorial() -> list[Path]:
+    """The pages of the tutorial in their order."""
     order = re.search(r"toctree}\n(.*?)```", (DOCS / "tutorial" / "index.md").read_text(), re.DOTALL)
-    tutorial = [DOCS / "tutorial" / f"{name}.md" for name in order[1].split()]
-    return [tutorial, *([page] for page in PAGES if page not in tutorial)]
+    return [DOCS / "tutorial" / f"{name}.md" for name in order[1].split()]
 
 
-RUNS = [
-    pages
-    for pages in chapters()
-    if any(block.language != "text" and not block.reason for p in pages for block in blocks(p))
-]
+def runs(page: Path) -> bool:
+    return any(block.language != "text" and not block.reason for block in blocks(page))
+
+
+FIRST, *NEXT = tutorial()
+ALONE = [page for page in PAGES if runs(page) and page not in NEXT]
 
 
 @pytest.fixture(params=["narrow", pytest.param("bundled", marks=pytest.mark.slow)])
@@ -112,18 +112,23 @@ def test_the_blocks_of_all_pages_are_found():
 
 
 def test_there_are_pages_that_run():
-    assert {"feature-maps.md", "first-descriptors.md"} <= {page.name for pages in RUNS for page in pages}
+    assert {"feature-maps.md", "first-descriptors.md"} <= {page.name for page in ALONE}
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.parametrize("pages", RUNS, ids=lambda pages: pages[0].name)
-def test_every_block_runs(pages, folder, monkeypatch):
-    if len(pages) > 1:  # predict and search find the net by its name, so it must be one with a name
-        monkeypatch.delenv("VGGFEAT_WEIGHTS", raising=False)
-    for page in pages:
-        names = run(page)
-        if page.name == "feature-maps.md":
-            check_feature_maps(names)
+@pytest.mark.parametrize("page", ALONE, ids=lambda page: page.name)
+def test_every_block_runs(page, folder):
+    names = run(page)
+    if page.name == "feature-maps.md":
+        check_feature_maps(names)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("folder", ["bundled"], indirect=True)  # predict and search find the net by its name
+def test_the_tutorial_runs_from_page_to_page(folder):
+    for page in (FIRST, *NEXT):
+        assert runs(page)
+        run(page)
 
 
 def check_feature_maps(names: dict) -> None:
