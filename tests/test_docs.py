@@ -1,5 +1,6 @@
 """The documentation: every block of code runs, in the order of its page, on a few photos; or the page says why not."""
 
+import os
 import re
 import shlex
 import shutil
@@ -11,8 +12,10 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from typer.testing import CliRunner
 
+from tests.kit.image_sources import photo
 from vggfeat import cli
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -66,6 +69,12 @@ def folder(request, tmp_path, monkeypatch, tiny_weights):
         for number in numbers:
             shutil.copy(SAMPLE / name / f"image_{number}.jpg", tmp_path / "photos" / name)
     shutil.copy(SAMPLE / "ketch" / "image_0001.jpg", tmp_path / "photo.jpg")
+    boxes = ["path,label,x0,y0,x1,y1,subset"]
+    for i in range(10):
+        name, label = f"{i}.jpg", ("jay", "wren")[i % 2]
+        photo(tmp_path / "birds" / "images" / name, (80, 64), seed=i)
+        boxes.append(f"{name},{label},{2 * i},8,{40 + 2 * i},56,{'test' if i > 7 else 'train'}")
+    (tmp_path / "birds" / "boxes.csv").write_text("\n".join(boxes))
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("VGGFEAT_WEIGHTS", raising=False)
     net = (
@@ -118,9 +127,13 @@ def test_there_are_pages_that_run():
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("page", ALONE, ids=lambda page: page.name)
 def test_every_block_runs(page, folder):
+    if page.name == "localisation.md" and "VGGFEAT_WEIGHTS" not in os.environ:
+        pytest.skip("it trains the fully connected layers of two nets of full width: minutes, and gigabytes of disk")
     names = run(page)
     if page.name == "feature-maps.md":
         check_feature_maps(names)
+    if page.name == "localisation.md":
+        check_localisation(names, folder)
 
 
 @pytest.mark.slow
@@ -147,3 +160,16 @@ def check_feature_maps(names: dict) -> None:
     assert not torch.equal(names["tuned"].conv5_4.weight.cpu(), names["net"].conv5_4.weight.cpu())
     assert torch.equal(names["tuned"].conv5_3.weight.cpu(), names["net"].conv5_3.weight.cpu())
     assert np.isfinite(names["X"]).all()
+
+
+def check_localisation(names: dict, folder: Path) -> None:
+    """A page, a drawing of each photo, two classes of the photo with boxes inside it."""
+    assert "top-5 localisation error" in (folder / "birds.html").read_text(encoding="utf-8")
+    assert len(list((folder / "drawn").rglob("*.boxes.jpg"))) == 10
+    assert sorted(one.label for one in names["found"]) == ["jay", "wren"]
+    with Image.open(folder / "photo.jpg") as shown:
+        width, height = shown.size
+    for one in names["found"]:
+        x0, y0, x1, y1 = one.box
+        assert 0 <= x0 <= x1 <= width
+        assert 0 <= y0 <= y1 <= height
