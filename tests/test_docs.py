@@ -1,28 +1,74 @@
-"""The documentation: every block of code in docs/how-to runs, in the order of its page, on small photos."""
+"""The documentation: every block of code runs, in the order of its page, on a few photos; or the page says why not."""
 
 import os
 import re
 import shlex
+import shutil
+import textwrap
+from importlib.resources import files
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from typer.testing import CliRunner
 
 from tests.kit.image_sources import photo
 from vggfeat import cli
 
-PAGES = sorted((Path(__file__).parents[1] / "docs" / "how-to").glob("*.md"))
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+DOCS = Path(__file__).parents[1] / "docs"
+PAGES = sorted(page for page in DOCS.rglob("*.md") if "_build" not in page.parts)
+BLOCK = re.compile(
+    r"^(?P<indent> *)(?:<!-- not run: (?P<reason>[^>]+) -->\n *)?```(?P<language>[a-z]+)\n(?P<text>.*?)^ *```$",
+    re.MULTILINE | re.DOTALL,
+)
+SAMPLE = files("vggfeat") / "assets" / "sample"
+PHOTOS = {
+    "flamingo": ("0002", "0010"),
+    "llama": ("0001", "0006", "0042_of_kangaroo"),
+    "lotus": ("0001", "0012"),
+    "hawksbill": ("0001", "0011", "0011_smaller"),
+    "kangaroo": ("0001", "0002"),
+}
+
+
+class Block(NamedTuple):
+    """A block of code. reason : why it is not run; None if it is."""
+
+    language: str
+    text: str
+    reason: str | None
+
+
+def blocks(page: Path) -> list[Block]:
+    found = BLOCK.finditer(page.read_text(encoding="utf-8"))
+    return [Block(one["language"], textwrap.dedent(one["text"]), one["reason"]) for one in found]
+
+
+def tutorial() -> list[Path]:
+    """The pages of the tutorial in their order."""
+    order = re.search(r"toctree}\n(.*?)```", (DOCS / "tutorial" / "index.md").read_text(), re.DOTALL)
+    return [DOCS / "tutorial" / f"{name}.md" for name in order[1].split()]
+
+
+def runs(page: Path) -> bool:
+    return any(block.language != "text" and not block.reason for block in blocks(page))
+
+
+FIRST, *NEXT = tutorial()
+ALONE = [page for page in PAGES if runs(page) and page not in NEXT]
 
 
 @pytest.fixture(params=["narrow", pytest.param("bundled", marks=pytest.mark.slow)])
 def folder(request, tmp_path, monkeypatch, tiny_weights):
-    """A folder with photo.jpg and photos/; net E is a narrow one, or the one inside the package, without a network."""
-    photo(tmp_path / "photo.jpg", (100, 80))
-    for i in range(2):
-        photo(tmp_path / "photos" / "ab"[i] / f"{i}.jpg", (80, 64), seed=i)
+    """A folder with photo.jpg, photos/ and vgg19.safetensors; net E is a narrow one, or the one inside the package."""
+    for name, numbers in PHOTOS.items():
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in numbers:
+            shutil.copy(SAMPLE / name / f"image_{number}.jpg", tmp_path / "photos" / name)
+    shutil.copy(SAMPLE / "ketch" / "image_0001.jpg", tmp_path / "photo.jpg")
     boxes = ["path,label,x0,y0,x1,y1,subset"]
     for i in range(10):
         name, label = f"{i}.jpg", ("jay", "wren")[i % 2]
@@ -31,8 +77,12 @@ def folder(request, tmp_path, monkeypatch, tiny_weights):
     (tmp_path / "birds" / "boxes.csv").write_text("\n".join(boxes))
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("VGGFEAT_WEIGHTS", raising=False)
+    net = (
+        tiny_weights("E", top="pool5") if request.param == "narrow" else SAMPLE.parent / "vgg19-oxford-int8.safetensors"
+    )
+    shutil.copy(net, tmp_path / "vgg19.safetensors")
     if request.param == "narrow":
-        monkeypatch.setenv("VGGFEAT_WEIGHTS", str(tiny_weights("E", top="pool5")))
+        monkeypatch.setenv("VGGFEAT_WEIGHTS", str(net))
     monkeypatch.setenv("VGGFEAT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("VGGFEAT_MIRROR", "http://localhost:1")
     return tmp_path
@@ -41,11 +91,13 @@ def folder(request, tmp_path, monkeypatch, tiny_weights):
 def run(page: Path) -> dict:
     """Run the blocks of a page; returns the variables of its Python blocks."""
     names: dict = {}
-    for language, text in BLOCK.findall(page.read_text(encoding="utf-8")):
+    for language, text, reason in blocks(page):
+        if language == "text" or reason:
+            continue
         if language == "python":
             exec(compile(text, page.name, "exec"), names)
         else:
-            assert language == "sh", f"{page.name}: a block of {language or 'no language'}"
+            assert language == "sh", f"{page.name}: a block of {language} that is not run, without a reason"
             for line in text.splitlines():
                 command, *arguments = shlex.split(line, comments=True)
                 assert command == "vggfeat"
@@ -54,12 +106,26 @@ def run(page: Path) -> dict:
     return names
 
 
-def test_there_are_pages():
-    assert "feature-maps.md" in [page.name for page in PAGES]
+def test_each_kind_of_block_is_found(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(
+        "1. a\n   <!-- not run: slow -->\n   ```sh\n   vggfeat a\n   ```\n```python\nx = 1\n```\n```{toctree}\nb\n```\n"
+    )
+    assert blocks(page) == [("sh", "vggfeat a\n", "slow"), ("python", "x = 1\n", None)]
+
+
+def test_the_blocks_of_all_pages_are_found():
+    for page in PAGES:
+        fences = re.findall(r"^ *```[a-z]+$", page.read_text(encoding="utf-8"), re.MULTILINE)
+        assert len(blocks(page)) == len(fences), page.name
+
+
+def test_there_are_pages_that_run():
+    assert {"feature-maps.md", "first-descriptors.md"} <= {page.name for page in ALONE}
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", ALONE, ids=lambda page: page.name)
 def test_every_block_runs(page, folder):
     if page.name == "localisation.md" and "VGGFEAT_WEIGHTS" not in os.environ:
         pytest.skip("it trains the fully connected layers of two nets of full width: minutes, and gigabytes of disk")
@@ -68,6 +134,14 @@ def test_every_block_runs(page, folder):
         check_feature_maps(names)
     if page.name == "localisation.md":
         check_localisation(names, folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("folder", ["bundled"], indirect=True)  # predict and search find the net by its name
+def test_the_tutorial_runs_from_page_to_page(folder):
+    for page in (FIRST, *NEXT):
+        assert runs(page)
+        run(page)
 
 
 def check_feature_maps(names: dict) -> None:
@@ -82,7 +156,7 @@ def check_feature_maps(names: dict) -> None:
     torch.testing.assert_close(there, back)
     channels = names["tuned"].conv5_4.out_channels
     assert names["vector"].shape == (channels,)
-    assert names["X"].shape == (2, channels)
+    assert names["X"].shape == (sum(map(len, PHOTOS.values())), channels)
     assert not torch.equal(names["tuned"].conv5_4.weight.cpu(), names["net"].conv5_4.weight.cpu())
     assert torch.equal(names["tuned"].conv5_3.weight.cpu(), names["net"].conv5_3.weight.cpu())
     assert np.isfinite(names["X"]).all()
@@ -93,7 +167,9 @@ def check_localisation(names: dict, folder: Path) -> None:
     assert "top-5 localisation error" in (folder / "birds.html").read_text(encoding="utf-8")
     assert len(list((folder / "drawn").rglob("*.boxes.jpg"))) == 10
     assert sorted(one.label for one in names["found"]) == ["jay", "wren"]
+    with Image.open(folder / "photo.jpg") as shown:
+        width, height = shown.size
     for one in names["found"]:
         x0, y0, x1, y1 = one.box
-        assert 0 <= x0 <= x1 <= 100
-        assert 0 <= y0 <= y1 <= 80
+        assert 0 <= x0 <= x1 <= width
+        assert 0 <= y0 <= y1 <= height

@@ -14,10 +14,10 @@ Entry = tuple[Box, float, int]  # box, confidence, count
 
 RULES = [
     MergeRule(),
-    MergeRule(weights="equal"),
+    MergeRule(average="equal"),
     MergeRule(vertical=0.2, horizontal=0.6, apart=0.8),
     MergeRule("overfeat"),
-    MergeRule("overfeat", score=1.2, weights="equal"),
+    MergeRule("overfeat", score=1.2, average="equal"),
 ]
 
 
@@ -45,7 +45,7 @@ def mergeable(a: Box, b: Box, rule: MergeRule) -> bool:
 
 
 def joined(a: Entry, b: Entry, rule: MergeRule) -> Entry:
-    wa, wb = (a[2], b[2]) if rule.weights == "counts" else (1, 1)
+    wa, wb = (a[2], b[2]) if rule.average == "counts" else (1, 1)
     box = tuple((wa * p + wb * q) / (wa + wb) for p, q in zip(a[0], b[0], strict=True))
     return box, a[1] + b[1], a[2] + b[2]
 
@@ -182,7 +182,7 @@ def test_the_nearest_pair_is_merged_first() -> None:
     # b and c are nearest. With a the result is 2.5 of the allowed 3 apart: weighted by counts, (0 + 2 + 3) / 3 + 0..10
     rule, boxes = MergeRule(), [(0, 0, 20, 20), (2, 0, 22, 20), (3, 0, 23, 20)]
     assert merged(rule, *boxes) == [pytest.approx((5 / 3, 0, 65 / 3, 20))]
-    assert merged(MergeRule(weights="equal"), *boxes) == [(1.25, 0, 21.25, 20)]
+    assert merged(MergeRule(average="equal"), *boxes) == [(1.25, 0, 21.25, 20)]
 
 
 def test_a_pass_merges_a_box_once() -> None:

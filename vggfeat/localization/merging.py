@@ -132,7 +132,7 @@ def _by_distance(found: Merged, rule: MergeRule) -> Merged:
 
 def _averages(a: Merged, b: Merged, rule: MergeRule) -> Merged:
     """What each box of one set and its partner in the other become."""
-    share = a.counts / (a.counts + b.counts) if rule.weights == "counts" else np.full(len(a.counts), 0.5)
+    share = a.counts / (a.counts + b.counts) if rule.average == "counts" else np.full(len(a.counts), 0.5)
     boxes = share[:, None] * a.boxes + (1 - share)[:, None] * b.boxes
     return Merged(boxes, a.confidences + b.confidences, a.counts + b.counts)
 

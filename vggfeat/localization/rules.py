@@ -8,7 +8,7 @@ from vggfeat._util.options import check_choice
 from vggfeat.errors import UsageError
 
 Rule = Literal["library", "overfeat", "none"]
-Weights = Literal["counts", "equal"]
+Average = Literal["counts", "equal"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class MergeRule:
     score : float
         Of overfeat: the largest match score of two boxes, which is the distance of their centres, divided by the mean
         of their diagonals, plus 1 - IoU.
-    weights : {"counts", "equal"}
+    average : {"counts", "equal"}
         How the coordinates of two boxes are averaged: weighted by how many boxes each stands for, or equally.
     """
 
@@ -40,11 +40,11 @@ class MergeRule:
     horizontal: float = 0.3
     apart: float = 0.5
     score: float = 0.75
-    weights: Weights = "counts"
+    average: Average = "counts"
 
     def __post_init__(self) -> None:
         check_choice("merging rule", self.rule, Rule)
-        check_choice("weights of merging", self.weights, Weights)
+        check_choice("average", self.average, Average)
         for name in ("vertical", "horizontal", "apart", "score"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise UsageError(f"{name} must be 0 or more and finite, not {getattr(self, name)}")
