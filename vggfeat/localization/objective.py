@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vggfeat._util.csv_files import Columns
 from vggfeat.boxes import decode, encode, inside, iou
@@ -46,6 +46,12 @@ class Boxes:
         """The mean code of some training crops, for each class: fc8 has to learn only how boxes differ from it."""
         codes = encode(batch.boxes[:, 0], _windows(batch))[_counts(batch)]
         return codes.mean(0).repeat(self.outputs // COORDINATES) if len(codes) else None
+
+    def begin(self, fc8: nn.Module, start: Tensor) -> None:
+        """The same weights for each class: what the layers below learn from one class then helps the others."""
+        weights = fc8.get_parameter("weight")
+        weights.copy_(weights[:COORDINATES].repeat(len(weights) // COORDINATES, 1))
+        fc8.get_parameter("bias").copy_(start)
 
     def loss(self, outputs: Tensor, batch: MicroBatch) -> Tensor:
         """The sum over the crops with a loss of half the squared distance, as Caffe's Euclidean loss."""

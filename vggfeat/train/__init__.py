@@ -4,7 +4,7 @@ recipe             Recipe: the settings of a run, with the paper's values as def
 run                train: one step, one epoch, one run; results: TrainingResult
 chain              train_paper: the paper's chain of runs, from net A to a net for all scales
 start              the net and the optimiser before the first step, or at the last checkpoint
-filling            the scale of random layers, measured on images
+filling            the first weights of random layers, measured on images
 state              TrainState: how far a run has come; Start: its initial weights
 plateau            the learning rate, divided when the validation error stops improving
 objective          what is learnt: classes; the boxes of `localization` are another objective

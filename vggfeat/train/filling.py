@@ -1,8 +1,8 @@
-"""The scale of random layers above copied ones, and the first outputs, measured on images (Mishkin & Matas, 2016).
+"""The first weights of random layers above copied ones, measured on images (Kraehenbuehl et al., 2016).
 
-Maps at pool5 of trained nets can be large: those of the Oxford nets have a norm of about 1,700. A step of fc6 is
-proportional to its square, so that with usual random weights the loss diverges at a learning rate of 0.001. Large
-outputs of fc6, small weights of fc7 and very small ones of fc8 keep the first steps small.
+Maps at pool5 of trained nets are large: those of the Oxford nets have a norm of about 1,600, and a step of fc6 is
+proportional to its square. Large outputs of fc6 and small ones of fc7 keep the steps of all layers of similar size.
+Each unit begins with mean 0 over the images, so that its ReLU tells them apart.
 """
 
 import torch
@@ -11,30 +11,36 @@ from torch import Tensor, nn
 from vggfeat.train.learner import Learner
 from vggfeat.train.loading import MicroBatch
 
-SPREAD = {"fc6": 5.0}  # standard deviation of a layer's outputs; of the others 1
-FC8 = 1e-3  # standard deviation of the weights of the last layer
+SPREAD = {"fc6": 6.0, "fc7": 0.3}  # standard deviation of a layer's outputs over images; of the others 1
+FC8 = 0.01  # standard deviation of the weights of the last layer
 IMAGES = 64  # that are measured
 
+Filling = dict[str, tuple[float, Tensor]]  # of each layer, by what its weights are multiplied, and its biases
+
 
 @torch.no_grad()
-def factors_of(learner: Learner, copied: tuple[str, ...], batch: MicroBatch) -> dict[str, float]:
-    """By what to multiply the weights of each layer that was not copied, found from the first layer to the last."""
+def measured(learner: Learner, copied: tuple[str, ...], batch: MicroBatch) -> Filling:
+    """How to fill the layers that were not copied, found from the first to the last. Their biases are 0 before."""
     learner.vgg.eval()
-    x, factors = learner.input(batch.to(learner.ranks.device)), dict[str, float]()
+    x, filling = learner.input(batch.to(learner.ranks.device)), Filling()
     for name, module in learner.layers.named_children():
-        outputs = module(x)
+        x = module(x)
         if isinstance(module, nn.Conv2d | nn.Linear) and name not in copied:
-            last = name == "fc8"
-            factors[name] = float(FC8 / module.weight.std() if last else SPREAD.get(name, 1.0) / outputs.std())
-            outputs = outputs * factors[name]  # the biases are 0
-        x = outputs
-    return factors
+            mean = x.mean([axis for axis in range(x.ndim) if axis != 1], keepdim=True)
+            if name == "fc8":
+                factor, mean = float(FC8 / module.weight.std()), torch.zeros_like(mean)
+            else:
+                factor = float(SPREAD.get(name, 1.0) / (x - mean).std())
+            x = (x - mean) * factor
+            filling[name] = factor, (-mean * factor).flatten().cpu()
+    return filling
 
 
 @torch.no_grad()
-def scale(learner: Learner, factors: dict[str, float], start: Tensor | None) -> None:
-    """Multiply the weights of layers, and begin with the outputs `start`."""
-    for name, factor in factors.items():
+def fill(learner: Learner, filling: Filling, start: Tensor | None) -> None:
+    """Fill the layers; start: what the objective measured for fc8."""
+    for name, (factor, biases) in filling.items():
         learner.vgg.get_parameter(f"{name}.weight").mul_(factor)
-    if start is not None and "fc8" in factors:
-        learner.vgg.get_parameter("fc8.bias").copy_(start)
+        learner.vgg.get_parameter(f"{name}.bias").copy_(biases)
+    if start is not None and "fc8" in filling:
+        learner.objective.begin(learner.vgg.get_submodule("fc8"), start)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from vggfeat._util.csv_files import Columns
@@ -38,7 +38,10 @@ class Objective(Protocol):
     command: str
 
     def start(self, batch: MicroBatch) -> Tensor | None:
-        """The outputs (outputs,) of a new net for all images, which become the biases of fc8; None for 0."""
+        """The outputs (outputs,) that a new net should begin with for all images; None for 0."""
+
+    def begin(self, fc8: nn.Module, start: Tensor) -> None:
+        """Set the first weights of fc8, of what `start` returned."""
 
     def loss(self, outputs: Tensor, batch: MicroBatch) -> Tensor:
         """The sum of the losses of float32 outputs (N, outputs)."""
@@ -66,6 +69,9 @@ class Classes:
     def start(self, batch: MicroBatch) -> Tensor | None:  # noqa: ARG002
         """None: at first all classes are equal."""
         return None
+
+    def begin(self, fc8: nn.Module, start: Tensor) -> None:
+        """Nothing: fc8 stays random."""
 
     def loss(self, outputs: Tensor, batch: MicroBatch) -> Tensor:
         """The sum of the cross-entropies."""

@@ -17,7 +17,7 @@ from vggfeat.nets.table import layers, tensor_shapes
 from vggfeat.nets.vgg import VGG, initialise
 from vggfeat.train import checkpoint
 from vggfeat.train.draws import weights_seed
-from vggfeat.train.filling import IMAGES, factors_of, scale
+from vggfeat.train.filling import IMAGES, Filling, fill, measured
 from vggfeat.train.folder import RunFolder
 from vggfeat.train.frozen import Convolutions, Maps
 from vggfeat.train.learner import Learner, find_precision
@@ -120,17 +120,17 @@ def begin_or_continue(
         folder.write_json(CONFIG, {**config, "start": asdict(start), "settings": asdict(recipe), "began_on": machine})
     run = Run(folder, recipe, objective, sets, ranks, learner, statistics, start, data)
     if recipe.source and recipe.fill == "scaled":
-        scale(learner, *ranks.broadcast(_measured(run) if ranks.main else None))
+        fill(learner, *ranks.broadcast(_measured(run) if ranks.main else None))
     return run, TrainState(sums=tuple(learner.no_images().tolist()))
 
 
-def _measured(run: Run) -> tuple[dict[str, float], torch.Tensor | None]:
-    """The factors of random layers and the first outputs, measured on training images spread over the set."""
+def _measured(run: Run) -> tuple[Filling, torch.Tensor | None]:
+    """How to fill random layers, measured on training images spread over the set."""
     images = run.batches_of(run.sets.train)
     images.prepare(0, lambda: None)
     rows = np.unique(np.linspace(0, len(run.sets.train) - 1, IMAGES).astype(int)).tolist()
     batch = images[0, tuple(rows)]
-    return factors_of(run.learner, run.start.copied, batch), run.objective.start(batch)
+    return measured(run.learner, run.start.copied, batch), run.objective.start(batch)
 
 
 def _config(recipe: Recipe, sets: Sets, data: str) -> dict[str, Any]:
