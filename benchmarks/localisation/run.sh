@@ -14,8 +14,8 @@ for regression in pcr scr; do
     vggfeat localize fit "$data" "$@" --out "$out/$regression" --regression $regression --init "$init" \
         --finetune fc --scale 256 --cache-dir "$out/maps"
 done
-vggfeat train --data "$data" "$@" --out "$out/classes" --net auto --init "$init" --finetune fc --scale 256 --draws 4 \
-    --batch 32 --cache-dir "$out/maps"
+vggfeat train --data "$data" "$@" --out "$out/classes" --net auto --init "$init" --finetune fc --scale 256 --draws 8 \
+    --fill scaled --dropout 0.2 --batch 32 --cache-dir "$out/maps"
 vggfeat localize evaluate "$data" "$@" --subset "$subset" --model "$out/pcr" --classifier "$out/classes" \
     --scales 256 --out "$out/runs" --json "$out/pcr.json" --report "$out/pcr.html"
 vggfeat localize evaluate "$data" "$@" --subset "$subset" --model "$out/scr" --classifier "$out/classes" \
