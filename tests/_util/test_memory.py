@@ -51,6 +51,7 @@ def test_maps_are_made_of_memory_that_was_freed() -> None:
     assert faults("keep") < 1000
 
 
+@pytest.mark.slow
 def test_the_default_and_the_users_own_settings_are_left_alone() -> None:
     touched = faults()
     if touched < 5000:

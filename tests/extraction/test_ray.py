@@ -193,6 +193,7 @@ class Deadly:
         return encoded(self.n)
 
 
+@pytest.mark.slow  # the local engine's kills are always tested
 def test_a_worker_that_is_killed_loses_nothing(options, tmp_path):
     """Its range had a part already, which stays: 16 rows, a group; the others are described by the next worker."""
     items = [Item(f"{n}", pixels(n)) for n in range(N)]

@@ -240,7 +240,7 @@ def test_boxes_without_area_stay_apart(rule: str) -> None:
     ("options", "message"),
     [
         ({"rule": "nms"}, "no merging rule 'nms'; take one of library, overfeat, none"),
-        ({"weights": "area"}, "no weights of merging 'area'"),
+        ({"average": "area"}, "no average 'area'"),
         ({"vertical": -1.0}, "vertical must be 0 or more and finite, not -1.0"),
         ({"score": math.inf}, "score must be 0 or more and finite"),
         ({"apart": 1.0}, "apart must be below 1"),

@@ -285,6 +285,7 @@ def one_thread():
     torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 def test_no_kept_pixel_decides_a_number(tmp_path, monkeypatch, one_thread):
     data = photo_set(tmp_path / "data")
     (data / "train" / "blue" / "1.png").write_bytes(b"")

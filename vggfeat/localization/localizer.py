@@ -64,7 +64,7 @@ class Localizer:
         box for each of several classes.
     scales, mirror, keep, device, precision, exif, allow_truncated
         See `LocalizerSpec`.
-    rule, vertical, horizontal, apart, score, weights
+    rule, vertical, horizontal, apart, score, average
         See `MergeRule`.
     spec : LocalizerSpec
         Its settings as one object, instead of single ones.
@@ -221,7 +221,7 @@ def localize(
         How many classes of each image, at most `keep`.
     scales, mirror, keep, device, precision, exif, allow_truncated
         See `LocalizerSpec`.
-    rule, vertical, horizontal, apart, score, weights
+    rule, vertical, horizontal, apart, score, average
         See `MergeRule`.
     spec : LocalizerSpec
         Its settings as one object, instead of single ones.

@@ -55,7 +55,7 @@ def evaluate(
         See `LocalizerSpec`.
     protocol, subset, iou, reading, on_error, workers
         See `LocalizationSettings`.
-    rule, vertical, horizontal, apart, score, weights
+    rule, vertical, horizontal, apart, score, average
         See `MergeRule`.
     spec : LocalizerSpec
         Its settings as one object, instead of single ones.
