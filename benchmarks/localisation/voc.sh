@@ -4,6 +4,6 @@
 #     benchmarks/localisation/voc.sh ../shared/data/voc-mini/VOCdevkit OUT
 set -eu
 data=$1 out=$2
-"$(dirname "$0")/run.sh" "$data" val "$out"
+BATCH=8 "$(dirname "$0")/run.sh" "$data" val "$out"
 vggfeat localize predict "$out/pcr" "$data/VOC2012/JPEGImages" --classifier "$out/classes" --scales 256 \
     --draw "$out/drawn" --csv "$out/boxes.csv" --json "$out/boxes.json"
