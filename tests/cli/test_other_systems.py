@@ -59,8 +59,15 @@ def photos(tmp_path, monkeypatch):
             Image.fromarray(pixels).save(folder / f"Ω.{i}.png")
 
 
-# What macOS lacks, Windows lacks as well: there the quick commands are enough.
-@pytest.mark.parametrize(("system", "left_out"), [("macos", ("bench", "train")), ("windows", ())])
+# What macOS lacks, Windows lacks as well.
+@pytest.mark.parametrize(
+    ("system", "left_out"),
+    [
+        ("windows", ("bench", "train")),
+        pytest.param("windows", (), marks=pytest.mark.slow),
+        pytest.param("macos", ("bench", "train"), marks=pytest.mark.slow),
+    ],
+)
 def test_the_commands_run_on_other_systems(system, left_out, photos, tmp_path):
     torch.save(torchvision_net("A").state_dict(), "w.pth")
     commands = [line.split() for line in COMMANDS.strip().splitlines() if not line.startswith(left_out)]
