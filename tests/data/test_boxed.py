@@ -165,7 +165,9 @@ def test_the_stored_size_counts(tmp_path: Path) -> None:
 )
 def test_rows_that_are_refused(tmp_path: Path, row: str, message: str) -> None:
     (tmp_path / "boxes.csv").write_text(f"{HEADER}\nb.jpg,cat,1,2,3,4\n{row}\n")
-    with pytest.raises(DataError, match=rf"boxes\.csv: {message}.*; give path,label,x0,y0,x1,y1\[,subset\]$"):
+    with pytest.raises(
+        DataError, match=rf"boxes\.csv: {message}.*; give a CSV file path,label,x0,y0,x1,y1\[,subset\]$"
+    ):
         read_boxed(tmp_path / "boxes.csv", "train")
 
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from vggfeat.evaluate.finished import write_facts
 from vggfeat.localization.describing import ROW
-from vggfeat.localization.predictions import BoxFacts, write_facts
+from vggfeat.localization.predictions import BoxFacts
 from vggfeat.store.identity import Identity
 from vggfeat.store.writing import Record, Writer
 

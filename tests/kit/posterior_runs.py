@@ -8,7 +8,8 @@ import numpy as np
 
 from vggfeat.data.imagenet import Classified
 from vggfeat.evaluate.classes import Outputs, match_classes
-from vggfeat.evaluate.runs import write_facts
+from vggfeat.evaluate.finished import write_facts
+from vggfeat.evaluate.runs import facts_of
 from vggfeat.store.writing import Record, Writer
 
 
@@ -64,5 +65,5 @@ def make_run(
         images = Classified(data, tuple(classes), paths, [Path(name) for name in paths], numbers)
         outputs = outputs or classes
         places = match_classes(outputs, classes, named, partial=True)
-        write_facts(path, images, Outputs(str(path), outputs, places), train_scale)
+        write_facts(path, facts_of(images, Outputs(str(path), outputs, places), train_scale))
     return path

@@ -129,7 +129,10 @@ def read_boxed(
     found = mend(photos, left_out)
     notes = left_out.lines()
     if not found:
-        raise DataError(f"{top}: has no photo with a valid box in {subset} ({'; '.join(notes)}); check its paths")
+        remedy = "" if top.is_dir() or images is not None else ", or name the folder of the photos as --images"
+        raise DataError(
+            f"{top}: has no photo with a valid box in {subset} ({'; '.join(notes)}); check its paths{remedy}"
+        )
     if not top.is_dir():  # the other formats say what their corners mean
         notes += edge_note(found)
     number = {name: k for k, name in enumerate(known)}

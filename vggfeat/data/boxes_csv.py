@@ -59,9 +59,9 @@ def _rows(file: Path) -> list[dict[str, Any]]:
                 raise ValueError(f"row {number}: a corner of the box is missing")
             rows.append({"subset": "train", **row, "box": None if missing else box})
     except (OSError, ValueError) as error:
-        raise DataError(f"{file}: {reason_of(error)}; give path,label,x0,y0,x1,y1[,subset]") from error
+        raise DataError(f"{file}: {reason_of(error)}; give a CSV file path,label,x0,y0,x1,y1[,subset]") from error
     if not rows:
-        raise DataError(f"{file}: has no rows; give path,label,x0,y0,x1,y1[,subset]")
+        raise DataError(f"{file}: has no rows; give a CSV file path,label,x0,y0,x1,y1[,subset]")
     return rows
 
 

@@ -4,6 +4,7 @@
     runner      evaluate: images -> stored posteriors -> errors
     methods     the describers of dense, multi-crop and centre-crop posteriors
     classes     which output of a net is which class, by name
+    finished    run.json, which makes a store a finished run
     runs        runs (stores of posteriors), the nets that they are of, and averages
     scores      errors, calibration and confusions of posteriors
     result      EvaluationResult; summarise: the errors of stored runs

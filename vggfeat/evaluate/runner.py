@@ -11,9 +11,10 @@ from vggfeat.data.imagenet import Classified, read
 from vggfeat.descriptors import Describer
 from vggfeat.errors import DataError
 from vggfeat.evaluate.classes import Outputs, match_classes, match_outputs, read_classes
+from vggfeat.evaluate.finished import write_facts
 from vggfeat.evaluate.methods import posterior_describers
 from vggfeat.evaluate.result import EvaluationResult, summarise
-from vggfeat.evaluate.runs import open_runs, write_facts
+from vggfeat.evaluate.runs import facts_of, open_runs
 from vggfeat.evaluate.settings import EvaluationSettings, parse_train_scale
 from vggfeat.extraction.run import extract
 from vggfeat.sources import Item
@@ -78,7 +79,7 @@ def evaluate(
         weights = describer.engine.nets[0].weights
         stores.append(folder / run_name(describer, images))
         extract(items, stores[-1], describer=describer, settings=settings.extraction)
-        write_facts(stores[-1], images, outputs, settings.train_scale or known_train_scale(weights))
+        write_facts(stores[-1], facts_of(images, outputs, settings.train_scale or known_train_scale(weights)))
     return summarise(open_runs(stores))
 
 

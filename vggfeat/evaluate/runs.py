@@ -4,23 +4,21 @@ A run is a store like those of descriptors, but its columns q256, q384, ... hold
 classes and the number of images. All results are computed from runs.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypedDict
 
-from vggfeat._util.files import write_text
-from vggfeat._util.json_files import Count, checked, read_json
-from vggfeat._util.printable import reason_of
+from vggfeat._util.json_files import Count
 from vggfeat.data.imagenet import Classified
 from vggfeat.errors import StoreError, UsageError
 from vggfeat.evaluate.classes import Outputs
+from vggfeat.evaluate.finished import read_facts, runs_at
 from vggfeat.evaluate.settings import METHODS, Method
 from vggfeat.store import Store
 from vggfeat.weights.demonstration import DEMONSTRATION, demonstration_sha256
 
-FACTS = "run.json"
+MAKER = "vggfeat evaluate --data ROOT"  # of runs
 
 
 @dataclass(frozen=True)
@@ -133,9 +131,9 @@ class StoredNet:
         return tuple(sorted(set.intersection(*each))) if each else ()
 
 
-def write_facts(store: Path, images: Classified, outputs: Outputs, train_scale: Sequence[int] | None) -> None:
-    """Write run.json, whole or not at all. Raises StoreError."""
-    facts = RunFacts(
+def facts_of(images: Classified, outputs: Outputs, train_scale: Sequence[int] | None) -> RunFacts:
+    """What run.json says of images and of the outputs of a net."""
+    return RunFacts(
         data=images.name,
         labelled=images.labels is not None,
         images=len(images),
@@ -144,12 +142,6 @@ def write_facts(store: Path, images: Classified, outputs: Outputs, train_scale: 
         train_scale=list(train_scale) if train_scale else None,
         notes=list(images.notes),
     )
-    try:
-        write_text(store / FACTS, json.dumps(asdict(facts), ensure_ascii=False, indent=1) + "\n")
-    except OSError as error:
-        raise StoreError(
-            f"{store / FACTS}: cannot be written ({reason_of(error)}); run the same command again to continue"
-        ) from error
 
 
 def open_runs(paths: Sequence[str | Path]) -> list[StoredNet]:
@@ -174,9 +166,9 @@ def open_runs(paths: Sequence[str | Path]) -> list[StoredNet]:
         If there is no path.
     """
     if not paths:
-        raise UsageError("no run given; `vggfeat evaluate --data ROOT` makes runs")
+        raise UsageError(f"no run given; `{MAKER}` makes runs")
     groups: dict[tuple[str, str], list[PosteriorRun]] = {}
-    runs = [open_run(path) for given in paths for path in _stores(Path(given))]
+    runs = [open_run(path) for given in paths for path in runs_at(Path(given), MAKER)]
     _check_images(runs)
     for run in runs:
         groups.setdefault((run.made["weights_sha256"], run.facts.data), []).append(run)
@@ -242,15 +234,6 @@ def _marked(nets: Sequence[StoredNet]) -> list[StoredNet]:
     return found
 
 
-def _stores(path: Path) -> list[Path]:
-    if (path / "meta.json").exists():
-        return [path]
-    below = sorted(meta.parent for meta in path.glob("*/meta.json")) if path.is_dir() else []
-    if not below:
-        raise StoreError(f"{path}: is neither a run nor a folder of runs; `vggfeat evaluate --data ROOT` makes runs")
-    return below
-
-
 def open_run(path: Path) -> PosteriorRun:
     """Open a run. Raises StoreError if it is no run, or not finished."""
     store = Store(path)
@@ -258,22 +241,4 @@ def open_run(path: Path) -> PosteriorRun:
         raise StoreError(f"{path}: holds boxes, not posteriors; read it with `vggfeat localize evaluate --runs`")
     if "method" not in store.fingerprint:
         raise StoreError(f"{path}: holds descriptors, not posteriors; `vggfeat evaluate --data ROOT` makes those")
-    again = "run the command that made it again"
-    try:
-        facts: RunFacts = read_json(path / FACTS, RunFacts)
-    except FileNotFoundError:
-        raise StoreError(f"{path}: is not finished; {again} to continue it") from None
-    except (OSError, ValueError) as error:
-        reason = reason_of(error)
-        raise StoreError(f"{path / FACTS}: cannot be read ({reason}); {again}") from error
-    try:
-        checked(store.fingerprint, Made)
-        checked(store.meta.get("weights"), str)
-    except ValueError as error:
-        raise StoreError(f"{path / 'meta.json'}: is not that of a run ({error}); remove {path} and {again}") from None
-    held = len(store) + len(store.failures)
-    if held < facts.images:
-        raise StoreError(f"{path}: holds {held} of {facts.images} images; {again} to continue it")
-    if held > facts.images:
-        raise StoreError(f"{path}: holds images that {facts.data} no longer has; remove it and evaluate again")
-    return PosteriorRun(store, facts)
+    return PosteriorRun(store, read_facts(store, RunFacts, Made))

@@ -97,7 +97,8 @@ class Localizer:
         if classifier is None and len(found.classes) > 1:
             raise UsageError(
                 f"{found.boxes[0].path}: has a box for each of {len(found.classes)} classes, so a net must say which "
-                "class an image has: give a classifier of the same classes"
+                "class an image has: give a classifier of the same classes, such as a run of `vggfeat train` on the "
+                "same data"
             )
         self.spec, self.merging, self.names = spec, merging, found.classes or ("",)
         self.describer = BoxDescriber(found, 2, spec)

@@ -10,26 +10,23 @@ Its file run.json has the classes, the true boxes and the number of images. The 
 `vggfeat evaluate`.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, TypedDict
 
 import numpy as np
 from msgspec import Meta
 
-from vggfeat._util.files import write_text
-from vggfeat._util.json_files import Count, checked, read_json
-from vggfeat._util.printable import reason_of
+from vggfeat._util.json_files import Count
 from vggfeat.errors import StoreError, UsageError
 from vggfeat.evaluate.classes import Outputs
+from vggfeat.evaluate.finished import AGAIN, read_facts
 from vggfeat.localization.describing import ROW
 from vggfeat.store import Store
 
-FACTS = "run.json"
+MAKER = "vggfeat localize evaluate DATA --model MODEL"  # of runs
 MAX_FACTS = 2**28  # bytes; ILSVRC's validation set has about 10 MB
-AGAIN = "run the command that made it again"
 
 Corners = Annotated[list[float], Meta(min_length=4, max_length=4)]
 
@@ -132,16 +129,6 @@ class BoxRun:
                 yield StoredBoxes(path, label, (height, width), sha256, boxes)
 
 
-def write_facts(store: Path, facts: BoxFacts) -> None:
-    """Write run.json, whole or not at all. Raises StoreError."""
-    try:
-        write_text(store / FACTS, json.dumps(asdict(facts), ensure_ascii=False) + "\n")
-    except OSError as error:
-        raise StoreError(
-            f"{store / FACTS}: cannot be written ({reason_of(error)}); run the same command again to continue"
-        ) from error
-
-
 def holds_boxes(store: Store) -> bool:
     """Whether a store is a run of boxes."""
     return "boxes" in store.fingerprint
@@ -151,23 +138,8 @@ def open_box_run(path: Path) -> BoxRun:
     """Open a run. Raises StoreError if it is no run of boxes, or not finished."""
     store = Store(path)
     if not holds_boxes(store):
-        raise StoreError(f"{path}: holds no boxes; `vggfeat localize evaluate DATA --model MODEL` makes runs of boxes")
-    try:
-        facts: BoxFacts = read_json(path / FACTS, BoxFacts, MAX_FACTS)
-    except FileNotFoundError:
-        raise StoreError(f"{path}: is not finished; {AGAIN} to continue it") from None
-    except (OSError, ValueError) as error:
-        raise StoreError(f"{path / FACTS}: cannot be read ({reason_of(error)}); {AGAIN}") from error
-    try:
-        checked(store.fingerprint, Made)
-        checked(store.meta.get("weights"), str)
-    except ValueError as error:
-        raise StoreError(f"{path / 'meta.json'}: is not that of a run ({error}); remove {path} and {AGAIN}") from None
-    held = len(store) + len(store.failures)
-    if held != facts.images:
-        remedy = f"{AGAIN} to continue it" if held < facts.images else f"remove it and {AGAIN}"
-        raise StoreError(f"{path}: holds {held} of {facts.images} images; {remedy}")
-    return BoxRun(store, facts)
+        raise StoreError(f"{path}: holds no boxes; `{MAKER}` makes runs of boxes")
+    return BoxRun(store, read_facts(store, BoxFacts, Made, MAX_FACTS))
 
 
 def together(runs: Sequence[BoxRun]) -> Iterator[list[StoredBoxes]]:

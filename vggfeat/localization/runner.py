@@ -15,14 +15,15 @@ from vggfeat.data.boxed import Boxed, read_boxed
 from vggfeat.data.imagenet import Classified
 from vggfeat.errors import DataError, UsageError
 from vggfeat.evaluate.classes import Outputs, match_classes
+from vggfeat.evaluate.finished import write_facts
 from vggfeat.evaluate.runner import known_train_scale
-from vggfeat.evaluate.runs import write_facts as write_posterior_facts
+from vggfeat.evaluate.runs import facts_of
 from vggfeat.extraction.run import extract_with
 from vggfeat.localization.criterion import constant_box
 from vggfeat.localization.describing import POSTERIORS, BoxDescriber
 from vggfeat.localization.models import Model, Models, open_models
 from vggfeat.localization.posteriors import Predictions
-from vggfeat.localization.predictions import BoxFacts, write_facts
+from vggfeat.localization.predictions import BoxFacts
 from vggfeat.localization.result import LocalizationResult
 from vggfeat.localization.rules import MergeRule
 from vggfeat.localization.spec import LocalizationSettings, LocalizerSpec
@@ -157,9 +158,10 @@ def store_boxes(
             classes = nets.classes if protocol == 2 else net.weights.classes if net.weights.boxes == "pcr" else ()
             outputs = _outputs(classes or (), boxed, net.weights)
             if layer == POSTERIORS:
-                write_posterior_facts(of_layer[layer], _classified(boxed), outputs, known_train_scale(net.weights))
+                facts: Any = facts_of(_classified(boxed), outputs, known_train_scale(net.weights))
             else:
-                write_facts(of_layer[layer], _facts(boxed, net.weights, outputs, constant, notes))
+                facts = _facts(boxed, net.weights, outputs, constant, notes)
+            write_facts(of_layer[layer], facts)
         stores += of_layer.values()
     return open_runs(stores)
 

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from vggfeat.errors import StoreError, UsageError
+from vggfeat.errors import UsageError
+from vggfeat.evaluate.finished import runs_at
 from vggfeat.evaluate.runs import open_runs as open_posteriors
 from vggfeat.localization.guesses import TOP, Located, corners_of
 from vggfeat.localization.judging import Judged
 from vggfeat.localization.posteriors import Predictions, classes_of
 from vggfeat.localization.predictions import (
+    MAKER,
     BoxRun,
     StoredBoxes,
     StoredBoxNet,
@@ -71,11 +73,11 @@ def open_runs(paths: Sequence[str | Path]) -> Predictions:
     UsageError
         If there is no run of boxes, or the runs are of different data.
     """
-    stores = [store for path in paths for store in _stores(Path(path))]
+    stores = [Store(run) for path in paths for run in runs_at(Path(path), MAKER)]
     boxes = [open_box_run(store.path) for store in stores if holds_boxes(store)]
     others = [store.path for store in stores if not holds_boxes(store)]
     if not boxes:
-        raise UsageError("no run of boxes given; `vggfeat localize evaluate DATA --model MODEL` makes runs")
+        raise UsageError(f"no run of boxes given; `{MAKER}` makes runs")
     nets, classifiers = nets_of(boxes), open_posteriors(others) if others else []
     for one in classifiers:
         if one.facts.data != nets[0].facts.data:
@@ -84,17 +86,6 @@ def open_runs(paths: Sequence[str | Path]) -> Predictions:
                 "the same photos"
             )
     return Predictions(nets, classifiers)
-
-
-def _stores(path: Path) -> list[Store]:
-    if (path / "meta.json").exists():
-        return [Store(path)]
-    below = sorted(meta.parent for meta in path.glob("*/meta.json")) if path.is_dir() else []
-    if not below:
-        raise StoreError(
-            f"{path}: is neither a run nor a folder of runs; `vggfeat localize evaluate DATA --model MODEL` makes runs"
-        )
-    return [Store(one) for one in below]
 
 
 def combinations_of(nets: Sequence[StoredBoxNet]) -> list[Combination]:
