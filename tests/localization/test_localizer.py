@@ -16,7 +16,7 @@ import vggfeat
 from tests.kit.box_nets import constant_net
 from vggfeat.cli import app
 from vggfeat.errors import ImageError, UsageError, WeightsError
-from vggfeat.localization import Localizer, Located, LocatedPhoto
+from vggfeat.localization import Localizer, LocalizerSpec, Located, LocatedPhoto
 from vggfeat.localization.answers import lines
 
 Make = Callable[..., Path]
@@ -138,3 +138,8 @@ def test_what_people_read() -> None:
     photo = LocatedPhoto("a.png", [Located("face\n", 1.0, (0, 0, 224, 99.96), 3.0, 2)])
     assert list(lines(photo)) == ["  100.00 %      0.0     0.0   224.0   100.0  face\\n"]
     assert not list(lines(LocatedPhoto("b.png", None, "no image")))
+
+
+def test_a_precision_that_does_not_mend_maps_is_refused():
+    with pytest.raises(UsageError, match="no precision of boxes 'mixed'; take one of auto, float32"):
+        LocalizerSpec(precision="mixed")

@@ -6,11 +6,12 @@ from typing import Literal
 from vggfeat._util.options import check_choice
 from vggfeat.errors import UsageError
 from vggfeat.extraction.settings import ExtractionSettings, OnError
-from vggfeat.spec import PosteriorSpec, Precision
+from vggfeat.spec import PosteriorSpec
 
 Protocol = Literal["1", "2", "both"]
 Reading = Literal["kit", "paper"]  # that of criterion, which needs numpy
 Subset = Literal["train", "val", "test"]  # that of data.boxed, which needs numpy
+BoxPrecision = Literal["auto", "float32", "tf32", "bfloat16", "float16"]  # mixed mends means, not maps
 MAX_KEEP = 20
 
 
@@ -46,11 +47,12 @@ class LocalizerSpec:
     mirror: bool = PosteriorSpec.mirror
     keep: int = 10
     device: str = PosteriorSpec.device
-    precision: Precision = PosteriorSpec.precision
+    precision: BoxPrecision = "auto"
     exif: bool = False
     allow_truncated: bool = PosteriorSpec.allow_truncated
 
     def __post_init__(self) -> None:
+        check_choice("precision of boxes", self.precision, BoxPrecision)
         if not 5 <= self.keep <= MAX_KEEP:
             raise UsageError(f"keep must be from 5 to {MAX_KEEP}, not {self.keep}")
         object.__setattr__(self, "scales", self.posteriors.scales)

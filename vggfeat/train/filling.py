@@ -1,8 +1,8 @@
 """The first weights of random layers above copied ones, measured on images (Kraehenbuehl et al., 2016).
 
 Maps at pool5 of trained nets are large: those of the Oxford nets have a norm of about 1,600, and a step of fc6 is
-proportional to its square. Large outputs of fc6 and small ones of fc7 keep the steps of all layers of similar size.
-Each unit begins with mean 0 over the images, so that its ReLU tells them apart.
+proportional to its square. Large outputs of fc6 and small outputs of fc7 make the steps of all layers about equally
+large. Each unit begins with mean 0 over the images, so that its ReLU tells them apart.
 """
 
 import torch
