@@ -1,5 +1,6 @@
 """Sources: what a folder, a list, a tar, a pattern and an address are taken to hold."""
 
+import gc
 import gzip
 import os
 import subprocess
@@ -438,7 +439,13 @@ def test_many_are_fetched_at_once_and_few_decoded(tmp_path, describer):
 
 
 @pytest.fixture
-def server(tmp_path):
+def asked():
+    """The requests so far, each as its first line."""
+    return []
+
+
+@pytest.fixture
+def server(tmp_path, asked):
     """A web server of tmp_path/www; /cut/... breaks off in the middle of what it promised."""
 
     class Handler(SimpleHTTPRequestHandler):
@@ -461,7 +468,7 @@ def server(tmp_path):
             self.end_headers()
 
         def log_message(self, *_):
-            pass
+            asked.append(self.requestline)
 
     (tmp_path / "www").mkdir()
     assert issubclass(Handler, BaseHTTPRequestHandler)
@@ -542,3 +549,19 @@ def test_a_tar_that_breaks_off_on_its_way(tmp_path, server):
     assert found[-1][0] == "t.tar"
     assert "cannot be read" in found[-1][2] or "payload" in found[-1][2]
     assert all(name.startswith("t.tar/") for name, _, _ in found[:-1])
+
+
+def test_no_connection_is_left_to_the_garbage_collector(tmp_path, server):
+    """aiohttp would warn of it, which pytest makes a failure."""
+    tar(tmp_path / "www" / "t.tar", [(f"{i}.jpg", b"x" * 5000) for i in range(4)])
+    for _ in range(10):
+        listed(f"{server}/cut/t.tar")
+        with pytest.raises(ImageError, match="No such file"):
+            content(next(sources.items(f"{server}/gone.png")))
+        gc.collect()
+
+
+def test_an_image_on_the_web_costs_one_request(tmp_path, server, asked):
+    put(tmp_path / "www" / "a.png", png())
+    assert content(next(sources.items(f"{server}/a.png"))) == png()
+    assert asked == ["GET /a.png HTTP/1.1"]

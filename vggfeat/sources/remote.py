@@ -54,8 +54,7 @@ class Remote:
         growing : called with the number of bytes so far, before more are read; may raise ImageError.
         """
         try:
-            # from the web in one request: an answer to a request for a part of a file may have no end
-            with self.system.open(self.path, "rb", **({"block_size": 0} if is_address(self.path) else {})) as file:
+            with self.system.open(self.path, "rb") as file:
                 data = read_pieces(file, most + 1, growing)
         except ImageError:
             raise

@@ -1,5 +1,6 @@
 """The folders and files of a web server. Imported only if aiohttp is installed."""
 
+import asyncio
 import html
 import io
 import re
@@ -7,8 +8,8 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 
 from aiohttp import ClientTimeout
-from fsspec.asyn import sync_wrapper
-from fsspec.implementations.http import HTTPFileSystem
+from fsspec.asyn import sync, sync_wrapper
+from fsspec.implementations.http import HTTPFileSystem, HTTPStreamFile
 
 from vggfeat.sources.unpacking import Owned
 
@@ -21,8 +22,37 @@ MAX_LINKS = 2**20  # of a folder, about 0.5 KB of memory each
 _LINK = re.compile(r"""<a\s[^<>]{0,999}?href=["']([^"'<>]{1,4096})|(https?://[-a-zA-Z0-9@:%_+.~#?&/=]{1,4096})""", re.I)
 
 
+class Stream(HTTPStreamFile):
+    """A file that is read once, in one request, whose connection is closed when `close` returns. fsspec's is not."""
+
+    r: Any = None  # fsspec's name for the answer; there is none if the request failed
+
+    def close(self) -> None:
+        answer, self.r = self.r, None
+        if answer is not None:
+            try:
+                asyncio.get_running_loop()
+            except RuntimeError:
+                sync(self.loop, self._close_answer, answer)
+            else:  # the garbage collector called this in the loop's thread, which cannot wait for itself
+                answer.close()
+        super(HTTPStreamFile, self).close()
+
+    async def _close_answer(self, answer: Any) -> None:
+        answer.close()
+
+
 class Web(HTTPFileSystem):
     """fsspec's file system, with bounds. fsspec reads a page of any length, in a time that grows with its square."""
+
+    def _open(self, path: str, mode: str = "rb", **_: Any) -> Stream:
+        """fsspec asks for the size before, in one or two more requests."""
+        return Stream(self, path, mode, self.loop, sync(self.loop, self.set_session), **self.kwargs)
+
+    def _raise_not_found_for_status(self, response: Any, url: str) -> None:
+        if not response.ok:
+            response.close()  # fsspec leaves it open, until the garbage collector finds it
+        super()._raise_not_found_for_status(response, url)
 
     async def _ls(
         self, url: str, detail: bool = True, page: int = MAX_PAGE, links: int = MAX_LINKS, **_: Any
@@ -72,4 +102,4 @@ def front_to_back(system: Web, path: str) -> IO[bytes]:
     patience = ClientTimeout(total=None, sock_read=SILENT_SECONDS)
     client = {"client_kwargs": {**system.client_kwargs, "timeout": patience}}  # added to the user's configuration
     patient = type(system)(**(system.storage_options | client))
-    return io.BufferedReader(Owned(patient.open(path, "rb", block_size=0)), BUFFER)
+    return io.BufferedReader(Owned(patient.open(path, "rb")), BUFFER)
