@@ -43,8 +43,8 @@ def train(data: str | Path, out: str | Path, recipe: Recipe | None = None, **set
     Parameters
     ----------
     data : str or path
-        Folder with train/<class>/ and val/<class>/, ILSVRC's layout, or tar shards train-*.tar and val-*.tar; or a CSV
-        file path,label,x0,y0,x1,y1[,subset] of photos with boxes, of which the labels are learnt.
+        Folder with train/<class>/ and val/<class>/, ILSVRC's layout, or tar shards train-*.tar and val-*.tar; or photos
+        with boxes, each of the class of its largest box: a CSV file path,label,x0,y0,x1,y1[,subset], or a VOCdevkit.
     out : str or path
         Folder of the run, which is created. Several processes need storage that all of them share.
     recipe : Recipe or None

@@ -13,6 +13,7 @@ from vggfeat import images
 from vggfeat.data import imagenet, subsets
 from vggfeat.data.base import MissingSubsetError
 from vggfeat.data.boxed import held_out, read_boxed
+from vggfeat.data.boxes_xml import find_voc
 from vggfeat.data.imagenet import Classified, synset_names
 from vggfeat.errors import DataError, ImageError
 from vggfeat.reading import NO_MEMORY
@@ -145,10 +146,11 @@ class Sets:
 def read_sets(root: str | Path, batch: int, read: Callable[..., Classified] = imagenet.read) -> Sets:
     """train/ and val/ below `root`: folders or ILSVRC's layout, as `data.imagenet` reads them, or tar shards.
 
-    Or the photos and labels of a CSV file with boxes. read : reads a subset of folders. Raises DataError for a missing
-    subset, a class that only val has, fewer than two classes, or fewer training images than a batch.
+    Or the photos with boxes of a CSV file or of VOC; the class is that of the largest box. read : reads a subset of
+    folders. Raises DataError for a missing subset, a class that only val has, fewer than two classes, or fewer training
+    images than a batch.
     """
-    if Path(root).suffix.lower() == ".csv":
+    if Path(root).suffix.lower() == ".csv" or find_voc(Path(root)) is not None:
         sets = read_boxes(root).without_boxes()
     else:
         sets = _sharded(Path(root)) if shards.shards(Path(root), "train") else _in_folders(root, read)
