@@ -7,8 +7,8 @@ shared=$1 out=$2
 init=from:${WEIGHTS:-oxford-int8}
 photos=$shared/caltech101/101_ObjectCategories
 mkdir -p "$out"
-awk 'NR == 1 { print $0 ",subset"; next } { print $0 (NR <= 236 ? ",train" : ",test") }' \
-    "$shared/caltech101-boxes/Faces.csv" > "$out/boxes.csv"
+tr -d '\r' < "$shared/caltech101-boxes/Faces.csv" |
+    awk 'NR == 1 { print $0 ",subset"; next } { print $0 (NR <= 236 ? ",train" : ",test") }' > "$out/boxes.csv"
 # one class: PCR and SCR are the same, and no classifier is needed
 vggfeat localize fit "$out/boxes.csv" --images "$photos" --out "$out/pcr" --regression pcr --init "$init" \
     --finetune fc --scale 256
