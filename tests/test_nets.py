@@ -1,7 +1,7 @@
 """The nets: Table 1 word by word, Table 2's counts, their cost as torch counts it, initialisation."""
 
 import math
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -14,6 +14,7 @@ from vggfeat.nets import (
     CONFIGS,
     TOPS,
     VGG,
+    Init,
     flops,
     initialise,
     layers,
@@ -149,19 +150,64 @@ def fans(weight: torch.Tensor) -> tuple[int, int]:
     return weight.shape[1] * window, weight.shape[0] * window
 
 
-@pytest.mark.parametrize(("how", "std"), [("glorot", None), ("random", 0.01), ("random-0.1", 0.1)])
-def test_initialisation_has_the_variance_that_is_documented(how: Any, std: float | None) -> None:
+@pytest.mark.parametrize("how", get_args(Init))
+def test_initialisation_has_the_variance_that_is_documented(how: Any) -> None:
     vgg = initialise(VGG("C", width=1 / 4), how, torch.Generator().manual_seed(0))
     for name, values in vgg.state_dict().items():
         if name.endswith("bias"):
             assert not values.any()
             continue
-        wanted = std or math.sqrt(2 / sum(fans(values)))
+        wanted = {
+            "glorot": math.sqrt(2 / sum(fans(values))),
+            "he": math.sqrt(2 / fans(values)[0]) * 128 ** (-1 / 16),  # C has 16 layers with weights
+            "random": 0.01 if name == "conv1_1.weight" else 0.02,
+            "random-0.1": 0.1,
+        }[how]
         error = 5 / math.sqrt(values.numel())
         assert values.mean().abs() < error * wanted
         assert values.std().item() == pytest.approx(wanted, rel=error)
         if how == "glorot":  # uniform
             assert values.abs().max() <= math.sqrt(3) * wanted * (1 + 1e-6)
+
+
+def signals(width: float, how: Init) -> tuple[dict[str, float], dict[str, float]]:
+    """The mean square of each convolution's output, and of the gradient there, for a loss that pool5 adds up."""
+    vgg = initialise(VGG("A", width=width, top="pool5"), how, torch.Generator().manual_seed(0))
+    x = 60 * torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    maps = {}
+    for name, module in vgg.named_children():
+        x = module(x.clone())
+        if isinstance(module, torch.nn.Conv2d):
+            x.retain_grad()
+            maps[name] = x
+    x.square().sum().backward()
+    return ({name: float(y.detach().square().mean()) for name, y in maps.items()},
+            {name: float(y.grad.square().mean()) for name, y in maps.items()})  # fmt: skip
+
+
+def test_random_weights_keep_the_signals_of_the_full_net_in_a_narrow_one() -> None:
+    full, narrow = signals(1, "random"), signals(1 / 16, "random")
+    for wide, small in zip(full, narrow, strict=True):
+        for name in wide:
+            assert small[name] == pytest.approx(wide[name], rel=0.9), name
+    fixed, _ = signals(1 / 16, "random-0.1")
+    of_full, _ = signals(1, "random-0.1")
+    assert fixed["conv5_2"] < 1e-6 * of_full["conv5_2"]  # a fixed deviation: 1/16 for each of seven layers
+
+
+def test_random_weights_of_the_full_net_are_as_before() -> None:
+    vgg = initialise(VGG("A", top="pool5"), "random", torch.Generator().manual_seed(3))
+    draw = torch.Generator().manual_seed(3)
+    for name, values in vgg.state_dict().items():
+        if name.endswith("weight"):
+            assert torch.equal(values, torch.empty_like(values).normal_(0, 0.01, generator=draw)), name
+
+
+def test_he_keeps_the_signal_from_layer_to_layer() -> None:
+    """But for the L-th root of 1/128: the mean square falls by 128 ^ (-2 / 8) in each of the 8 layers."""
+    outputs = [*signals(1 / 4, "he")[0].values()]
+    fall = (outputs[-1] / outputs[0]) ** (1 / 7)
+    assert fall == pytest.approx(128 ** (-2 / 8), rel=0.5)
 
 
 def test_initialisation_depends_on_its_generator_alone() -> None:
@@ -179,8 +225,8 @@ def test_initialisation_depends_on_its_generator_alone() -> None:
 def test_an_unknown_initialisation_is_refused_before_anything_changes() -> None:
     vgg = VGG("A", width=1 / 16, top="pool5")
     before = vgg.get_parameter("conv1_1.weight").clone()
-    with pytest.raises(UsageError, match="'he'"):
-        initialise(vgg, "he")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="'zeros'"):
+        initialise(vgg, "zeros")  # type: ignore[arg-type]
     assert torch.equal(before, vgg.get_parameter("conv1_1.weight"))
 
 

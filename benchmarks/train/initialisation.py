@@ -4,8 +4,9 @@
     python benchmarks/train/initialisation.py curve                        # losses of a narrow A, minutes
 
 A narrow net's layers add up fewer inputs, so that its signals shrink more from layer to layer than the full net's
-do. For the curves its random weights are multiplied by 1 / sqrt(width), but for conv1_1, whose inputs are three colours
-at any width: the growth from layer to layer is then that of the full net.
+do. `initialise` makes up for it with random; for the curves the weights of random-0.1 are multiplied by 1 / sqrt(width)
+too, but for conv1_1, whose inputs are three colours at any width: the growth from layer to layer is then that of the
+full net.
 """
 
 import argparse
@@ -68,7 +69,7 @@ def curve(how: Init, width: float, steps: int) -> list[float]:
     crops = [(np.array(c) + rng.integers(-NOISE, NOISE + 1, shape)).clip(0, 255).astype(np.uint8) for c in COLOURS]
     x, y = torch.from_numpy(np.concatenate(crops)).permute(0, 3, 1, 2), torch.arange(3).repeat_interleave(PER_CLASS)
     vgg = nets.initialise(nets.VGG("A", width=width, classes=3), how, torch.Generator().manual_seed(0))
-    if how != "glorot":  # which knows the layers' sizes
+    if how == "random-0.1":  # the others know the layers' sizes
         with torch.no_grad():
             for name, parameter in vgg.named_parameters():
                 if name.endswith("weight") and name != "conv1_1.weight":

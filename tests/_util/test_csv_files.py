@@ -28,6 +28,15 @@ def test_other_columns_and_another_order_are_read(tmp_path):
     assert table(tmp_path, "\ufeffname,later,loss,step\nx,y,1,2\n") == [{"step": 2, "loss": 1.0, "name": "x"}]
 
 
+def test_optional_columns_may_be_missing_or_empty(tmp_path):
+    more = {"share": per_cent}
+    assert table(tmp_path, "step,loss,name\n1,2,x\n", optional=more)[0]["share"] is None
+    rows = table(tmp_path, "share,step,loss,name\n,1,2,x\n50,2,2,x\n", optional=more)
+    assert [row["share"] for row in rows] == [None, 50]
+    with pytest.raises(ValueError, match=r"row 1: '101' is not in 0\.\.100 per cent"):
+        table(tmp_path, "step,loss,name,share\n1,2,x,101\n", optional=more)
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [

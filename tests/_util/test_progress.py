@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from vggfeat._util.progress import progress, skip
+from vggfeat._util.progress import progress, say_beside, skip
 
 
 class Clock:
@@ -75,11 +75,28 @@ def test_what_an_earlier_run_has_done_is_skipped(clock: Clock, capsys: pytest.Ca
         skip(bar, 10)
 
 
-def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
+def test_a_line_beside_a_bar_of_a_log(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    with progress(2, "training") as bar:
+        bar.update(1)
+        say_beside(bar, "epoch 0: done")
+        assert capsys.readouterr().err == "epoch 0: done\n"
 
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_line_beside_a_bar_of_a_terminal_has_a_line_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with progress(2, "training") as bar:
+        say_beside(bar, "epoch 0: done")
+        before, after = terminal.getvalue().split("epoch 0: done\n")
+        assert before.endswith("\r") and after.startswith("\rtraining:")
+
+
+def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     with progress(2, "describing") as bar:

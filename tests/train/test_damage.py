@@ -161,8 +161,8 @@ def test_many_changed_metadata_of_an_earlier_version(file):
 @pytest.mark.parametrize(
     ("state", "says"),
     [
-        ({"sums": [1, 2, 3]}, "sums or seconds are not finite"),
-        ({"seconds": float("nan")}, "sums or seconds are not finite"),
+        ({"sums": [1, 2, 3]}, "sums, gradients or seconds are not finite"),
+        ({"seconds": float("nan")}, "sums, gradients or seconds are not finite"),
         ({"step": 2, "sums": [0, 0, 0, 0]}, "2 steps of no image"),
         ({"step": -1}, r"Expected 'int' >= 0"),
         ({"plateau": {"drops": 10**6}}, "a learning rate that was divided 1000000 times"),

@@ -113,6 +113,8 @@ def test_validation_is_divided_and_put_together(runs):
     one, two = row("one"), row("two")
     assert float(one["val_loss"]) == pytest.approx(float(two["val_loss"]), rel=1e-3)
     assert one["val_top5"] == two["val_top5"] == "0.0"
+    assert one["dead"] == two["dead"]
+    assert float(one["gradient"]) == pytest.approx(float(two["gradient"]), rel=1e-3)
 
 
 def test_with_dropout_the_losses_are_of_the_same_distribution(runs):

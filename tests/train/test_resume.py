@@ -11,8 +11,9 @@ from tests.kit.training_photos import TINY, photo_set
 from tests.kit.training_processes import run
 from vggfeat.train import checkpoint
 
-# Draws of every kind: S from a range, colours, dropout; two groups a step; three epochs of three steps.
-SETTINGS = {**TINY, "scale": "224-300", "epochs": 3, "save_minutes": 0}
+# Draws of every kind: S from a range, colours, dropout; two groups a step; three epochs of three steps, of which the
+# learning rate rises in the first four and a half.
+SETTINGS = {**TINY, "scale": "224-300", "epochs": 3, "save_minutes": 0, "warmup": 1.5}
 KILLED = -signal.SIGKILL
 
 
@@ -66,6 +67,15 @@ def test_losses_and_weights_are_those_of_the_unbroken_run(ends, how):
     assert (progress.epoch, progress.plateau, progress.sums) == (again.epoch, again.plateau, again.sums)
     for file in ("best.safetensors", "last.safetensors", "statistics.json"):
         assert (top / how / file).read_bytes() == (top / "unbroken" / file).read_bytes()
+
+
+def test_the_rate_rises_while_the_net_warms_up(ends):
+    top, _ = ends
+    with (top / "unbroken" / "steps.csv").open() as lines:
+        rates = [float(row["lr"]) for row in csv.DictReader(lines)]
+    assert rates == pytest.approx([TINY["lr"] * part for part in (2 / 9, 4 / 9, 6 / 9, 8 / 9, 1, 1, 1, 1, 1)])
+    with (top / "unbroken" / "log.csv").open() as lines:
+        assert [float(row["lr"]) for row in csv.DictReader(lines)] == rates[2::3]  # of each epoch's last step
 
 
 def test_so_are_those_in_bfloat16(ends):

@@ -154,6 +154,42 @@ def test_fewer_epochs_than_are_begun_end_it_with_those_that_are_done(finished, d
     assert train(data, out, **{**TINY, "epochs": 4}).epochs == 4
 
 
+def test_a_run_of_an_earlier_version_goes_on(finished, data, tmp_path):
+    """It has no warm-up, no norm of gradients, and two columns less in its log."""
+    out = shutil.copytree(finished[0], tmp_path / "run")
+    config = json.loads((out / "config.json").read_text())
+    del config["recipe"]["warmup"]
+    (out / "config.json").write_text(json.dumps(config))
+    tensors, state, about = checkpoint.load(out / "checkpoint.safetensors")
+    about.recipe.pop("warmup")
+    checkpoint.save(out / "checkpoint.safetensors", tensors, state, about)
+    log = (out / "log.csv").read_text().splitlines()
+    assert log[0].endswith(",seconds,dead,gradient")
+    (out / "log.csv").write_text("".join(line.rsplit(",", 2)[0] + "\n" for line in log))
+    assert train(data, out, **{**TINY, "epochs": 3}).epochs == 3
+    found = [(row["dead"], row["gradient"]) for row in rows(out / "log.csv")]
+    assert found[:2] == [("", ""), ("", "")] and float(found[2][1]) > 0
+    assert [row["lr"] for row in rows(out / "log.csv")] == ["0.001"] * 3
+
+
+def test_a_default_rate_stays_that_with_which_the_run_began(data, tmp_path, capfd):
+    settings = {**TINY, "lr": None, "epochs": 1}
+    train(data, tmp_path / "run", **settings)
+    said = capfd.readouterr().err
+    assert "learning rate 0.000234375 for batches of 6, as 0.01 for batches of 256; --lr sets another\n" in said
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    config["start"]["lr"] = 0.002
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    (tmp_path / "run" / "checkpoint.safetensors").unlink()  # it was killed before the first one
+    train(data, tmp_path / "run", **settings)
+    train(data, tmp_path / "run", **{**settings, "epochs": 2})
+    assert [row["lr"] for row in rows(tmp_path / "run" / "steps.csv")] == ["0.002"] * 6
+    config["start"]["lr"] = -1
+    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(VggfeatError, match=r"config\.json: cannot be read \(a learning rate of -1.*\); remove"):
+        train(data, tmp_path / "run", **settings)
+
+
 def test_a_lost_log_costs_no_result(finished, data, tmp_path):
     out = shutil.copytree(finished[0], tmp_path / "run")
     (out / "log.csv").unlink()
@@ -190,11 +226,14 @@ def test_a_bar_and_a_line_tell_how_it_went(data, tmp_path, capsys):
     assert "training" in done.output or "loss" in done.output
 
 
-def test_the_rate_is_divided_and_the_run_ends(data, tmp_path):
+def test_the_rate_is_divided_and_the_run_ends(data, tmp_path, capfd):
     settings = {**TINY, "gain": 200.0, "patience": 1, "drops": 1, "epochs": 9}  # none but the first is good enough
     result = train(data, tmp_path / "run", **settings)
     assert result.finished == "the validation error stopped improving"
     assert [float(row["lr"]) for row in rows(tmp_path / "run" / "log.csv")] == pytest.approx([1e-3, 1e-3, 1e-4])
+    said = capfd.readouterr().err
+    assert said.count("learning rate 0.0001 from now on: no improvement of 200 points in 1 epochs") == 1
+    assert said.count("\nepoch 2: loss ") == 1
 
 
 def test_ilsvrcs_own_layout(tmp_path):
@@ -394,9 +433,9 @@ def test_asked_during_validation_it_saves_and_stops(data, tmp_path, monkeypatch,
     train(data, tmp_path / "unbroken", **settings)
     judge = Learner.judge
 
-    def asked(self, batch):
+    def asked(self, *arguments):
         signal.raise_signal(signal.SIGTERM)
-        return judge(self, batch)
+        return judge(self, *arguments)
 
     with monkeypatch.context() as patch:
         patch.setattr(Learner, "judge", asked)
@@ -478,16 +517,26 @@ def test_pixel_statistics_are_ilsvrcs_for_its_thousand_classes(tmp_path):
 # ---- the paper's chain
 
 
-def test_the_chain_starts_each_net_from_the_one_before(data, tmp_path):
+def test_the_chain_starts_each_net_from_the_one_before(data, tmp_path, capfd):
     settings = {"net": "B", "width": 1 / 32, "batch": 10, "epochs": 1}
     results = train_paper(data, tmp_path / "chain", **settings)
     assert [result.out.rpartition("/")[2] for result in results] == ["A-256", "B-256", "B-384", "B-256-512"]
     configs = [json.loads((tmp_path / "chain" / r.out.rpartition("/")[2] / "config.json").read_text()) for r in results]
     assert [config["recipe"]["net"] for config in configs] == ["A", "B", "B", "B"]
     assert [len(config["start"]["copied"]) for config in configs] == [0, 7, 13, 13]
-    assert [config["start"]["lr"] for config in configs] == [0.01, 0.01, 0.001, 0.001]
+    assert [config["start"]["lr"] for config in configs] == [rate * 10 / 256 for rate in (0.01, 0.01, 0.001, 0.001)]
     for before, config in zip(results, configs[1:], strict=False):
         assert config["start"]["sha256"] == weights.read(f"{before.out}/best.safetensors").sha256
+    said = capfd.readouterr().err
+    assert "A-256: the net has collapsed, or has not begun to learn: after epoch 0 its outputs are the same" in said
+    assert "for all 6 validation images (loss 1.099, and ln 3 is 1.099); if this lasts, begin again" in said
+    earlier = tmp_path / "chain" / "B-256"  # as versions began it that had one rate for all batches
+    tensors, state, about = checkpoint.load(earlier / "checkpoint.safetensors")
+    checkpoint.save(
+        earlier / "checkpoint.safetensors", tensors, state, replace(about, recipe={**about.recipe, "lr": 0.01})
+    )
+    configs[1]["recipe"]["lr"] = 0.01
+    (earlier / "config.json").write_text(json.dumps(configs[1]))
     assert train_paper(data, tmp_path / "chain", **settings) == results  # nothing is left to do
     with pytest.raises(UsageError, match="has its own scale"):
         train_paper(data, tmp_path / "chain", **settings, scale="384")

@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import json
+import math
 import subprocess
 import sys
 
@@ -16,6 +17,7 @@ from tests.kit.training_photos import photo
 from vggfeat import images, nets, weights
 from vggfeat._util.json_files import parse_json
 from vggfeat.errors import DataError, UsageError, WeightsError
+from vggfeat.localization.settings import BoxRecipe
 from vggfeat.nets import MAX_WIDTH
 from vggfeat.train import Recipe, draws
 from vggfeat.train.chain import stages
@@ -55,8 +57,8 @@ def test_the_defaults_are_the_papers():
         ({"scale": "512-256"}, "scale '512-256' is invalid; S is from 224 to 2048, the smaller first"),
         ({"scale": "big"}, "scale 'big' is invalid; give S as 256 or 384, or a range as 256-512"),
         ({"scale": "256-99999"}, "scale '256-99999' is invalid"),
-        ({"init": "zeros"}, "no init 'zeros'; take one of glorot, random, random-0.1, from:FILE"),
-        ({"fill": "from:x"}, "no fill 'from:x'; take one of glorot, random, random-0.1"),
+        ({"init": "zeros"}, "no init 'zeros'; take one of glorot, he, random, random-0.1, from:FILE"),
+        ({"fill": "from:x"}, "no fill 'from:x'; take one of glorot, he, random, random-0.1"),
         ({"finetune": "fc"}, "finetune fc trains .* give init from:FILE"),
         ({"finetune": "fc6"}, "no finetune 'fc6'; take one of all, fc"),
         ({"batch": 0}, "batch must be at least 1, not 0"),
@@ -64,6 +66,7 @@ def test_the_defaults_are_the_papers():
         ({"dropout": -0.1}, "dropout must be at least 0 and below 1, not -0.1"),
         ({"lr": 0.0}, "lr must be above 0, not 0.0"),
         ({"lr": float("nan")}, "lr must be above 0, not nan"),
+        ({"warmup": -1.0}, "warmup must be at least 0, not -1.0"),
         ({"epochs": 0}, "epochs must be at least 1, not 0"),
         ({"weight_decay": float("inf")}, "weight_decay must be at least 0, not inf"),
         ({"colour": float("nan")}, "colour must be at least 0, not nan"),
@@ -350,6 +353,15 @@ def test_no_number_is_no_improvement():
 
 # ---- what a net starts from
 
+
+def test_the_papers_rate_is_that_of_an_image():
+    """0.01 and 0.001 belong to a batch of 256 (Sect. 3.1); a given rate is taken as it is."""
+    assert [Recipe().first_rate(same) for same in (False, True)] == [0.01, 0.001]
+    assert [Recipe(batch=16).first_rate(same) for same in (False, True)] == pytest.approx([0.000625, 0.0000625])
+    assert Recipe(batch=16, lr=0.3).first_rate(same=False) == 0.3
+    assert [BoxRecipe(batch=batch).first_rate(same=True) for batch in (32, 256)] == [0.001, 0.001]
+
+
 CLASSES = tuple(f"class {i}" for i in range(7))
 
 
@@ -360,8 +372,8 @@ def started(recipe, classes=CLASSES):
 
 def test_random_weights_come_with_the_papers_input():
     state, start = started(Recipe(net="A", width=1 / 16, init="random", dropout=0.25))
-    assert start == Start(weights.Preprocessing("RGB", 255.0, GREY.mean, (1.0, 1.0, 1.0)), 0.01)
-    assert state["fc6.weight"].std().item() == pytest.approx(0.01, rel=0.01)
+    assert start == Start(weights.Preprocessing("RGB", 255.0, GREY.mean, (1.0, 1.0, 1.0)), 0.01)  # batches of 256
+    assert state["fc6.weight"].std().item() == pytest.approx(0.01 / math.sqrt(1 / 16), rel=0.01)
     again, _ = started(Recipe(net="A", width=1 / 16, init="random"))
     other, _ = started(Recipe(net="A", width=1 / 16, init="random", seed=1))
     assert torch.equal(again["conv1_1.weight"], state["conv1_1.weight"])
@@ -378,7 +390,7 @@ def test_a_deeper_net_takes_the_first_four_and_the_last_three_layers_of_a(tiny_w
         if name.split(".")[0] in taken:
             assert torch.equal(state[name], source[name])
         elif name.endswith("weight"):
-            assert 0 < state[name].abs().max() < 0.06  # N(0, 0.01)
+            assert 0 < state[name].abs().max() < 6 * 0.04  # N(0, 0.01 / sqrt(width))
         else:
             assert (state[name] == 0).all()
 
@@ -398,7 +410,7 @@ def test_other_classes_get_another_last_layer(tiny_weights):
     for classes in (CLASSES[:3], (*CLASSES[:6], "another")):
         state, start = started(Recipe(net="A", width=1 / 16, init=f"from:{file}"), classes)
         assert "fc7" in start.copied and "fc8" not in start.copied
-        assert len(state["fc8.bias"]) == len(classes) and state["fc8.weight"].abs().max() < 0.06
+        assert len(state["fc8.bias"]) == len(classes) and state["fc8.weight"].abs().max() < 6 * 0.04
 
 
 def test_convolutions_alone_can_be_started_from(tiny_weights):
@@ -426,10 +438,11 @@ def test_a_start_survives_json():
 
 
 def test_the_chain_of_a_deep_net():
-    chain = stages("D")
+    chain = stages(Recipe(net="D"))
     assert [stage.name for stage in chain] == ["A-256", "D-256", "D-384", "D-256-512"]
     assert [stage.init for stage in chain] == ["random", "A-256", "D-256", "D-384"]
     assert [stage.changes.get("lr") for stage in chain] == [None, 1e-2, 1e-3, 1e-3]
     assert [stage.changes.get("scale", "256") for stage in chain] == ["256", "256", "384", "256-512"]
-    assert stages("A-LRN")[1].changes["lr"] == 1e-2  # a net of A's shapes begins like the others
-    assert [stage.name for stage in stages("A")] == ["A-256", "A-384", "A-256-512"]
+    assert stages(Recipe(net="B", batch=64))[1].changes["lr"] == 1e-2 * 64 / 256
+    assert stages(Recipe(net="A-LRN"))[1].changes["lr"] == 1e-2  # a net of A's shapes begins like the others
+    assert [stage.name for stage in stages(Recipe(net="A"))] == ["A-256", "A-384", "A-256-512"]

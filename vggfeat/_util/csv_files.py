@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from vggfeat._util.regular_files import open_regular
@@ -41,8 +42,12 @@ def parse_csv(lines: Iterable[str]) -> Iterator[list[str]]:
         raise ValueError(f"line {reader.line_num}: {error}") from None
 
 
-def read_table(file: Path, columns: Columns, max_bytes: int = MAX_BYTES) -> Iterator[dict[str, Any]]:
+def read_table(
+    file: Path, columns: Columns, max_bytes: int = MAX_BYTES, optional: Columns = MappingProxyType({})
+) -> Iterator[dict[str, Any]]:
     """The rows of a CSV file that begins with the names of its columns. Columns that are not wanted are left out.
+
+    optional : columns that may be missing, or have no text in some rows; their value is None then.
 
     Raises as `read_csv`; ValueError also if a column is missing, or a value is not what its column must have.
     """
@@ -55,9 +60,11 @@ def read_table(file: Path, columns: Columns, max_bytes: int = MAX_BYTES) -> Iter
             raise ValueError(f"row {number} has {len(row)} values for {len(names)} columns")
         texts = dict(zip(names, row, strict=True))
         try:
-            yield {name: value_of(texts[name]) for name, value_of in columns.items()}
+            known = {name: value_of(texts[name]) for name, value_of in columns.items()}
+            more = {name: value_of(text) if (text := texts.get(name)) else None for name, value_of in optional.items()}
         except ValueError as error:
             raise ValueError(f"row {number}: {error}") from None
+        yield known | more
 
 
 def whole(text: str) -> int:

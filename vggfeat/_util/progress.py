@@ -1,11 +1,12 @@
 """One progress bar for everything long: on a terminal a bar, elsewhere one line a minute and one at the end."""
 
 import sys
+from contextlib import nullcontext
 from typing import Any
 
 from tqdm import tqdm
 
-from vggfeat._util.printable import hidden, printable
+from vggfeat._util.printable import hidden, printable, say
 
 WIDTH = 60  # characters of what a bar counts, at most
 
@@ -28,6 +29,13 @@ def progress(total: int | None, what: str, unit: str = "image", **options: Any) 
     if sys.stderr.isatty():
         return tqdm(dynamic_ncols=True, **options)
     return _Lines(mininterval=60, maxinterval=60, leave=False, **options)
+
+
+def say_beside(bar: "tqdm[Any]", line: str) -> None:
+    """Say a line while a bar is shown."""
+    on_terminal = not bar.disable and not isinstance(bar, _Lines)
+    with tqdm.external_write_mode(file=sys.stderr) if on_terminal else nullcontext():
+        say(line)
 
 
 def skip(bar: "tqdm[Any]", n: int) -> None:

@@ -27,6 +27,9 @@ class BoxRecipe(Recipe):
         the convolutions of net E inside this package. Layers that the weights lack are filled by `fill`, fc8 always.
     finetune : {"fc", "all"}
         Train the fully connected layers only, which a CPU does in minutes, or all layers, which the paper finds better.
+    lr : float or None
+        Initial learning rate. Default: 0.001 with init from weights of the same net, which the paper gives for batches
+        of 256 and which was chosen for batches of 32 (benchmarks/localisation); else 0.01.
 
     Raises
     ------
@@ -50,3 +53,8 @@ class BoxRecipe(Recipe):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("regression", self.regression, Regression)
+
+    @property
+    def rate_batch(self) -> int:
+        """The batch to which the default learning rates belong: any, see `lr`."""
+        return self.batch

@@ -26,11 +26,11 @@ def fit(data: str | Path, out: str | Path, *, images: str | Path | None = None, 
         Folder of the run, which is created. Its best.safetensors is the net with the lowest validation error.
     images : str or path, optional
         The folder of the photos of a CSV file. Default: its own folder, or the folder `images` in it.
-    regression, net, width, scale, init, fill, finetune, epochs, batch, draws, lr, momentum, weight_decay, dropout
+    regression, net, width, scale, init, fill, finetune, epochs, batch, draws, lr, warmup, momentum, weight_decay
         See `BoxRecipe` and `Recipe`.
-    patience, drops, gain, flip, colour, statistics, seed, micro, precision, device, compile, workers, cache, cache_dir
+    dropout, patience, drops, gain, flip, colour, statistics, seed, micro, precision, device, compile, workers, cache
         See `Recipe`.
-    dense, save_minutes, tensorboard
+    cache_dir, dense, save_minutes, tensorboard
         See `Recipe`.
     recipe : BoxRecipe
         All of these as one object, instead of them.

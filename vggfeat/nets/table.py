@@ -40,7 +40,7 @@ FC_WINDOW = 7  # side of the pool5 map of such an image, the input of fc6
 TOPS = ("pool5", "fc6", "fc7", "fc8")  # possible last layers of a file
 
 Top = Literal["pool5", "fc6", "fc7", "fc8"]
-Init = Literal["glorot", "random", "random-0.1"]
+Init = Literal["glorot", "he", "random", "random-0.1"]
 
 
 class Layer(NamedTuple):

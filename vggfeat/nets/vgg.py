@@ -1,5 +1,6 @@
 """The nets as torch modules, and the initialisation of Sect. 3.1."""
 
+import math
 from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any
@@ -9,6 +10,8 @@ from torch import Tensor, nn
 
 from vggfeat._util.options import check_choice
 from vggfeat.nets.table import Init, Layer, layers
+
+PIXELS = 128  # the size of pixels minus their mean, which the scores before the soft-max must not have
 
 
 class Conv2d(nn.Conv2d):
@@ -97,9 +100,12 @@ def initialise(vgg: VGG, how: Init = "glorot", generator: torch.Generator | None
     ----------
     vgg : VGG
         The net.
-    how : {"glorot", "random", "random-0.1"}
-        glorot: uniform with variance 2 / (fan in + fan out). random: normal with standard deviation 0.01, as was usual.
-        random-0.1: normal with variance 0.01, as printed in the paper.
+    how : {"glorot", "he", "random", "random-0.1"}
+        glorot: uniform with variance 2 / (fan in + fan out). he: normal with standard deviation sqrt(2 / fan in), times
+        the L-th root of 1/128 for a net of L layers, as He et al. advise for pixels in 0..255. random: normal with
+        standard deviation 0.01, as was usual; in a net of width below 1 it is 0.01 / sqrt(width) in all layers but
+        conv1_1, so that signals are as large as in the full net. random-0.1: normal with variance 0.01, as printed in
+        the paper.
     generator : torch.Generator, optional
         Source of the random numbers; the default is torch's global one.
 
@@ -115,16 +121,21 @@ def initialise(vgg: VGG, how: Init = "glorot", generator: torch.Generator | None
 
     References
     ----------
-    Sect. 3.1; Glorot & Bengio, 2010.
+    Sect. 3.1; Glorot & Bengio, 2010; He et al., 2015, Sect. 2.2.
     """
     check_choice("initialisation", how, Init)
-    for module in vgg:
-        if not isinstance(module, nn.Conv2d | nn.Linear):
-            continue
+    weighted = [module for module in vgg if isinstance(module, nn.Conv2d | nn.Linear)]
+    for number, module in enumerate(weighted):
         if how == "glorot":
             nn.init.xavier_uniform_(module.weight, generator=generator)
+        elif how == "he":
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
+            module.weight.mul_(PIXELS ** (-1 / len(weighted)))
         else:
-            nn.init.normal_(module.weight, std={"random": 0.01, "random-0.1": 0.1}[how], generator=generator)
+            std = {"random": 0.01, "random-0.1": 0.1}[how]
+            if how == "random" and number > 0:  # the inputs of conv1_1 are three colours at any width
+                std /= math.sqrt(min(vgg.width, 1.0))
+            nn.init.normal_(module.weight, std=std, generator=generator)
         bias: Tensor | None = module.bias
         assert bias is not None
         nn.init.zeros_(bias)

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vggfeat.errors import UsageError
+from vggfeat.train.folder import RunFolder
 from vggfeat.train.ranks import joined
-from vggfeat.train.recipe import FROM, LR, LR_TUNING, Recipe, recipe_of
+from vggfeat.train.recipe import FROM, Recipe, recipe_of
 from vggfeat.train.results import TrainingResult
 from vggfeat.train.run import train
 
@@ -26,15 +27,16 @@ class Stage(NamedTuple):
     changes: dict[str, Any]
 
 
-def stages(net: str) -> list[Stage]:
-    """The runs that lead to a net for all scales. A itself starts from random weights."""
+def stages(recipe: Recipe) -> list[Stage]:
+    """The runs that lead to the net of a recipe for all scales. A itself starts from random weights."""
+    net, lr, lr_tuning = recipe.net, recipe.first_rate(same=False), recipe.first_rate(same=True)
     first = Stage("A-256", "random", {"net": BASE})
-    deeper = [] if net == BASE else [Stage(f"{net}-256", first.name, {"lr": LR})]
+    deeper = [] if net == BASE else [Stage(f"{net}-256", first.name, {"lr": lr})]
     return [
         first,
         *deeper,
-        Stage(f"{net}-384", f"{net}-256", {"scale": "384", "lr": LR_TUNING}),
-        Stage(f"{net}-256-512", f"{net}-384", {"scale": "256-512", "lr": LR_TUNING}),
+        Stage(f"{net}-384", f"{net}-256", {"scale": "384", "lr": lr_tuning}),
+        Stage(f"{net}-256-512", f"{net}-384", {"scale": "256-512", "lr": lr_tuning}),
     ]
 
 
@@ -80,8 +82,11 @@ def train_paper(
             raise UsageError(f"the paper's schedule has its own {name}: leave it out")
     results: list[TrainingResult] = []
     with joined(recipe.device):
-        for stage in stages(recipe.net):
+        for stage in stages(recipe):
             weights = Path(out, stage.init, "best.safetensors")
             init = stage.init if not results else f"{FROM}{weights}"
-            results.append(train(data, Path(out, stage.name), replace(recipe, init=init, **stage.changes)))
+            changes = stage.changes
+            if begun := RunFolder(Path(out, stage.name)).begun():  # earlier versions had one rate for all batches
+                changes = {**changes, "lr": begun.recipe.get("lr")}
+            results.append(train(data, Path(out, stage.name), replace(recipe, init=init, **changes)))
     return results

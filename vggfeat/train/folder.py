@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from vggfeat._util.csv_files import Columns, finite, read_table, whole
@@ -16,7 +17,7 @@ from vggfeat._util.printable import reason_of, say
 from vggfeat._util.regular_files import open_regular
 from vggfeat.errors import DataError, UsageError, VggfeatError
 from vggfeat.train.recipe import difference
-from vggfeat.weights.run_files import CONFIG, EPOCHS, LOG, RunConfig
+from vggfeat.weights.run_files import CONFIG, EPOCHS, HEALTH, LOG, RunConfig
 
 STEPS = {"epoch": whole, "step": whole, "lr": finite, "loss": finite}
 FAILURES = {"path": str, "reason": str}
@@ -47,15 +48,15 @@ def writing(file: Path) -> Iterator[None]:
 
 
 class CsvTable:
-    """A CSV file to which rows are added."""
+    """A CSV file to which rows are added. more : columns that earlier versions did not write, and that may be empty."""
 
-    def __init__(self, path: Path, columns: Columns) -> None:
-        self.path, self.columns = path, columns
+    def __init__(self, path: Path, columns: Columns, more: Columns = MappingProxyType({})) -> None:
+        self.path, self.columns, self.more = path, columns, more
 
     def rows(self) -> list[dict[str, Any]]:
         """All rows. Raises VggfeatError if the file is not such a table."""
         try:
-            return list(read_table(self.path, self.columns, MAX_TABLE))
+            return list(read_table(self.path, self.columns, MAX_TABLE, self.more))
         except FileNotFoundError:
             return []
         except (OSError, ValueError) as error:
@@ -87,7 +88,7 @@ class CsvTable:
         except OSError:  # reading the rows says why
             return
         end = last.rfind(b"\n") + 1
-        if end == len(last) or not (end or ",".join(self.columns).encode().startswith(last)):
+        if end == len(last) or not (end or ",".join((*self.columns, *self.more)).encode().startswith(last)):
             return
         with writing(self.path):
             os.truncate(self.path, start + end)
@@ -97,7 +98,7 @@ class CsvTable:
         with path.open("a", newline="", encoding="utf-8", errors="backslashreplace") as lines:
             writer = csv.writer(lines)
             if lines.tell() == 0:
-                writer.writerow(self.columns)
+                writer.writerow((*self.columns, *self.more))
             writer.writerows(rows)
 
 
@@ -116,7 +117,7 @@ class RunFolder:
         self.checkpoint = path / "checkpoint.safetensors"
         self.best, self.last = path / "best.safetensors", path / "last.safetensors"
         self.steps = CsvTable(path / "steps.csv", STEPS)
-        self.epochs = CsvTable(path / LOG, log)
+        self.epochs = CsvTable(path / LOG, log, HEALTH)
         self.failures = CsvTable(path / "failures.csv", FAILURES)
 
     def write_json(self, name: str, value: Any) -> None:

@@ -11,6 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from vggfeat.errors import WeightsError
 from vggfeat.nets.vgg import VGG
+from vggfeat.train.health import Health
 from vggfeat.train.loading import Failure, MicroBatch
 from vggfeat.train.objective import Objective
 from vggfeat.train.ranks import Ranks
@@ -107,14 +108,26 @@ class Learner:
     def _autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.ranks.device.type, torch.bfloat16, enabled=self.bfloat16)
 
+    def gradient_norm(self) -> Tensor:
+        """The Euclidean norm of the gradient of the last step, over all parameters that are trained."""
+        gradients = [p.grad for p in self.trained.values() if p.grad is not None]
+        return torch.nn.utils.get_total_norm(gradients)
+
     @torch.inference_mode()
-    def judge(self, batch: MicroBatch) -> Tensor:
+    def judge(self, batch: MicroBatch, health: Health | None = None) -> Tensor:
         """The tally of a micro-batch without dropout; fc8 is computed in float32, so that few scores are equal."""
         self.vgg.eval()
         batch = batch.to(self.ranks.device)
+        health = health or Health()
         with self._autocast():
-            features = self.layers[:-1](self.input(batch))
-        return self.objective.tally(self.layers[-1](features.float()), batch, training=False)
+            x = self.input(batch)
+            for number, layer in enumerate(self.layers[:-1]):
+                x = layer(x)
+                if isinstance(layer, nn.ReLU) and x.ndim == 4:
+                    health.add_maps(number, x)
+        outputs = self.layers[-1](x.float())
+        health.add_outputs(outputs)
+        return self.objective.tally(outputs, batch, training=False)
 
     def set_rate(self, rate: float) -> None:
         """Change the learning rate.
@@ -123,6 +136,8 @@ class Learner:
         torch's momentum does not contain it, and is scaled to have the same effect.
         """
         group = self.sgd.param_groups[0]
+        if rate == group["lr"]:
+            return
         for buffer in self._momentum().values():
             buffer.mul_(group["lr"] / rate)
         group["lr"] = rate

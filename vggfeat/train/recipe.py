@@ -18,9 +18,10 @@ FROM = "from:"
 AUTO = "auto"  # the net of the weights that `init` names
 LR = 1e-2  # Sect. 3.1: "initially set to 10^-2" ...
 LR_TUNING = 1e-3  # ... and for a net that starts from one of the same kind, such as S=384 from S=256
+RATE_BATCH = 256  # the batch to which these rates belong
 MAX_SCALE = 2048
 MAX_SEED = 2**63 - 1
-ADDED = {"draws": 0}  # settings that the runs of earlier versions do not have, and what these did
+ADDED = {"draws": 0, "warmup": 0.0}  # settings that the runs of earlier versions do not have, and what these did
 
 
 def _free(default: Any) -> Any:
@@ -47,11 +48,11 @@ class Recipe:
         Training scale S, the smallest side in pixels to which an image is rescaled before it is cropped: 256 or 384,
         or a range such as 256-512 from which S is drawn for each image (Sect. 3.1).
     init : str
-        Initial weights: glorot, random (normal, standard deviation 0.01) or random-0.1 (normal, variance 0.01, as
-        printed in Sect. 3.1), or from:WEIGHTS with a file or a name such as oxford. From the same net all layers are
-        copied; from another net the first four convolutional and the three fully connected layers. fc8 is copied only
-        if its classes are the same.
-    fill : {"glorot", "random", "random-0.1", "scaled"}
+        Initial weights: glorot, he (He et al., 2015), random (normal, standard deviation 0.01, or 0.01 / sqrt(width) in
+        a net of width below 1, but for conv1_1) or random-0.1 (normal, variance 0.01, as printed in Sect. 3.1), or
+        from:WEIGHTS with a file or a name such as oxford. From the same net all layers are copied; from another net the
+        first four convolutional and the three fully connected layers. fc8 is copied only if its classes are the same.
+    fill : {"glorot", "he", "random", "random-0.1", "scaled"}
         With init from:WEIGHTS, the initialisation of the layers that are not copied. scaled: normal, in a scale that is
         measured on training images, for fully connected layers above trained convolutions.
     finetune : {"all", "fc"}
@@ -65,12 +66,16 @@ class Recipe:
     dropout : float
         Dropout ratio after fc6 and fc7 (Sect. 3.1).
     lr : float or None
-        Initial learning rate. Default: 0.01, or 0.001 with init from weights of the same net (Sect. 3.1).
+        Initial learning rate. Default: 0.01 x batch / 256, or 0.001 x batch / 256 with init from weights of the same
+        net; a batch of 256 is the paper's (Sect. 3.1).
+    warmup : float
+        Epochs in which the learning rate rises in equal steps to its initial value. The paper has none.
     drops : int
         How often the learning rate is divided by 10 when the validation error stops improving; then the run ends
         (Sect. 3.1).
     patience : int
-        Epochs without improvement after which the learning rate is divided. The paper does not state its rule.
+        Epochs without improvement after which the learning rate is divided. The paper does not state its rule. The log
+        says when two errors differ by less than a standard error, so that few validation images decide by chance.
     gain : float
         Smallest decrease of the top-1 validation error, in percentage points, that counts as an improvement.
     epochs : int
@@ -136,6 +141,7 @@ class Recipe:
     weight_decay: float = 5e-4
     dropout: float = 0.5
     lr: float | None = None
+    warmup: float = 0.0
     drops: int = 3
     patience: int = 5
     gain: float = 0.1
@@ -212,6 +218,25 @@ class Recipe:
         """
         return epoch % self.draws if self.draws and epoch >= 0 else epoch
 
+    def first_rate(self, same: bool) -> float:
+        """Return the initial learning rate.
+
+        Parameters
+        ----------
+        same : bool
+            Whether the net starts from weights of the same net.
+
+        Returns
+        -------
+        float
+        """
+        return self.lr or (LR_TUNING if same else LR) * self.batch / self.rate_batch
+
+    @property
+    def rate_batch(self) -> int:
+        """The batch to which the default learning rates belong."""
+        return RATE_BATCH
+
     @property
     def keeps_maps(self) -> bool:
         """Whether the maps of the convolutions are kept, which are not trained."""
@@ -241,7 +266,7 @@ _LEAST: dict[str, float] = {
     "epochs": 1,
     "patience": 1,
     **dict.fromkeys(
-        ("weight_decay", "drops", "gain", "colour", "draws", "seed", "workers", "cache", "save_minutes"), 0
+        ("weight_decay", "warmup", "drops", "gain", "colour", "draws", "seed", "workers", "cache", "save_minutes"), 0
     ),
 }
 

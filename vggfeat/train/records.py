@@ -6,11 +6,12 @@ from typing import Any
 
 import torch
 
-from vggfeat._util.progress import progress
+from vggfeat._util.progress import progress, say_beside
 from vggfeat.errors import VggfeatError, WeightsError
 from vggfeat.train import checkpoint
+from vggfeat.train.health import Finding
 from vggfeat.train.loading import Failure
-from vggfeat.train.reports import Board, draw_curves
+from vggfeat.train.reports import Board, collapse_line, draw_curves, epoch_line, rate_line
 from vggfeat.train.start import Run
 from vggfeat.train.state import TrainState
 from vggfeat.weights import native
@@ -23,6 +24,7 @@ class Records:
         self.run = run
         self._steps, self._saved = run.plan.steps, time.monotonic()
         self._unreadable: list[Failure] = []
+        self._collapsed = False
         main, recipe = run.ranks.main, run.recipe
         if main:
             run.folder.rewind(state.epoch, state.step)
@@ -53,34 +55,51 @@ class Records:
         """Log the losses of the steps between two states."""
         if not self.run.ranks.main:
             return
-        rate = before.plateau.rate(self.run.start.lr)
-        rows = [(before.epoch, before.step + i, repr(rate), repr(loss)) for i, loss in enumerate(losses)]
+        rates = [self.run.rate(before, ahead=i) for i in range(len(losses))]
+        rows = [(before.epoch, before.step + i, repr(rates[i]), repr(loss)) for i, loss in enumerate(losses)]
         self.run.folder.check_in_place()
         self.run.folder.steps.add(rows)
-        self._board.add({"step/loss": losses[-1], "step/lr": rate}, after.epoch * self._steps + after.step)
+        self._board.add({"step/loss": losses[-1], "step/lr": rates[-1]}, after.epoch * self._steps + after.step)
         _, error = [*self.run.objective.measures.values()][:2]
         mean = self.run.objective.means(after.sums)[1]
         what = f"epoch {before.epoch}, loss {losses[-1]:.3f}, {error.removesuffix(', %')} {mean:.1f} %"
         self._bar.set_description_str(what, refresh=False)
         self._bar.update(len(rows) * self.run.recipe.batch)
 
-    def epoch(self, state: TrainState, validation: tuple[float, ...], best: bool) -> str:
-        """Write the weights after an epoch's last step, and log the epoch; returns the sha256 of best.safetensors."""
+    def epoch(self, state: TrainState, after: TrainState, validation: tuple[float, ...], health: Finding) -> str:
+        """Write the weights after an epoch's last step, and log the epoch; returns the sha256 of best.safetensors.
+
+        after : the state at the beginning of the next epoch.
+        """
         if not self.run.ranks.main:
             return ""
         self.run.folder.check_in_place()
+        best = after.plateau.best_epoch == state.epoch
         sha256 = self._write_weights(best)
         table = self.run.folder.epochs
         earlier = rows[-1]["seconds"] if (rows := table.rows()) else 0.0
         speed = state.sums[-1] / max(state.seconds - earlier, 1e-9)
-        rate = state.plateau.rate(self.run.start.lr)
+        rate = self.run.rate(state, ahead=-1)
         measured = *self.run.objective.means(state.sums), *validation
-        row = (state.epoch, rate, *measured, round(speed, 2), round(state.seconds, 2))
+        row = state.epoch, rate, *measured, round(speed, 2), round(state.seconds, 2), health.dead, state.gradient
         table.add([row])
         draw_curves(table.rows(), self.run.objective.measures, self.run.folder.path / "curves.png")
-        values = {f"epoch/{name}": value for name, value in zip([*table.columns][1:], row[1:], strict=True)}
+        named = zip([*table.columns, *table.more], row, strict=True)
+        values = {f"epoch/{name}": value for name, value in named if value is not None and name != "epoch"}
         self._board.add(values, state.epoch)
+        self._say(state, after, validation, health)
         return sha256 if best else state.best_sha256
+
+    def _say(self, state: TrainState, after: TrainState, validation: tuple[float, ...], health: Finding) -> None:
+        """Tell how the epoch went, whether the learning rate falls, and, once, that the net has collapsed."""
+        lines = [epoch_line(self.run, state, validation, health)]
+        if after.plateau.drops > state.plateau.drops:
+            lines.append(rate_line(self.run, state, after, validation, health))
+        if health.equal and not self._collapsed:
+            lines.append(collapse_line(self.run, state, validation, health))
+        self._collapsed = health.equal
+        for line in lines:
+            say_beside(self._bar, line)
 
     def _write_weights(self, best: bool) -> str:
         run, recipe, sha256 = self.run, self.run.recipe, ""

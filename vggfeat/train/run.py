@@ -16,6 +16,7 @@ from vggfeat.errors import DataError, WeightsError
 from vggfeat.train.draws import step_seed
 from vggfeat.train.folder import held
 from vggfeat.train.frozen import Maps
+from vggfeat.train.health import Finding
 from vggfeat.train.loading import CENTRE, Crops, MicroBatch, decoding_workers, micro_batches
 from vggfeat.train.objective import LOSS, Classes, Objective
 from vggfeat.train.ranks import joined
@@ -123,12 +124,13 @@ def _train_epoch(
     Raises KeyboardInterrupt, when all is saved, if the run is asked to stop.
     """
     plan, recipe, ranks, learner = run.plan, run.recipe, run.ranks, run.learner
-    tallies: list[torch.Tensor] = []  # of steps whose losses are not read yet
+    tallies: list[torch.Tensor] = []  # of steps whose losses are not read yet, each with the norm of the gradient
     began = time.monotonic()
     for step in range(state.step, plan.steps):
         seed = step_seed(recipe.seed, state.epoch, step, ranks.rank)
         tally, failures = learner.step(batches, plan.micro_batches, seed)
-        tallies.append(tally)
+        tallies.append(torch.cat([tally, learner.gradient_norm().to(tally)[None]]))
+        learner.set_rate(run.rate(state, ahead=step + 1 - state.step))
         records.unreadable(failures)
 
         read = (step + 1) % READ_EVERY[ranks.device.type] == 0 or step + 1 == plan.steps
@@ -136,9 +138,10 @@ def _train_epoch(
         if read or ranks.world == 1:  # several processes decide together, which takes time
             due, asked = ranks.any(records.due, stopper.asked)
         if read or due or asked:
-            found, now = torch.stack(tallies).tolist(), time.monotonic()
+            read_out, now = torch.stack(tallies).tolist(), time.monotonic()
+            found, gradients = [row[:-1] for row in read_out], [row[-1] for row in read_out]
             losses = _losses(run, state, found, records)
-            before, state = state, state.after_steps(found, now - began)
+            before, state = state, state.after_steps(found, gradients, now - began)
             records.steps(before, state, losses)
             tallies, began = [], now
         if due or asked:
@@ -146,11 +149,10 @@ def _train_epoch(
         if asked:
             raise KeyboardInterrupt
 
-    validation = _validate(run, state, val, records, stopper)
+    validation, health = _validate(run, state, val, records, stopper)
     after = state.after_epoch(validation, recipe)
-    if after.plateau.drops > state.plateau.drops:
-        learner.set_rate(after.plateau.rate(run.start.lr))
-    sha256 = records.epoch(state, validation, best=after.plateau.best_epoch == state.epoch)
+    learner.set_rate(run.rate(after))
+    sha256 = records.epoch(state, after, validation, health)
     after = replace(after, best_sha256=sha256)
     records.save(after)
     return after
@@ -170,8 +172,10 @@ def _losses(run: Run, state: TrainState, tallies: Sequence[Sequence[float]], rec
     return losses
 
 
-def _validate(run: Run, state: TrainState, val: Crops | Maps, records: Records, stopper: Stopper) -> tuple[float, ...]:
-    """The measures of the validation set."""
+def _validate(
+    run: Run, state: TrainState, val: Crops | Maps, records: Records, stopper: Stopper
+) -> tuple[tuple[float, ...], Finding]:
+    """The measures of the validation set, and what it tells of the net."""
 
     def stop_if_asked() -> None:
         if stopper.asked and run.ranks.world == 1:  # several processes go on to the next step, where they decide
@@ -179,12 +183,13 @@ def _validate(run: Run, state: TrainState, val: Crops | Maps, records: Records, 
             raise KeyboardInterrupt
 
     records.unreadable(val.prepare(CENTRE, stop_if_asked))
-    tally, failures = centre_crop_tally(run.learner, val, decoding_workers(run.recipe, run.ranks), stop_if_asked)
+    workers = decoding_workers(run.recipe, run.ranks)
+    tally, health, failures = centre_crop_tally(run.learner, val, workers, stop_if_asked)
     records.unreadable(failures)
     if not math.isfinite(tally[0]):
         records.write_unreadable()
         raise diverged(run, state, f"the validation loss became {tally[0]} after epoch {state.epoch}")
-    return run.objective.means(tally)
+    return run.objective.means(tally), health
 
 
 def _result(run: Run, state: TrainState) -> Any:

@@ -25,7 +25,7 @@ from vggfeat.train.loading import Crops, StepPlan, decoding_workers
 from vggfeat.train.objective import Objective
 from vggfeat.train.pixel_statistics import ILSVRC, PixelStatistics, measure, sample
 from vggfeat.train.ranks import Ranks
-from vggfeat.train.recipe import AUTO, FROM, LR, LR_TUNING, Recipe, difference
+from vggfeat.train.recipe import AUTO, FROM, Recipe, difference
 from vggfeat.train.sets import Photos, Sets
 from vggfeat.train.state import Start, TrainState
 from vggfeat.weights.header import Preprocessing, Weights
@@ -57,6 +57,12 @@ class Run:
     def plan(self) -> StepPlan:
         """This process's share of the steps."""
         return StepPlan(len(self.sets.train), self.recipe, self.ranks.rank, self.ranks.world)
+
+    def rate(self, state: TrainState, ahead: int = 0) -> float:
+        """The learning rate of the next step after a state, or of one that is `ahead` of it; see `Recipe.warmup`."""
+        steps = self.plan.steps
+        done = state.epoch * steps + state.step + ahead
+        return state.plateau.rate(self.start.lr) * min(1.0, (done + 1) / max(self.recipe.warmup * steps, 1.0))
 
     @property
     def about(self) -> checkpoint.About:
@@ -111,6 +117,7 @@ def begin_or_continue(
         return _continue(folder, recipe, objective, sets, ranks, data)
     statistics = ranks.broadcast(pixel_statistics(folder, recipe, sets) if ranks.main else None)
     vgg, start = initial_net(recipe, objective, sets.classes, statistics)
+    start = replace(start, lr=ranks.broadcast(_first_rate(folder, recipe, start) if ranks.main else None))
     learner = Learner(vgg, replace(recipe, lr=start.lr), objective, start.preprocessing, ranks)
     if ranks.main:
         for note in sets.notes:
@@ -121,7 +128,20 @@ def begin_or_continue(
     run = Run(folder, recipe, objective, sets, ranks, learner, statistics, start, data)
     if recipe.source and recipe.fill == "scaled":
         fill(learner, *ranks.broadcast(_measured(run) if ranks.main else None))
-    return run, TrainState(sums=tuple(learner.no_images().tolist()))
+    state = TrainState(sums=tuple(learner.no_images().tolist()))
+    learner.set_rate(run.rate(state))
+    return run, state
+
+
+def _first_rate(folder: RunFolder, recipe: Recipe, start: Start) -> float:
+    """The initial learning rate, which a line tells. It stays that of a run that an earlier version began."""
+    begun = folder.begun()
+    rate = (begun.start.get("lr") if begun else None) or start.lr
+    if recipe.lr is None:
+        of_all = rate * recipe.rate_batch / recipe.batch
+        same = f", as {of_all:g} for batches of {recipe.rate_batch}" if of_all != rate else ""
+        say(f"learning rate {rate:g} for batches of {recipe.batch}{same}; --lr sets another")
+    return rate
 
 
 def _measured(run: Run) -> tuple[Filling, torch.Tensor | None]:
@@ -170,7 +190,7 @@ def _continue(
     if state.step > run.plan.steps:
         raise WeightsError(f"{file}: is of step {state.step} of an epoch of {run.plan.steps} steps; remove it")
     try:
-        learner.restore(tensors, state.plateau.rate(start.lr))
+        learner.restore(tensors, run.rate(state))
     except WeightsError as error:
         raise WeightsError(f"{file}: {error}; remove it") from None
     return run, state.for_epochs(recipe.epochs)
@@ -199,7 +219,7 @@ def initial_net(
     generator = torch.Generator().manual_seed(weights_seed(recipe.seed))
     if not recipe.source:
         initialise(vgg, recipe.init, generator)  # type: ignore[arg-type]
-        return vgg, Start(Preprocessing("RGB", 255.0, statistics.mean, (1.0, 1.0, 1.0)), recipe.lr or LR)
+        return vgg, Start(Preprocessing("RGB", 255.0, statistics.mean, (1.0, 1.0, 1.0)), recipe.first_rate(same=False))
     found = resolve(recipe.source, None, "pool5")
     initialise(vgg, "random" if recipe.fill == "scaled" else recipe.fill, generator)
     if recipe.width != found.width:
@@ -215,8 +235,7 @@ def initial_net(
         )
     copied = _layers_to_copy(found, recipe.net, same, None if objective.boxes else classes)
     _copy(vgg, found, copied)
-    rate = recipe.lr or (LR_TUNING if same else LR)
-    return vgg, Start(found.preprocessing, rate, tuple(copied), str(found.path), found.sha256)
+    return vgg, Start(found.preprocessing, recipe.first_rate(same), tuple(copied), str(found.path), found.sha256)
 
 
 def _layers_to_copy(found: Weights, net: str, same: bool, classes: tuple[str, ...] | None) -> list[str]:

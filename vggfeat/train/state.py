@@ -44,19 +44,34 @@ class TrainState:
     finished: str = ""  # why the run has ended
     best_sha256: str = ""  # of best.safetensors; empty if an earlier version wrote it
     best: tuple[float, ...] = ()  # the validation measures of the epoch with the lowest error
+    gradients: tuple[float, float] = (0.0, 0.0)  # norms of the epoch's gradients so far: their sum, and how many
 
     def __post_init__(self) -> None:
-        if len(self.sums) < 4 or not all(map(math.isfinite, (*self.sums, self.seconds))):
-            raise ValueError("sums or seconds are not finite")
+        if len(self.sums) < 4 or not all(map(math.isfinite, (*self.sums, *self.gradients, self.seconds))):
+            raise ValueError("sums, gradients or seconds are not finite")
         if self.step and not any(self.sums):
             raise ValueError(f"{self.step} steps of no image")
 
-    def after_steps(self, tallies: Sequence[Sequence[float]], seconds: float) -> "TrainState":
-        """The state after steps with these tallies, which took `seconds`."""
-        sums = self.sums
+    def after_steps(
+        self, tallies: Sequence[Sequence[float]], gradients: Sequence[float], seconds: float
+    ) -> "TrainState":
+        """The state after steps with these tallies and norms of gradients, which took `seconds`.
+
+        A norm that is too large for a float32 is left out.
+        """
+        sums, (total, count) = self.sums, self.gradients
         for tally in tallies:
             sums = tuple(a + b for a, b in zip(sums, tally, strict=True))
-        return replace(self, sums=sums, step=self.step + len(tallies), seconds=self.seconds + seconds)
+        for norm in filter(math.isfinite, gradients):
+            total, count = total + norm, count + 1
+        step, seconds = self.step + len(tallies), self.seconds + seconds
+        return replace(self, sums=sums, gradients=(total, count), step=step, seconds=seconds)
+
+    @property
+    def gradient(self) -> float | None:
+        """The mean norm of the epoch's gradients so far; None if none is known."""
+        total, count = self.gradients
+        return total / count if count else None
 
     def after_epoch(self, validation: tuple[float, ...], recipe: Recipe) -> "TrainState":
         """The state at the beginning of the next epoch, given this epoch's validation measures."""

@@ -12,6 +12,7 @@ from vggfeat.errors import DataError, ImageError
 from vggfeat.metrics import top_k_error
 from vggfeat.spec import PosteriorSpec
 from vggfeat.train.frozen import Maps
+from vggfeat.train.health import Finding, Health
 from vggfeat.train.learner import Learner
 from vggfeat.train.loading import Crops, Failure, centre_keys, micro_batches
 from vggfeat.train.objective import TOP
@@ -20,24 +21,24 @@ from vggfeat.train.sets import Photos
 
 def centre_crop_tally(
     learner: Learner, crops: Crops | Maps, workers: int, between: Callable[[], None]
-) -> tuple[list[float], list[Failure]]:
-    """The tally of all processes' centre crops at Q, and this process's unreadable images.
+) -> tuple[list[float], Finding, list[Failure]]:
+    """The tally of all processes' centre crops at Q, what they tell of the net, and this process's unreadable images.
 
     between : called after each micro-batch. Raises DataError if no image can be read.
     """
     ranks = learner.ranks
-    total = learner.no_images()
+    total, health = learner.no_images(), Health()
     failures: list[Failure] = []
     keys = centre_keys(len(crops.photos), learner.recipe.micro, ranks.rank, ranks.world)
     with closing(micro_batches(crops, keys, workers, ranks.device.type == "cuda")) as batches:
         for batch in batches:
-            total += learner.judge(batch)
+            total += learner.judge(batch, health)
             failures += batch.failures
             between()
     values = ranks.sum(total).tolist()
     if not values[-1]:
         raise DataError(f"none of the {len(crops.photos)} validation images could be read; check the folder val/")
-    return values, failures
+    return values, health.found(ranks), failures
 
 
 def dense_errors(weights: Path, photos: Photos, q: int, device: str) -> tuple[dict[str, float], list[Failure]]:

@@ -1,6 +1,5 @@
 """From the folder of a training run to one weights file with a model card."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,7 +17,17 @@ from vggfeat.errors import UsageError, WeightsError
 from vggfeat.nets import parameter_count
 from vggfeat.weights.header import Weights, shown
 from vggfeat.weights.native import check_out, load, read, save_as
-from vggfeat.weights.run_files import BOX_EPOCHS, CONFIG, EPOCHS, LOG, RESULT, RunConfig, RunResult, TrainingData
+from vggfeat.weights.run_files import (
+    BOX_EPOCHS,
+    CONFIG,
+    EPOCHS,
+    LOG,
+    RESULT,
+    RunConfig,
+    RunResult,
+    TrainingData,
+    standard_error,
+)
 
 Dtype = Literal["float32", "float16", "bfloat16"]
 T = TypeVar("T")
@@ -203,8 +212,7 @@ def _scores(images: int, epochs: list[dict[str, Any]], result: RunResult | None)
 
 
 def _with_error(per_cent: float, images: int) -> str:
-    share = per_cent / 100
-    return f"{per_cent:.2f} ± {100 * math.sqrt(share * (1 - share) / max(images, 1)):.2f}"
+    return f"{per_cent:.2f} ± {standard_error(per_cent, images):.2f}"
 
 
 def _use(weights: Weights) -> list[str]:

@@ -35,6 +35,13 @@ BOX_EPOCHS = {  # and of one that predicts boxes
     "images_per_s": finite,
     "seconds": finite,
 }
+HEALTH = {"dead": per_cent, "gradient": finite}  # columns after those, which logs of earlier versions do not have
+
+
+def standard_error(per_cent: float, images: int) -> float:
+    """The standard error, in points, of an error in per cent that was measured on some images."""
+    share = per_cent / 100
+    return 100 * math.sqrt(share * (1 - share) / max(images, 1))
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,10 @@ class RunConfig:
     recipe: dict[str, Setting]
     data: TrainingData
     start: FirstWeights = field(default_factory=FirstWeights)
+
+    def __post_init__(self) -> None:
+        if not 0 < (self.start.get("lr") or 1.0) < math.inf:
+            raise ValueError(f"a learning rate of {self.start.get('lr')}")
 
 
 @dataclass(frozen=True)
