@@ -8,11 +8,11 @@ on where a killed one was, and `vggfeat evaluate --runs OUT/evaluations --table 
 other rows (`--only`) may share OUT; the command without it then gathers them all.
 
 The rows, the most telling first:
-    A A-LRN B B-5x5 C D E     S=256, Glorot
+    A A-LRN B B-5x5 C D E     S=256
     D-from-A E-from-A         S=256, the first four convolutions and the fully connected layers from the row A, the
-                              others by Glorot
-    D-long E-long             S=256, Glorot, the epochs of A and of the net together: what D-from-A has had
-    A-jittered ... E-jittered S from [256, 512], Glorot, as many steps as at S=256
+                              others by --init
+    D-long E-long             S=256, the epochs of A and of the net together: what D-from-A has had
+    A-jittered ... E-jittered S from [256, 512], as many steps as at S=256
 
 Batch, learning rate, epochs and seed are the same in all rows. The validation photos choose nothing: the learning rate
 is divided by 10 after three quarters of the epochs, and the net of the last epoch counts, not the best one. Q is S,
@@ -46,12 +46,12 @@ HEAD = ("row", "S", "Q", "init", "seed", "epochs", "train loss", "centre top-1 /
 
 @dataclass(frozen=True)
 class Training:
-    """One training. init : "glorot", or "from A", the last net of the row A. long : A's epochs beside its own."""
+    """One training. from_a : it starts from the last net of the row A. long : A's epochs beside its own."""
 
     name: str
     net: str
     scale: str = "256"
-    init: str = "glorot"
+    from_a: bool = False
     long: bool = False
 
 
@@ -78,10 +78,10 @@ CLAIMS = [
     Claim("jittered S is better than fixed", "C-jittered", "C", 0.8),
     Claim("jittered S is better than fixed", "D-jittered", "D", 1.4),
     Claim("jittered S is better than fixed", "E-jittered", "E", 1.8),
-    Claim("from A against Glorot, the same further epochs", "D-from-A", "D", None, gain=False),
-    Claim("from A against Glorot, the same epochs in all", "D-from-A", "D-long", None, gain=False),
-    Claim("from A against Glorot, the same further epochs", "E-from-A", "E", None, gain=False),
-    Claim("from A against Glorot, the same epochs in all", "E-from-A", "E-long", None, gain=False),
+    Claim("from A against a start without it, the same further epochs", "D-from-A", "D", None, gain=False),
+    Claim("from A against a start without it, the same epochs in all", "D-from-A", "D-long", None, gain=False),
+    Claim("from A against a start without it, the same further epochs", "E-from-A", "E", None, gain=False),
+    Claim("from A against a start without it, the same epochs in all", "E-from-A", "E-long", None, gain=False),
 ]
 
 
@@ -108,7 +108,7 @@ def rows(nets: Sequence[str]) -> list[Training]:
     deep = [net for net in DEEP if net in nets]
     return [
         *[Training(net, net) for net in nets],
-        *[Training(f"{net}-from-A", net, init="from A") for net in deep],
+        *[Training(f"{net}-from-A", net, from_a=True) for net in deep],
         *[Training(f"{net}-long", net, long=True) for net in deep],
         *[Training(f"{net}-jittered", net, scale="256-512") for net in JITTERED if net in nets],
     ]
@@ -116,15 +116,16 @@ def rows(nets: Sequence[str]) -> list[Training]:
 
 def recipe(row: Training, args: argparse.Namespace, seed: int) -> Recipe:
     epochs = args.epochs * (2 if row.long else 1)
-    start = f"from:{folder(args, 'A', seed) / 'last.safetensors'}" if row.init == "from A" else "glorot"
+    start = f"from:{folder(args, 'A', seed) / 'last.safetensors'}" if row.from_a else args.init
     return Recipe(
         net=row.net,
         width=args.width,
         scale=row.scale,
         init=start,
-        fill="glorot",
+        fill=args.init,
         batch=args.batch,
         lr=args.lr,
+        warmup=args.warmup,
         epochs=epochs,
         gain=NEVER,
         patience=max(1, 3 * epochs // 4 - 1),  # the first epoch always improves, and isn't waited for
@@ -141,10 +142,16 @@ def folder(args: argparse.Namespace, name: str, seed: int) -> Path:
 def run(row: Training, args: argparse.Namespace, seed: int) -> tuple[Outcome, np.ndarray | None]:
     """Train and evaluate a row, or read what it came to; also which photos were wrong densely, bool (N,), sorted by
     name. A loss that became no number ends the row and not the others."""
-    about: dict[str, Any] = {"row": row.name, "net": row.net, "init": row.init, "S": row.scale, "seed": seed}
+    about: dict[str, Any] = {
+        "row": row.name,
+        "net": row.net,
+        "init": "from A" if row.from_a else args.init,
+        "S": row.scale,
+        "seed": seed,
+    }
     wanted, out = recipe(row, args, seed), folder(args, row.name, seed)
     try:
-        if row.init == "from A":
+        if row.from_a:
             train(args.data, folder(args, "A", seed), recipe(Training("A", "A"), args, seed))
         result = train(args.data, out, wanted)
     except (UsageError, DataError, WeightsError):
@@ -239,7 +246,8 @@ def _line(*cells: Any) -> str:
 def settings(args: argparse.Namespace) -> dict[str, Any]:
     machine = torch.cuda.get_device_name(args.device) if args.device.startswith("cuda") else "CPU"
     return {
-        **{key: getattr(args, key) for key in ("width", "epochs", "batch", "lr", "nets", "seeds", "device")},
+        **{key: getattr(args, key) for key in ("width", "epochs", "batch", "lr", "init", "warmup", "nets", "seeds")},
+        "device": args.device,
         "lr_divided_after": "3/4 of the epochs",
         "machine": machine,
         "threads": torch.get_num_threads(),
@@ -255,7 +263,9 @@ def main() -> None:
     parser.add_argument("--width", type=float, default=1.0, help="factor on the channels of all nets")
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--lr", type=float, default=0.003)
+    parser.add_argument("--lr", type=float, help="default: the paper's for an image, 0.01 x batch / 256")
+    parser.add_argument("--init", default="glorot", choices=("glorot", "he"), help="of all layers that are not from A")
+    parser.add_argument("--warmup", type=float, default=0.0, help="epochs in which the learning rate rises")
     parser.add_argument("--nets", nargs="+", default=NETS, choices=NETS)
     parser.add_argument(
         "--only", nargs="+", metavar="ROW", help="these rows; A is trained for those that start from it"
