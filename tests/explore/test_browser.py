@@ -17,6 +17,8 @@ from vggfeat.decisions import Decision
 from vggfeat.explore import ExploreSettings
 from vggfeat.explore.collection import read_collection
 from vggfeat.explore.desk import Desk
+from vggfeat.explore.serving import desk_of
+from vggfeat.model.file import write
 
 PHONE, DESK = 400, 1280
 KEYS = {"Tab": 9, "Enter": 13, " ": 32, "Escape": 27, "ArrowLeft": 37, "ArrowRight": 39, "ArrowDown": 40}
@@ -180,3 +182,26 @@ def place(tab, selector):
     """Left, top, right, bottom of an element, in pixels of the window."""
     box = f"document.querySelector('{selector}').getBoundingClientRect()"
     return tab.value(f"(({{left, top, right, bottom}}) => [left, top, right, bottom])({box})")
+
+
+@pytest.mark.parametrize(("width", "dark"), [(DESK, False), (PHONE, True)])
+def test_the_labels_of_a_model_have_its_confusions(tab, trained, tmp_path, width, dark):
+    write(trained, tmp_path / "m.vggmodel")
+    with serving(desk_of(tmp_path / "m.vggmodel", ExploreSettings())) as site:
+        opened(tab, site, width, dark)
+        tab.value("document.getElementById('tab-labels').click()")
+        wait(tab, f"{text('#panel')}.includes('Confusions of the model')")
+        pairs = "[...document.querySelectorAll('#panel .pair')].map(e => e.parentElement.innerText.split(/\\s+/))"
+        assert sorted(tab.value(pairs)) == [["red", "as", name, "1", "Only"] for name in ("blue", "green")]
+        assert (
+            tab.value("(({ scrollWidth, clientWidth }) => scrollWidth - clientWidth)(document.getElementById('panel'))")
+            == 0
+        )
+        assert min(tab.value(COLOURS)) > 500
+        tab.value("document.querySelector('#panel [aria-label=\"Only red as green\"]').click()")
+        wait(tab, f"{COLOURS}[1] === 0")  # the photos of the other labels are hidden
+        red, _, blue = tab.value(COLOURS)
+        assert (red > 500, blue) == (True, 0)
+        tab.value("document.getElementById('tab-doubts').click()")
+        wait(tab, f"{text('#panel')}.includes('2 doubtful labels')")
+        assert tab.value("document.querySelector('#panel .photo').ariaLabel").startswith("red/0.jpg, red, green: ")
