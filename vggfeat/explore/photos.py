@@ -1,4 +1,9 @@
-"""Pictures of rows. A photo is found by the number of its row, in the folder of its source, and never outside it."""
+"""Pictures of rows. A photo is found by the number of its row, in the folder of its source, and never outside it.
+
+This is not the reader of the index (`index/photos.py`), which gives the pixels that were described, from any source:
+with torch, of full size, one after the other. A page wants small pictures soon, in several threads, from a folder that
+may have been moved, and must not follow links out of it.
+"""
 
 import hashlib
 import io
