@@ -30,7 +30,7 @@ class Object(TypedDict):
     """A class of a photo, its probability, and its box x0, y0, x1, y1, which is empty if none was found."""
 
     label: str
-    probability: Annotated[float, Limits(ge=0, le=1)]
+    probability: Annotated[float, Limits(ge=0, le=1.001)]  # rounded in float32
     box: Box
 
 
