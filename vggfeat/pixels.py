@@ -13,7 +13,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from vggfeat.errors import ImageError
 from vggfeat.formats import CAMERA_RAW, refusal
 
-__all__ = ["black_is_zero", "rgb"]
+__all__ = ["black_is_zero", "orientation", "rgb"]
 
 _STRIP = 2**18  # pixels that are converted at once, which bounds the memory
 _LARGEST = 2**30  # bytes of a file that is copied
@@ -113,15 +113,17 @@ def _transparent_tone(image: Image.Image) -> int | tuple[int, ...] | None:
 
 def _turned(image: Image.Image, exif: bool, load: Callable[[Image.Image], Image.Image]) -> Image.Image:
     """Upright as EXIF says, or as stored. ImageOps.exif_transpose also rewrites the EXIF data, and may fail then."""
-    by_pillow = _orientation(image) if image.format == "TIFF" else 1  # it turns a TIFF while it loads it
+    by_pillow = orientation(image) if image.format == "TIFF" else 1  # it turns a TIFF while it loads it
     image = load(image)  # before its EXIF data are read, which may be at the end of a PNG
-    turn = _TURNS.get(_orientation(image)) if exif else _BACK.get(by_pillow)
+    turn = _TURNS.get(orientation(image)) if exif else _BACK.get(by_pillow)
     return image if turn is None else image.transpose(turn)
 
 
-def _orientation(image: Image.Image) -> Any:
+def orientation(image: Image.Image) -> int:
+    """How EXIF says that an image lies, 1 to 8; 1 if that is damaged, and of a TIFF that is loaded."""
     try:
-        return image.getexif().get(_Tag.Orientation, 1)
+        said = image.getexif().get(_Tag.Orientation, 1)
+        return said if said in _TURNS else 1
     except Exception:  # the pixels may be right if the EXIF data are damaged
         return 1
 

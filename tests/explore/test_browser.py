@@ -1,14 +1,24 @@
 """The page of the explorer in a real browser: by keyboard alone, by mouse, on a phone, in light and dark."""
 
+import io
+import json
 import time
+from base64 import b64decode
 
+import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("starlette", reason="needs starlette")
 
 from tests.kit.chromium import chromium
-from tests.kit.explorers import CLASSES
+from tests.kit.explorers import CLASSES, STORED, found_in, lying, record, serving, write_store
 from vggfeat.decisions import Decision
+from vggfeat.explore import ExploreSettings
+from vggfeat.explore.collection import read_collection
+from vggfeat.explore.desk import Desk
+from vggfeat.explore.serving import desk_of
+from vggfeat.model.file import write
 
 PHONE, DESK = 400, 1280
 KEYS = {"Tab": 9, "Enter": 13, " ": 32, "Escape": 27, "ArrowLeft": 37, "ArrowRight": 39, "ArrowDown": 40}
@@ -135,3 +145,63 @@ def test_all_controls_have_names(tab, site):
     controls = [node for node in tree if node.get("role", {}).get("value") in roles and not node.get("ignored")]
     assert len(controls) > 15
     assert [node["role"]["value"] for node in controls if not node.get("name", {}).get("value")] == []
+
+
+def pixels_of(tab):
+    """uint8 (H, W, 3) RGB of what the browser shows."""
+    return np.asarray(Image.open(io.BytesIO(b64decode(tab("Page.captureScreenshot")["data"]))).convert("RGB"))
+
+
+@pytest.mark.parametrize(("width", "dark", "orientation"), [(DESK, False, 1), (PHONE, True, 6)])
+def test_boxes_are_drawn_where_the_object_is(tab, tmp_path, width, dark, orientation):
+    file = lying(tmp_path / "photos", orientation)
+    upright = STORED if orientation == 1 else STORED[::-1]
+    row = record("1.png", None, np.ones(8, np.float32), file, upright)
+    store = write_store(tmp_path / "s.vggfeat", [row], tmp_path / "photos")
+    found = found_in(file, STORED)
+    found["objects"] += [{"label": "owl", "probability": 0.1, "box": [0, 0, 0, 0]}]
+    (tmp_path / "s.boxes.json").write_text(json.dumps([found]))
+    with serving(Desk(read_collection(store), ExploreSettings())) as site:
+        opened(tab, site, width, dark)
+        tab.value("document.getElementById('marks').focus()")
+        press(tab, "ArrowRight", "Enter")
+        wait(tab, "document.querySelector('.whole')?.complete")
+        pressed = "[...document.querySelectorAll('.boxes button')].map(e => [e.innerText, e.ariaPressed, e.disabled])"
+        assert tab.value(pressed) == [["jay\\n 90 %", "true", False], ["owl 10 % no box", "false", True]]
+        drawn, photo = place(tab, ".framed rect"), [round(edge) for edge in place(tab, ".whole")]
+        tab.value("document.querySelector('.boxes button').click()")  # takes the box away
+        left, top, right, bottom = photo
+        y, x = np.nonzero((pixels_of(tab)[top:bottom, left:right] > 250).all(axis=2))
+        seen = [left + x.min(), top + y.min(), left + x.max() + 1, top + y.max() + 1]
+        assert drawn == pytest.approx(seen, abs=4)
+        ratio = (seen[2] - seen[0]) / (seen[3] - seen[1])
+        assert ratio == pytest.approx(2 / 3 if orientation == 1 else 3 / 2, rel=0.05)
+
+
+def place(tab, selector):
+    """Left, top, right, bottom of an element, in pixels of the window."""
+    box = f"document.querySelector('{selector}').getBoundingClientRect()"
+    return tab.value(f"(({{left, top, right, bottom}}) => [left, top, right, bottom])({box})")
+
+
+@pytest.mark.parametrize(("width", "dark"), [(DESK, False), (PHONE, True)])
+def test_the_labels_of_a_model_have_its_confusions(tab, trained, tmp_path, width, dark):
+    write(trained, tmp_path / "m.vggmodel")
+    with serving(desk_of(tmp_path / "m.vggmodel", ExploreSettings())) as site:
+        opened(tab, site, width, dark)
+        tab.value("document.getElementById('tab-labels').click()")
+        wait(tab, f"{text('#panel')}.includes('Confusions of the model')")
+        pairs = "[...document.querySelectorAll('#panel .pair')].map(e => e.parentElement.innerText.split(/\\s+/))"
+        assert sorted(tab.value(pairs)) == [["red", "as", name, "1", "Only"] for name in ("blue", "green")]
+        assert (
+            tab.value("(({ scrollWidth, clientWidth }) => scrollWidth - clientWidth)(document.getElementById('panel'))")
+            == 0
+        )
+        assert min(tab.value(COLOURS)) > 500
+        tab.value("document.querySelector('#panel [aria-label=\"Only red as green\"]').click()")
+        wait(tab, f"{COLOURS}[1] === 0")  # the photos of the other labels are hidden
+        red, _, blue = tab.value(COLOURS)
+        assert (red > 500, blue) == (True, 0)
+        tab.value("document.getElementById('tab-doubts').click()")
+        wait(tab, f"{text('#panel')}.includes('2 doubtful labels')")
+        assert tab.value("document.querySelector('#panel .photo').ariaLabel").startswith("red/0.jpg, red, green: ")

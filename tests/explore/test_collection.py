@@ -158,6 +158,33 @@ def test_a_graph_that_is_not_of_these_rows_is_not_used(tmp_path, capsys):
     assert "was changed while" in capsys.readouterr().err
 
 
+def started(collection):
+    layout = Layout(collection, Folder(collection.store.path, collection.digest))
+    layout.start().join()
+    return layout
+
+
+def test_the_graph_of_a_sample_is_kept_and_belongs_to_its_rows(tmp_path):
+    path = photo_store(tmp_path)
+    sample = read_collection(path, most=20)
+    assert is_exact(sample, started(sample).graph)
+    assert not (path / "_index").exists()
+    folder = Folder(path, sample.digest)
+    folder.keep_array("rows", np.full((20, 15), 7, np.int64))
+    assert (started(sample).graph.rows == 7).all()  # it is read, and not computed again
+    other = read_collection(path, most=19)
+    assert is_exact(other, started(other).graph)
+
+
+@pytest.mark.parametrize(("name", "value"), [("rows", 20), ("rows", -1), ("cosines", 2), ("cosines", np.nan)])
+def test_a_damaged_graph_of_a_sample_is_made_again(tmp_path, name, value):
+    sample = read_collection(photo_store(tmp_path), most=20)
+    started(sample)
+    kind = np.int64 if name == "rows" else np.float32
+    Folder(sample.store.path, sample.digest).keep_array(name, np.full((20, 15), value, kind))
+    assert is_exact(sample, started(sample).graph)
+
+
 def test_a_graph_that_cannot_be_kept_costs_one_line(tmp_path, capsys):
     path = photo_store(tmp_path)
     (path / "_index").write_text("")

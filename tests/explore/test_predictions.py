@@ -7,45 +7,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.kit.explorers import photo_store, record, serving, write_store
+from tests.kit.explorers import record, serving, write_store
+from tests.kit.trained import FACTS, content
 from vggfeat.errors import ModelError, StoreError
 from vggfeat.explore import ExploreSettings
 from vggfeat.explore.collection import read_collection
 from vggfeat.explore.findings import Doubt
 from vggfeat.explore.predictions import predictions_of
 from vggfeat.explore.serving import desk_of
-from vggfeat.model.file import Content, write
-from vggfeat.model.held_out import HeldOutPhotos
+from vggfeat.model.file import write
 from vggfeat.model.stores import store_of
-from vggfeat.store import Store
-
-FACTS = {
-    "net": "A", "width": 1, "weights_sha256": "0" * 64, "preprocessing": {}, "layer": "pool5", "mirror": True,
-    "pooling": "floor", "precision": "float32", "rescaling": "antialiased",
-}  # fmt: skip
-CLASSES = ("blue", "green", "red")
-
-
-def content(store, paths, margins, labels=None, sha256=None):
-    """A model of three colours that trained on photos of a store; by default their labels are their folders."""
-    labels = labels or [CLASSES.index(path.split("/")[0]) for path in paths]
-    sha256 = sha256 or [""] * len(paths)
-    held = HeldOutPhotos(str(store), tuple(paths), tuple(sha256), np.array(labels), np.array(margins, np.float32))
-    return Content(
-        classes=CLASSES, coef=np.zeros((3, 8), np.float32), intercept=np.zeros(3, np.float32), agg="mean", C=1.0,
-        temperature=0.5, threshold=0.0, keep=0.95, weights="slim", fingerprint={**FACTS, "scales": [64]}, figures={},
-        held_out=held,
-    )  # fmt: skip
-
-
-@pytest.fixture
-def trained(tmp_path):
-    """A store of two photos of each colour, and a model: it takes one red photo for green, surely, and one for blue."""
-    store = Store(photo_store(tmp_path, each=2, **FACTS))
-    table = store.read(["path", "sha256"]).to_pydict()
-    margins = {name: 2 * np.eye(3)[CLASSES.index(name.split("/")[0])] - 1 for name in table["path"]}
-    margins["red/0.jpg"], margins["red/1.jpg"] = [-1, 2, -2], [0.5, -1, 0]
-    return content(store.path, table["path"], [margins[name] for name in table["path"]], sha256=table["sha256"])
 
 
 def test_the_least_probable_label_is_the_first_doubt(trained):

@@ -1,6 +1,6 @@
 """A small store of photos, and its page on a running server."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from http.client import HTTPConnection, HTTPResponse
@@ -17,6 +17,7 @@ from vggfeat.store.writing import Record, Writer
 
 CLASSES = {"red": (200, 30, 30), "green": (30, 160, 60), "blue": (30, 60, 200)}
 TOKEN = "token"
+STORED, OBJECT = (90, 60), (10, 5, 40, 50)  # the size of a photo before it is turned, and the box in it
 
 
 def photo_store(folder: Path, each: int = 10, name: str = "s.vggfeat", **facts: Any) -> Path:
@@ -36,16 +37,38 @@ def photo_store(folder: Path, each: int = 10, name: str = "s.vggfeat", **facts: 
     return write_store(folder / name, records, photos, **facts)
 
 
-def record(name: str, label: str | None, vector: np.ndarray, file: Path | None = None) -> Record:
-    """A row; file : the photo that it describes."""
+def record(
+    name: str, label: str | None, vector: np.ndarray, file: Path | None = None, size: tuple[int, int] = (80, 60)
+) -> Record:
+    """A row. file : the photo that it describes. size : width and height."""
     identity = Identity(*size_and_change(file), sha256(file.read_bytes()).hexdigest()) if file else Identity()
-    return Record(name, label, 80, 60, {64: vector}, identity)
+    return Record(name, label, *size, {64: vector}, identity)
 
 
 def write_store(path: Path, records: Sequence[Record], source: Path, **facts: Any) -> Path:
     with Writer(path, {"scales": [64], **facts}, source=str(source)) as writer:
         writer.commit(records)
     return path
+
+
+def lying(folder: Path, orientation: int) -> Path:
+    """A photo with a white rectangle at OBJECT; EXIF says that it lies in this way."""
+    pixels = np.zeros((STORED[1], STORED[0], 3), np.uint8)
+    pixels[OBJECT[1] : OBJECT[3], OBJECT[0] : OBJECT[2]] = 255
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    folder.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(folder / "1.png", exif=exif)
+    return folder / "1.png"
+
+
+def found_in(
+    file: Path, size: Sequence[int], exif: bool = False, box: Iterable[int] = OBJECT, **changed: Any
+) -> dict[str, Any]:
+    """What localize predict writes of a photo."""
+    objects = [{"label": "jay\n", "probability": 0.9, "box": list(box), "confidence": 2.0, "candidates": 3}]
+    one = {"path": f"photos/{file.name}", "sha256": sha256(file.read_bytes()).hexdigest(), "exif": exif}
+    return {**one, "width": size[0], "height": size[1], "objects": objects, **changed}
 
 
 @contextmanager

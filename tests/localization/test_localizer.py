@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Callable
+from hashlib import sha256
 from math import log
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,7 @@ def test_the_command_writes_tables_and_drawings_and_lists_failures(nets: dict[st
     one, other = json.loads(files["json"].read_text())
     assert (one["width"], one["height"], len(one["objects"])) == (448, 448, 2)
     assert one["objects"][0]["box"] == [0, 0, 224, 224]
+    assert (one["sha256"], one["exif"]) == (sha256((photos / "a.png").read_bytes()).hexdigest(), False)
     assert other["error"] == rows[3][-1]
     assert [file.name for file in (tmp_path / "drawn").rglob("*.jpg")] == ["a.boxes.jpg"]
 

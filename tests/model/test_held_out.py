@@ -7,10 +7,14 @@ import numpy as np
 import pytest
 from sklearn.svm import LinearSVC
 
+import vggfeat
 from tests.kit.clusters import clusters, trainer
+from vggfeat.errors import ModelError
 from vggfeat.model.folds import grouped_folds
 from vggfeat.model.held_out import TOO_MANY, held_out_from, held_out_of
 from vggfeat.model.samples import Candidate
+from vggfeat.model.stores import store_of
+from vggfeat.store import Store
 
 
 def test_a_model_has_the_names_files_and_classes_of_its_photos(fitted, colours):
@@ -20,6 +24,19 @@ def test_a_model_has_the_names_files_and_classes_of_its_photos(fitted, colours):
     assert [fitted.classes_[number] for number in held.labels] == [path.split("/")[0] for path in held.paths]
     assert list(held.sha256) == [hashlib.sha256((colours / path).read_bytes()).hexdigest() for path in held.paths]
     assert (held.margins.argmax(axis=1) == held.labels).all()
+
+
+def test_an_anonymous_model_says_nothing_of_its_photos_and_predicts_the_same(fitted, model_file, colours, tmp_path):
+    model = vggfeat.fit(colours.parent / "colours.vggfeat", minutes=0, jobs=1, anonymous=True)
+    file = model.save(tmp_path / "anonymous.vggmodel")
+    held = fitted.content.held_out
+    private = [text.encode() for text in (held.store, *held.paths, *held.sha256)]
+    assert all(text in model_file.read_bytes() for text in private)
+    assert not any(text in file.read_bytes() for text in private)
+    store = Store(colours.parent / "colours.vggfeat")
+    assert vggfeat.Model.load(file).predict(store).tolist() == fitted.predict(store).tolist()
+    with pytest.raises(ModelError, match=r"does not have the photos that trained it, because it was .* --anonymous"):
+        store_of(model.content, file)
 
 
 def test_a_photo_is_scored_by_svms_that_saw_neither_it_nor_its_twin():

@@ -6,6 +6,7 @@ site, gate   the addresses of the page, and who may ask for them
 desk         what the page works on:
 collection       the rows of the store, in random order
 photos, sheets   pictures of rows, and thumbnails in sheets
+boxes            what a localiser has found in the photos
 layout           the map, made in the background; embedding: PCA and t-SNE
 findings         near twins and doubtful labels
 predictions      doubtful labels and confusions of a model

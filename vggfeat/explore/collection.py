@@ -25,7 +25,8 @@ class Collection:
     """Rows of a store, in a random order that is the same each time.
 
     basis : what the rows are made of. order : int64 (N,), their numbers in the store. X : float32 (N, D), of norm 1.
-    names : of the photos. labels : None for a photo without one. identities : of the files that were described.
+    names : of the photos. labels : None for a photo without one. sizes : int32 (N, 2), width and height in pixels, as
+    described. identities : of the files that were described.
     """
 
     store: Store
@@ -34,6 +35,7 @@ class Collection:
     X: np.ndarray
     names: list[str]
     labels: list[str | None]
+    sizes: np.ndarray
     identities: list[Identity]
 
     def __len__(self) -> int:
@@ -43,6 +45,11 @@ class Collection:
     def total(self) -> int:
         """The number of rows of the store."""
         return len(self.store)
+
+    @property
+    def exif(self) -> bool:
+        """Whether the photos were described upright, as EXIF says."""
+        return self.store.fingerprint.get("exif", True)
 
     @cached_property
     def digest(self) -> str:
@@ -91,6 +98,7 @@ def read_collection(path: str | Path, most: int = MOST_ROWS) -> Collection:
     if len(order) < len(store):
         say(f"{store.path}: {len(order):,} of {len(store):,} rows are shown, chosen at random")
     found = load(path, rows=order, agg=basis.agg, normalize=basis.normalize)
-    table = store.read(list(COLUMNS)).take(order)
-    identities = [Identity(**row) for row in table.to_pylist()]
-    return Collection(store, basis, order, found.X, found.paths, found.labels, identities)
+    table = store.read([*COLUMNS, "width", "height"]).take(order)
+    identities = [Identity(**row) for row in table.select(list(COLUMNS)).to_pylist()]
+    sizes = np.stack([table["width"], table["height"]], axis=1)
+    return Collection(store, basis, order, found.X, found.paths, found.labels, sizes, identities)

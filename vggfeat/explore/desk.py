@@ -10,6 +10,7 @@ import numpy as np
 
 from vggfeat._util.printable import printable
 from vggfeat.decisions import Decision, read_decisions, write_decisions
+from vggfeat.explore.boxes import Object, read_boxes
 from vggfeat.explore.collection import Collection
 from vggfeat.explore.findings import HOW, Doubt, TwinGroups, find_doubts, find_twins
 from vggfeat.explore.folder import Folder
@@ -41,7 +42,9 @@ class Desk:
         self.photos = Photos(collection, settings.photos)
         self.sheets = Sheets(self.photos, len(collection), folder)
         self.layout = Layout(collection, folder)
-        self.decisions_file = settings.decisions or default_decisions(collection.store.path)
+        self.decisions_file = settings.decisions or beside(collection.store.path, "decisions.csv")
+        file = settings.boxes or beside(collection.store.path, "boxes.json")
+        self._boxes = read_boxes(file, collection) if settings.boxes or file.exists() else {}
         self._row = {name: row for row, name in enumerate(collection.names)}
         self._twins: TwinGroups | None = None
         self._doubts = predictions.doubts() if predictions else None
@@ -51,6 +54,12 @@ class Desk:
         """The number, name and class of a row."""
         name, number = printable(self.collection.names[row]), self.collection.classes_of_rows[row].item()
         return {"row": row, "name": name, "class": number}
+
+    def objects(self, row: int) -> list[Object]:
+        """What a localiser has found in a photo, with boxes in pixels of the photo as it is shown; often nothing."""
+        found = self._boxes.get(row)
+        orientation = self.photos.orientation(row) if found else None
+        return found.shown(self.collection.exif, orientation) if found and orientation else []
 
     def neighbours(self, row: int) -> list[dict[str, Any]]:
         """The nearest photos of a row, without itself."""
@@ -109,7 +118,7 @@ class Desk:
         return read_decisions(self.decisions_file) if self.decisions_file.exists() else {}
 
 
-def default_decisions(store: Path) -> Path:
-    """photos.vggfeat -> photos.decisions.csv beside it: a new store of the same photos can be made with it."""
+def beside(store: Path, kind: str) -> Path:
+    """photos.vggfeat -> photos.KIND beside it, which a new store of the same photos can use too."""
     place = store.resolve()
-    return place.with_name(f"{place.name.removesuffix(STORE)}.decisions.csv")
+    return place.with_name(f"{place.name.removesuffix(STORE)}.{kind}")

@@ -9,6 +9,7 @@ from vggfeat._util.printable import reason_of, say
 from vggfeat.explore.collection import Collection
 from vggfeat.explore.embedding import FEWEST, fitted, pca, tsne
 from vggfeat.explore.folder import Folder
+from vggfeat.index.graph import K
 from vggfeat.neighbours import Neighbours
 
 Stage = Literal["comparing", "arranging", "done"]
@@ -43,12 +44,26 @@ class Layout:
 
     def _run(self) -> None:
         try:
-            self.graph = self._collection.graph()
+            self.graph = self._graph()
             if not self._is_kept and len(self._collection) >= FEWEST:
                 self._arrange(self.graph)
         except Exception as error:  # the page goes on with what there is
             say(f"the map stays as it is, because it cannot be arranged ({reason_of(error)})")
         self.stage = "done"
+
+    def _graph(self) -> Neighbours:
+        """The graph of the collection. The index keeps that of a whole store, and the folder here that of a sample."""
+        n = len(self._collection)
+        if n == self._collection.total:
+            return self._collection.graph()
+        shape = n, min(K, n - 1)
+        rows, cosines = self._folder.array("rows", np.int64, *shape), self._folder.array("cosines", np.float32, *shape)
+        if rows is not None and cosines is not None and ((rows >= 0) & (rows < n) & (np.abs(cosines) <= 1)).all():
+            return Neighbours(rows, cosines)
+        found = self._collection.graph()
+        self._folder.keep_array("rows", found.rows)
+        self._folder.keep_array("cosines", found.cosines.clip(-1, 1))
+        return found
 
     def _arrange(self, graph: Neighbours) -> None:
         self.stage = "arranging"

@@ -1,10 +1,17 @@
-"""Pictures of rows. A photo is found by the number of its row, in the folder of its source, and never outside it."""
+"""Pictures of rows. A photo is found by the number of its row, in the folder of its source, and never outside it.
+
+This is not the reader of the index (`index/photos.py`), which gives the pixels that were described, from any source:
+with torch, of full size, one after the other. A page wants small pictures soon, in several threads, from a folder that
+may have been moved, and must not follow links out of it.
+"""
 
 import hashlib
 import io
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from threading import BoundedSemaphore, Lock
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image
@@ -13,9 +20,12 @@ from vggfeat._util.files import size_and_change
 from vggfeat._util.printable import reason_of
 from vggfeat.errors import ImageError
 from vggfeat.explore.collection import Collection
-from vggfeat.reading import open_regular, opened
+from vggfeat.pixels import orientation
+from vggfeat.reading import Opened, open_regular, opened
 from vggfeat.spec import MAX_PIXELS
 from vggfeat.store.identity import Identity
+
+T = TypeVar("T")
 
 NO_FOLDER = "whose folder is not known (name it with --photos)"
 GONE = "that are not found (name their folder with --photos)"
@@ -37,7 +47,6 @@ class Photos:
     def __init__(self, collection: Collection, folder: Path | None = None, max_pixels: int = MAX_PIXELS) -> None:
         self._collection, self._max_pixels = collection, max_pixels
         self._folder = _folder(folder or collection.store.meta.get("source"))
-        self._exif = collection.store.fingerprint.get("exif", True)
         self._reasons: dict[int, str] = {}
         self._lock, self._free = Lock(), BoundedSemaphore(_AT_ONCE)
 
@@ -69,26 +78,38 @@ class Photos:
         image.thumbnail((longest, longest), reducing_gap=2)
         return np.asarray(image)
 
+    def orientation(self, row: int) -> int | None:
+        """What EXIF says about how a photo lies, 1 to 8; None if the photo cannot be shown."""
+        return self._of(row, lambda photo: orientation(photo.image))
+
     def _image(self, row: int, side: int) -> Image.Image | None:
         """A photo, decoded at a size of at least `side` if that is faster."""
+
+        def decoded(photo: Opened) -> Image.Image:
+            photo.image.draft("RGB", (side, side))
+            # truncated ones are shown as far as they go: this is no descriptor
+            return Image.fromarray(photo.pixels(exif=self._collection.exif, allow_truncated=True))
+
+        image = self._of(row, decoded)
+        if image is not None:
+            with self._lock:
+                self._reasons.pop(row, None)
+        return image
+
+    def _of(self, row: int, make: Callable[[Opened], T]) -> T | None:
+        """What is made of a photo; None if it cannot be shown, whose reason is then known."""
         with self._free:
             try:
                 file = self._file(self._collection.names[row])
                 if _has_changed(file, self._collection.identities[row]):
                     raise _NotShown(CHANGED)
                 with opened(file, self._max_pixels) as photo:
-                    photo.image.draft("RGB", (side, side))
-                    # truncated ones are shown as far as they go: this is no descriptor
-                    image = Image.fromarray(photo.pixels(exif=self._exif, allow_truncated=True))
+                    return make(photo)
             except _NotShown as error:
                 self._refuse(row, str(error))
-                return None
             except ImageError:
                 self._refuse(row, UNREADABLE)
-                return None
-        with self._lock:
-            self._reasons.pop(row, None)
-        return image
+        return None
 
     def _refuse(self, row: int, reason: str) -> None:
         with self._lock:

@@ -34,7 +34,7 @@ def explore(source: str | Path, *, settings: ExploreSettings) -> None:
     source : str or path
         A store; or the file of a model that `vggfeat.fit` has trained on one. The page of a model shows its store, the
         confusions of its classes, and the labels that it doubts, as it saw the photos while they were held out.
-    photos, decisions, port, browser
+    photos, decisions, boxes, port, browser
         See `ExploreSettings`.
     settings : ExploreSettings, optional
         All of these as one object, instead of them.
@@ -46,7 +46,7 @@ def explore(source: str | Path, *, settings: ExploreSettings) -> None:
     ModelError
         If the file is no model; if the store of the model is not found, or has changed since.
     DataError
-        If the file of decisions is damaged.
+        If the file of decisions or of boxes is damaged.
     UsageError
         If an argument is invalid, the port is in use, or the packages of the extra `explore` are not installed.
     """

@@ -18,6 +18,9 @@ class ExploreSettings:
         The folder of the photos. Default: the source that the store has recorded. Give it if the photos were moved.
     decisions : Path or None
         The table of decisions, read and written. Default: STORE.decisions.csv beside the store.
+    boxes : Path or None
+        Boxes of objects, as localize predict --json writes them. Default: STORE.boxes.json beside the store, if there
+        is one.
     port : int
         The port of the page on 127.0.0.1. 0 takes a free one.
     browser : bool
@@ -31,6 +34,7 @@ class ExploreSettings:
 
     photos: Path | None = None
     decisions: Path | None = None
+    boxes: Path | None = None
     port: int = 0
     browser: bool = True
 

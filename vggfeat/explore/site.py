@@ -173,10 +173,11 @@ def photo(desk: Desk, request: Request) -> Response:
 
 
 def row(desk: Desk, request: Request) -> Response:
-    """What is known of a row, and its nearest neighbours."""
+    """What is known of a row, the objects in its photo, and its nearest neighbours."""
     (number,) = _checked(desk, [request.path_params["row"]])
-    found = desk.about(number) | {"missing": desk.photos.reason(number), "neighbours": desk.neighbours(number)}
-    return JSONResponse(found)
+    width, height = desk.collection.sizes[number].tolist()
+    found = desk.about(number) | {"width": width, "height": height, "objects": desk.objects(number)}
+    return JSONResponse(found | {"missing": desk.photos.reason(number), "neighbours": desk.neighbours(number)})
 
 
 def search(desk: Desk, _: Request, image: bytes) -> Response:

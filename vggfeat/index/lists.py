@@ -93,6 +93,7 @@ def trained(X: FixedPoint, rows: np.ndarray) -> Coder:
     some = X[np.sort(sample[: min(SAMPLE, VALUES // dim)])]
     mean = some.mean(axis=0)
     some -= mean
+    # of the sample, not of its covariance, which has 1.2 GB for 12,288 values
     _, _, components = randomized_svd(some, min(DIM, *some.shape), random_state=SEED)
     projection = np.ascontiguousarray(components.T, np.float32)
     widest = float(np.abs(some @ projection).max())

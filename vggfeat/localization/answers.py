@@ -34,11 +34,12 @@ def _rows(photo: LocatedPhoto) -> Iterator[list[Any]]:
 
 
 def _value(photo: LocatedPhoto) -> dict[str, Any]:
-    """{path, error} or {path, width, height, objects: [{label, probability, box, confidence, candidates}]}."""
+    """{path, error} or {path, sha256, exif, width, height, objects: [{label, probability, box, ...}]}."""
     if photo.located is None or photo.pixels is None:
         return {"path": photo.path, "error": photo.reason}
     height, width = photo.pixels.shape[:2]
-    return {"path": photo.path, "width": width, "height": height, "objects": [*map(_object, photo.located)]}
+    file = {"path": photo.path, "sha256": photo.sha256, "exif": photo.exif}
+    return {**file, "width": width, "height": height, "objects": [*map(_object, photo.located)]}
 
 
 def _object(one: Located) -> dict[str, Any]:

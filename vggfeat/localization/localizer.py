@@ -39,6 +39,10 @@ class LocatedPhoto(NamedTuple):
         The photo, RGB.
     candidates : ndarray, float64, shape (N, 4)
         The boxes of the likeliest class before merging, x0, y0, x1, y1 in pixels of the photo.
+    sha256 : str or None
+        Of the file, hexadecimal.
+    exif : bool
+        Whether the photo was turned upright as EXIF says.
     """
 
     path: str
@@ -46,6 +50,8 @@ class LocatedPhoto(NamedTuple):
     reason: str = ""
     pixels: np.ndarray | None = None
     candidates: np.ndarray = np.zeros((0, 4))
+    sha256: str | None = None
+    exif: bool = False
 
 
 class Localizer:
@@ -158,7 +164,7 @@ class Localizer:
                 yield from self._of_group(group, top)
 
     def _of_group(self, group: Iterable[Decoded], top: int) -> Iterator[LocatedPhoto]:
-        paths: dict[int, str] = {}
+        read: dict[int, tuple[str, str | None]] = {}  # path and SHA-256
         found: dict[int, LocatedPhoto] = {}
 
         def readable() -> Iterator[tuple[int, Tensor]]:
@@ -166,11 +172,13 @@ class Localizer:
                 if isinstance(one.image, Failure):
                     found[one.place] = LocatedPhoto(one.path, None, one.image.reason)
                 else:
-                    paths[one.place] = one.path
+                    read[one.place] = one.path, one.identity.sha256
                     yield one.place, one.image
 
         for place, image, located, candidates in self._of(readable(), top):
-            found[place] = LocatedPhoto(paths[place], located, "", image.permute(1, 2, 0).numpy(), candidates)
+            path, sha256 = read[place]
+            pixels = image.permute(1, 2, 0).numpy()
+            found[place] = LocatedPhoto(path, located, "", pixels, candidates, sha256, self.spec.exif)
         for place in sorted(found):
             yield found[place]
 

@@ -36,7 +36,7 @@ class VGGClassifier(ClassifierMixin, BaseEstimator):
     ----------
     net, scales, agg, layer, weights, lineage, mirror, normalize, device, precision, ceil, exif, allow_truncated
         See `DescriptorSpec` and `NetSpec`; the layer is pool5 by default. agg and normalize keep their defaults.
-    minutes, keep, most, jobs, seed
+    minutes, keep, most, jobs, seed, anonymous
         See `FitSettings`.
 
     Attributes

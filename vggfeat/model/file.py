@@ -8,8 +8,9 @@
     photos     uint8: JSON of the photos of a store that trained it: store, paths, sha256, labels
     margins    float32 (photos, classes), of these photos while they were held out
 
-The last two are missing in models of earlier versions, and in those that were trained without a store. The fingerprint
-is that of the store which trained the model, with the scales that were chosen. It has the SHA-256 of the net's weights.
+The last two are missing in models of earlier versions, in anonymous ones, and in those that were trained without a
+store. The fingerprint is that of the store which trained the model, with the scales that were chosen. It has the
+SHA-256 of the net's weights.
 A file from outside is bounded, and checked before it is used.
 """
 

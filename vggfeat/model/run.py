@@ -59,7 +59,7 @@ def fit(
     net, scales, agg, layer, weights, lineage, mirror, normalize, device, precision, ceil, exif, allow_truncated
         See `DescriptorSpec` and `NetSpec`; the layer is pool5 by default. Of a store only weights and device count.
         agg and normalize cannot be given: the aggregation is chosen, and the norm is 1.
-    minutes, keep, most, jobs, seed
+    minutes, keep, most, jobs, seed, anonymous
         See `FitSettings`.
     spec : DescriptorSpec, optional
         The settings of the descriptors as one object, instead of single settings.
@@ -143,7 +143,7 @@ def train_on(
     if left := candidates[len(tried) :]:
         notes.append(f"not tried, for lack of time (--minutes): {'; '.join(map(str, left))}")
     trained = trainer.train(np.arange(len(samples)), tried)
-    held_out = held_out_of(samples, trained, notes)
+    held_out = None if settings.anonymous else held_out_of(samples, trained, notes)
     figures = figures_of(trainer, held, trained, clock, [str(twins), _choice(trained, tried), *notes])
     content = Content(
         classes=samples.classes,

@@ -47,6 +47,9 @@ class FitSettings:
         CPU cores that train SVMs; -1 for all.
     seed : int
         Seed of all that is drawn at random.
+    anonymous : bool
+        Leave the names, checksums and margins of the photos and the folder of their store out of the model, so that it
+        can be published. The names of the classes and the figures stay. `explore` cannot open such a model.
 
     Raises
     ------
@@ -59,6 +62,7 @@ class FitSettings:
     most: int = 10_000
     jobs: int = -1
     seed: int = 0
+    anonymous: bool = False
 
     def __post_init__(self) -> None:
         if not self.minutes >= 0:

@@ -63,8 +63,8 @@ def store_of(content: Content, file: Path) -> Store:
     held = content.held_out
     if held is None:
         raise ModelError(
-            f"{file}: does not have the photos that trained it, because an earlier version made it or it was trained "
-            "without a store; train it again with vggfeat fit, or explore a store"
+            f"{file}: does not have the photos that trained it, because it was trained with --anonymous or without a "
+            "store, or by an earlier version; train it again with vggfeat fit, or explore a store"
         )
     known = Path(held.store)
     found = next(

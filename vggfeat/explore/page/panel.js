@@ -1,6 +1,6 @@
 // The panel beside the map: a photo and its neighbours, labels, twins, doubtful labels, decisions.
 
-import { button, element, label, paragraph, photo, photos } from "./parts.js";
+import { button, element, framed, label, paragraph, photo, photos } from "./parts.js";
 import { json, send } from "./server.js";
 
 const TABS = ["photo", "labels", "twins", "doubts", "decisions"];
@@ -79,7 +79,7 @@ export class Panel {
     const choice = (decision, action) =>
       button(WORDS[decision], action, { ariaPressed: decided?.decision === decision, className: decision });
     return [
-      element("img", { className: "whole", src: `photo/${this.row}`, alt: about.name }),
+      ...framed(element("img", { className: "whole", src: `photo/${this.row}`, alt: about.name }), about),
       element("h2", { className: "file" }, about.name),
       element("p", {}, label(this.classes[about.class], about.class)),
       about.missing && paragraph(`One of the photos ${about.missing}.`, "error"),

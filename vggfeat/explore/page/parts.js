@@ -8,6 +8,12 @@ export function element(name, properties = {}, ...children) {
   return made;
 }
 
+function drawn(name, properties) { // a part of a drawing
+  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(properties)) made.setAttribute(key, value);
+  return made;
+}
+
 export const button = (text, action, properties = {}) =>
   element("button", { type: "button", onclick: action, ...properties }, text);
 
@@ -37,3 +43,26 @@ export function photo(about, classes, open, remark) {
 
 export const photos = (list, classes, open) =>
   element("ul", { className: "photos" }, ...list.map((about) => element("li", {}, photo(about, classes, open))));
+
+// A photo with the boxes of its objects over it, in pixels of the photo; and a button for each, the surest is shown.
+export function framed(image, { width, height, objects }) {
+  const drawing = drawn("svg", { viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" });
+  const choices = objects.map((one, number) => {
+    const [x0, y0, x1, y1] = one.box;
+    const place = { x: x0, y: y0, width: Math.max(0, x1 - x0), height: Math.max(0, y1 - y0) };
+    const box = drawn("g", {});
+    box.append(drawn("rect", place), drawn("rect", place));
+    drawing.append(box);
+    const isEmpty = !place.width || !place.height;
+    const show = (on) => {
+      choice.ariaPressed = on;
+      box.style.display = on ? "" : "none";
+    };
+    const text = [one.label, `${Math.round(100 * one.probability)} %`, isEmpty && "no box"].filter(Boolean).join(" ");
+    const choice = button(text, () => show(choice.ariaPressed !== "true"), { disabled: isEmpty });
+    show(!number && !isEmpty);
+    return choice;
+  });
+  const photo = element("div", { className: "framed" }, image, drawing);
+  return [photo, choices.length && element("p", { className: "row boxes", role: "group", ariaLabel: "Boxes" }, ...choices)];
+}
