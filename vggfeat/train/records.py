@@ -53,7 +53,7 @@ class Records:
         """Log the losses of the steps between two states."""
         if not self.run.ranks.main:
             return
-        rate = before.plateau.rate(self.run.start.lr)
+        rate = self.run.rate(before)
         rows = [(before.epoch, before.step + i, repr(rate), repr(loss)) for i, loss in enumerate(losses)]
         self.run.folder.check_in_place()
         self.run.folder.steps.add(rows)
@@ -73,7 +73,7 @@ class Records:
         table = self.run.folder.epochs
         earlier = rows[-1]["seconds"] if (rows := table.rows()) else 0.0
         speed = state.sums[-1] / max(state.seconds - earlier, 1e-9)
-        rate = state.plateau.rate(self.run.start.lr)
+        rate = self.run.rate(state)
         measured = *self.run.objective.means(state.sums), *validation
         row = (state.epoch, rate, *measured, round(speed, 2), round(state.seconds, 2))
         table.add([row])
@@ -130,7 +130,7 @@ def diverged(run: Run, state: TrainState, what: str) -> VggfeatError:
             kept = f"the last good checkpoint is {file} (epoch {saved.epoch}, step {saved.step})"
         except WeightsError:
             kept = f"the last checkpoint, {file}, is damaged"
-    rate = state.plateau.rate(run.start.lr)
+    rate = run.rate(state)
     return VggfeatError(
         f"{run.folder.path}: {what}; {kept}; begin again in another folder with --lr below {rate:g} or another --init"
     )

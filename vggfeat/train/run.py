@@ -73,7 +73,7 @@ def train(data: str | Path, out: str | Path, recipe: Recipe | None = None, **set
     """
     recipe = recipe_of(recipe, settings)
     sets = read_sets(data, recipe.batch)
-    result: TrainingResult = train_for(Classes(len(sets.classes)), sets, out, recipe)
+    result: TrainingResult = train_for(Classes(len(sets.classes), recipe.options.smoothing), sets, out, recipe)
     return result
 
 
@@ -148,8 +148,7 @@ def _train_epoch(
 
     validation = _validate(run, state, val, records, stopper)
     after = state.after_epoch(validation, recipe)
-    if after.plateau.drops > state.plateau.drops:
-        learner.set_rate(after.plateau.rate(run.start.lr))
+    learner.set_rate(run.rate(after))
     sha256 = records.epoch(state, validation, best=after.plateau.best_epoch == state.epoch)
     after = replace(after, best_sha256=sha256)
     records.save(after)

@@ -58,6 +58,10 @@ class Run:
         """This process's share of the steps."""
         return StepPlan(len(self.sets.train), self.recipe, self.ranks.rank, self.ranks.world)
 
+    def rate(self, state: TrainState) -> float:
+        """The learning rate of the next step after a state."""
+        return state.plateau.rate(self.start.lr) * self.recipe.options.factor(state.epoch, self.recipe.epochs)
+
     @property
     def about(self) -> checkpoint.About:
         """What a checkpoint says of its run."""
@@ -121,7 +125,9 @@ def begin_or_continue(
     run = Run(folder, recipe, objective, sets, ranks, learner, statistics, start, data)
     if recipe.source and recipe.fill == "scaled":
         fill(learner, *ranks.broadcast(_measured(run) if ranks.main else None))
-    return run, TrainState(sums=tuple(learner.no_images().tolist()))
+    state = TrainState(sums=tuple(learner.no_images().tolist()))
+    learner.set_rate(run.rate(state))
+    return run, state
 
 
 def _measured(run: Run) -> tuple[Filling, torch.Tensor | None]:
@@ -170,7 +176,7 @@ def _continue(
     if state.step > run.plan.steps:
         raise WeightsError(f"{file}: is of step {state.step} of an epoch of {run.plan.steps} steps; remove it")
     try:
-        learner.restore(tensors, state.plateau.rate(start.lr))
+        learner.restore(tensors, run.rate(state))
     except WeightsError as error:
         raise WeightsError(f"{file}: {error}; remove it") from None
     return run, state.for_epochs(recipe.epochs)
