@@ -89,8 +89,8 @@ def test_settings_load_neither_torch_nor_numpy():
 
 def test_every_setting_has_a_help_text_and_a_default():
     described = []
-    for settings in (AugmentationSettings, Recipe):
-        section = inspect.getdoc(settings).partition("Parameters\n----------\n")[2].partition("\n\nRaises")[0]
+    for kind in (AugmentationSettings, Recipe):
+        section = inspect.getdoc(kind).partition("Parameters\n----------\n")[2].partition("\n\nRaises")[0]
         described += [line.partition(" : ")[0] for line in section.splitlines() if not line.startswith(" ")]
     assert described == [field.name for field in dataclasses.fields(Recipe)]
     free = {field.name for field in dataclasses.fields(Recipe) if field.metadata.get("free")}

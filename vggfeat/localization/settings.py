@@ -50,7 +50,7 @@ class BoxRecipe(Recipe):
     regression: Regression = "pcr"
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        check_choice("regression", self.regression, Regression)
         if self.options != Options():
             raise UsageError("augment and its options are for the training of classes, not of boxes: leave them out")
+        super().__post_init__()
+        check_choice("regression", self.regression, Regression)

@@ -53,7 +53,8 @@ class MicroBatch(NamedTuple):
     def to(self, device: torch.device) -> "MicroBatch":
         """The same on a device."""
         tensors = {name: value for name, value in self._asdict().items() if isinstance(value, Tensor)}
-        return self._replace(**{name: value.to(device, non_blocking=True) for name, value in tensors.items()})
+        moved: dict[str, Any] = {name: value.to(device, non_blocking=True) for name, value in tensors.items()}
+        return self._replace(**moved)
 
 
 class Mixed(NamedTuple):

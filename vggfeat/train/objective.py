@@ -86,8 +86,8 @@ class Classes:
     def tally(self, outputs: Tensor, batch: MicroBatch, training: bool = False) -> Tensor:
         """float64 (4,): the sum of the losses, the images wrong among the best 1 and the best 5, and all images.
 
-        Labels are smoothed in training only. An image is right among the best k if fewer than k other classes score at least as high as its own: a net that
-        gives all classes the same score is wrong (as in `metrics.top_k_error`).
+        Labels are smoothed in training only. An image is right among the best k if fewer than k other classes score at
+        least as high as its own: a net that gives all classes the same score is wrong (as in `metrics.top_k_error`).
         """
         scores, labels = outputs, batch.labels
         loss = self.loss(scores, batch) if training else functional.cross_entropy(scores, labels, reduction="sum")
