@@ -76,7 +76,7 @@ def test_the_norm_is_that_of_the_steps_gradient():
     plain.vgg.train()
     torch.nn.functional.cross_entropy(plain.vgg(plain.input(batch())), batch().labels).backward()
     by_hand = math.sqrt(sum(p.grad.double().square().sum().item() for p in plain.vgg.parameters()))
-    assert some.gradient_norm().item() == pytest.approx(by_hand, rel=1e-4)
+    assert some.gradient_norm.item() == pytest.approx(by_hand, rel=1e-4)
 
 
 def test_the_standard_error_is_the_binomial_one():

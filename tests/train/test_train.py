@@ -20,6 +20,7 @@ from vggfeat.errors import DataError, UsageError, WeightsError
 from vggfeat.localization.settings import BoxRecipe
 from vggfeat.nets import MAX_WIDTH
 from vggfeat.train import Recipe, draws
+from vggfeat.train.augmentation import AugmentationSettings
 from vggfeat.train.chain import stages
 from vggfeat.train.crops import centre_window, crop_of, cut, random_window
 from vggfeat.train.loading import Crops, StepPlan, centre_keys
@@ -90,8 +91,10 @@ def test_settings_load_neither_torch_nor_numpy():
 
 
 def test_every_setting_has_a_help_text_and_a_default():
-    section = inspect.getdoc(Recipe).partition("Parameters\n----------\n")[2].partition("\n\nRaises")[0]
-    described = [line.partition(" : ")[0] for line in section.splitlines() if not line.startswith(" ")]
+    described = []
+    for kind in (AugmentationSettings, Recipe):
+        section = inspect.getdoc(kind).partition("Parameters\n----------\n")[2].partition("\n\nRaises")[0]
+        described += [line.partition(" : ")[0] for line in section.splitlines() if not line.startswith(" ")]
     assert described == [field.name for field in dataclasses.fields(Recipe)]
     free = {field.name for field in dataclasses.fields(Recipe) if field.metadata.get("free")}
     assert Recipe().fixed().keys() == set(described) - free and "epochs" in free and "seed" not in free

@@ -74,7 +74,8 @@ def _options(hint: Any) -> tuple[Callable[..., Any], list[inspect.Parameter]] | 
     if not is_dataclass(settings):
         return None
     left_out = {name for extra in extras if isinstance(extra, Without) for name in extra}
-    options = [option_of(field, settings, several) for field in fields(settings) if field.name not in left_out]
+    own = sorted(fields(settings), key=lambda field: field.kw_only is True)  # as in the signature of the dataclass
+    options = [option_of(field, settings, several) for field in own if field.name not in left_out]
     return functools.partial(several.settings, settings) if several else settings, options  # type: ignore[return-value]
 
 

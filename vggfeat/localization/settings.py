@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vggfeat._util.options import check_choice
+from vggfeat.errors import UsageError
+from vggfeat.train.augmentation import Options
 from vggfeat.train.recipe import AUTO, FROM, Fill, Finetune, Recipe
 
 Regression = Literal["scr", "pcr"]  # that of weights.header, which needs torch
@@ -51,6 +53,8 @@ class BoxRecipe(Recipe):
     regression: Regression = "pcr"
 
     def __post_init__(self) -> None:
+        if self.options != Options():
+            raise UsageError("augment and its options are for the training of classes, not of boxes: leave them out")
         super().__post_init__()
         check_choice("regression", self.regression, Regression)
 

@@ -152,5 +152,8 @@ def made_of(crops: Crops, convolutions: Convolutions) -> str:
     photos, recipe = crops.photos, crops.recipe
     images = CacheFile.of(Path(), photos.files, photos.exif)
     drawn: dict[str, Any] = {name: getattr(recipe, name) for name in ("scale", "seed", "flip", "colour")}
+    changed = {name: value for name, value in recipe.options._asdict().items() if name in ("jitter", "aspect")}
+    if changed != {"jitter": 0, "aspect": 1}:  # else the files of earlier versions are those of this one
+        drawn |= changed
     decides = [images.path.name, images.made_of.hex(), convolutions.made_by, drawn, asdict(crops.statistics)]
     return "pool5-" + hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:32]

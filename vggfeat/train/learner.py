@@ -1,5 +1,6 @@
 """The net and its optimiser: one step of stochastic gradient descent with momentum (Sect. 3.1)."""
 
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from vggfeat.errors import WeightsError
+from vggfeat.nets.table import FC_WINDOW
 from vggfeat.nets.vgg import VGG
 from vggfeat.train.health import Health
 from vggfeat.train.loading import Failure, MicroBatch
@@ -62,6 +64,8 @@ class Learner:
             fused=True,
         )
         self.layers: nn.Sequential = after_pool5(vgg) if recipe.keeps_maps else vgg
+        if len(recipe.options.crop_sizes) > 1:
+            self.layers = for_small_crops(vgg)
         self._ddp = DistributedDataParallel(self.layers, **_ddp_options(ranks)) if ranks.world > 1 else None
         model: nn.Module = self._ddp or self.layers
         self._model: Any = torch.compile(model) if recipe.compile else model
@@ -69,6 +73,7 @@ class Learner:
     def step(self, batches: Iterable[MicroBatch], count: int, seed: int) -> tuple[Tensor, list[Failure]]:
         """One step over `count` micro-batches: the sum of all processes' tallies, and this one's unreadable images.
 
+        `gradient_norm` is then the norm of the gradient, over all parameters that are trained, before it is clipped.
         The gradient is the mean over the images of all processes and micro-batches that have a loss, however they are
         divided.
         """
@@ -86,6 +91,9 @@ class Learner:
             for parameter in self.trained.values():
                 if parameter.grad is not None:
                     parameter.grad.mul_(factor)
+        self.gradient_norm = nn.utils.get_total_norm([p.grad for p in self.trained.values() if p.grad is not None])
+        if self.recipe.options.clip:
+            nn.utils.clip_grads_with_norm_(self.trained.values(), self.recipe.options.clip, self.gradient_norm)
         self.sgd.step()
         return total, failures
 
@@ -107,11 +115,6 @@ class Learner:
 
     def _autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.ranks.device.type, torch.bfloat16, enabled=self.bfloat16)
-
-    def gradient_norm(self) -> Tensor:
-        """The Euclidean norm of the gradient of the last step, over all parameters that are trained."""
-        gradients = [p.grad for p in self.trained.values() if p.grad is not None]
-        return torch.nn.utils.get_total_norm(gradients)
 
     @torch.inference_mode()
     def judge(self, batch: MicroBatch, health: Health | None = None) -> Tensor:
@@ -173,6 +176,13 @@ def after_pool5(vgg: VGG) -> nn.Sequential:
     names = [name for name, _ in vgg.named_children()]
     layers: nn.Sequential = vgg[names.index("pool5") + 1 :]
     return layers
+
+
+def for_small_crops(vgg: VGG) -> nn.Sequential:
+    """The net with pool5 averaged or repeated to 7x7 before fc6, which changes nothing at 224 pixels."""
+    layers = [*vgg.named_children()]
+    at = [name for name, _ in layers].index("flatten")
+    return nn.Sequential(OrderedDict([*layers[:at], ("to7x7", nn.AdaptiveAvgPool2d(FC_WINDOW)), *layers[at:]]))
 
 
 def find_precision(precision: TrainingPrecision, device: torch.device) -> TrainingPrecision:

@@ -14,8 +14,8 @@ from vggfeat._util.processes import cores
 from vggfeat.errors import ImageError, VggfeatError
 from vggfeat.nets.table import CROP
 from vggfeat.reading import NO_MEMORY
-from vggfeat.train.crops import Size, Window, boxes_in, centre_window, crop_of, random_window
-from vggfeat.train.draws import Augmentation, augmentation, order
+from vggfeat.train.crops import Size, Window, boxes_in, centre_window, crop_of, jittered, random_window
+from vggfeat.train.draws import Augmentation, augmentation, larger_share, order
 from vggfeat.train.pixel_statistics import PixelStatistics
 from vggfeat.train.ranks import Ranks
 from vggfeat.train.recipe import Recipe
@@ -31,11 +31,14 @@ Failure = tuple[str, str]  # path and reason
 class MicroBatch(NamedTuple):
     """Images that go through the net at once. Unreadable images are left out, and listed in `failures`.
 
-    crops : uint8 (N, 224, 224, 3) RGB; or float32 (N, C, 7, 7), what frozen convolutions make of them at pool5.
+    crops : uint8 (N, 224, 224, 3) RGB, or smaller; or float32 (N, C, 7, 7), what frozen convolutions make of them at
+    pool5.
     labels : int64 (N,).
     shifts : float32 (N, 3), of the colours, RGB in 0..1; empty for maps.
     boxes : float32 (N, B, 4) in pixels of the crops, the largest box of an image first, empty ones after its last one.
     frames : float32 (N, 4), the images themselves in pixels of their crops. Both are empty for images without boxes.
+    partners, shares : int64 (N,) labels of the images that were mixed into these, and float32 (N,) the shares of these
+    in the mixtures, at least 1/2. Both are empty without mixing.
     """
 
     crops: Tensor
@@ -44,14 +47,23 @@ class MicroBatch(NamedTuple):
     failures: list[Failure]
     boxes: Tensor = torch.zeros(0, 0, 4)
     frames: Tensor = torch.zeros(0, 4)
+    partners: Tensor = torch.zeros(0, dtype=torch.int64)
+    shares: Tensor = torch.zeros(0)
 
     def to(self, device: torch.device) -> "MicroBatch":
         """The same on a device."""
-        crops, labels, shifts, boxes, frames = (
-            tensor.to(device, non_blocking=True)
-            for tensor in (self.crops, self.labels, self.shifts, self.boxes, self.frames)
-        )
-        return MicroBatch(crops, labels, shifts, self.failures, boxes, frames)
+        tensors = {name: value for name, value in self._asdict().items() if isinstance(value, Tensor)}
+        moved: dict[str, Any] = {name: value.to(device, non_blocking=True) for name, value in tensors.items()}
+        return self._replace(**moved)
+
+
+class Mixed(NamedTuple):
+    """A crop, uint8 (side, side, 3), its shift, the row that was mixed into it, and its own share."""
+
+    crop: np.ndarray
+    shift: np.ndarray
+    partner: int
+    share: float = 1.0
 
 
 class Crops(Dataset[MicroBatch]):
@@ -59,6 +71,7 @@ class Crops(Dataset[MicroBatch]):
 
     def __init__(self, photos: Photos, recipe: Recipe, statistics: PixelStatistics) -> None:
         self.photos, self.recipe, self.statistics = photos, recipe, statistics
+        self._options = recipe.options
 
     def prepare(self, epoch: int, between: Callable[[], None]) -> list[Failure]:  # noqa: ARG002
         """Nothing: crops are made when they are needed."""
@@ -66,23 +79,47 @@ class Crops(Dataset[MicroBatch]):
 
     def __getitem__(self, key: Key) -> MicroBatch:
         epoch, rows = key
-        crops, shifts, kept, failures = [], [], [], []
+        side = CROP if epoch == CENTRE else self._options.sizes(self.recipe.epochs)[epoch]
+        found, kept, failures = list[Mixed](), [], []
         for row in rows:
             try:
-                pixels = self.photos.pixels(row)
-                crops.append(crop_of(pixels, self._window(epoch, row, pixels.shape[:2])))
+                found.append(self._mixed(epoch, row, side))
             except (ImageError, MemoryError) as error:
                 failures.append((self.photos.paths[row], str(error) or NO_MEMORY))
                 continue
-            shifts.append(self._shift(epoch, row))
             kept.append(row)
-        return MicroBatch(
-            torch.from_numpy(np.array(crops, np.uint8).reshape(-1, CROP, CROP, 3)),
+        batch = MicroBatch(
+            torch.from_numpy(np.array([one.crop for one in found], np.uint8).reshape(-1, side, side, 3)),
             torch.from_numpy(self.photos.labels[kept]),
-            torch.from_numpy(np.array(shifts, np.float32).reshape(-1, 3)),
+            torch.from_numpy(np.array([one.shift for one in found], np.float32).reshape(-1, 3)),
             failures,
             *self.boxes(epoch, kept),
         )
+        if epoch == CENTRE or not self._options.mixup:
+            return batch
+        partners = torch.from_numpy(self.photos.labels[[one.partner for one in found]])
+        return batch._replace(partners=partners, shares=torch.tensor([one.share for one in found]))
+
+    def _mixed(self, epoch: int, row: int, side: int) -> Mixed:
+        """The crop of an image, mixed with another if the recipe says so and that one can be read."""
+        own = self._crop(epoch, row, side)
+        if epoch == CENTRE or not self._options.mixup:
+            return own
+        drawn = self._drawn(epoch, row)
+        partner, share = int(drawn.partner * len(self.photos)), larger_share(self._options.mixup, drawn.mix)
+        try:
+            other = self._crop(epoch, partner, side)
+        except (ImageError, MemoryError):  # its own turn tells why
+            return own
+        crop = np.rint(share * own.crop + (1 - share) * other.crop).astype(np.uint8)
+        return Mixed(crop, share * own.shift + (1 - share) * other.shift, partner, share)
+
+    def _crop(self, epoch: int, row: int, side: int) -> Mixed:
+        pixels = self.photos.pixels(row)
+        crop = crop_of(pixels, self._window(epoch, row, pixels.shape[:2]), side)
+        if epoch != CENTRE:
+            crop = jittered(crop, self._drawn(epoch, row), self._options.jitter)
+        return Mixed(crop, self._shift(epoch, row), row)
 
     def boxes(self, epoch: int, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
         """The boxes and the frames of a micro-batch; empty if the photos have none."""
@@ -99,7 +136,8 @@ class Crops(Dataset[MicroBatch]):
     def _window(self, epoch: int, row: int, size: Size) -> Window:
         if epoch == CENTRE:
             return centre_window(size, self.recipe.test_scale)
-        return random_window(size, self.recipe.scales, self._drawn(epoch, row), self.recipe.flip)
+        drawn, options = self._drawn(epoch, row), self._options
+        return random_window(size, self.recipe.scales, drawn, self.recipe.flip, options.aspect)
 
     def _shift(self, epoch: int, row: int) -> np.ndarray:
         if epoch == CENTRE:

@@ -63,8 +63,8 @@ class Classes:
     result: Callable[..., Any] = TrainingResult
     command = "vggfeat train"
 
-    def __init__(self, classes: int) -> None:
-        self.outputs = classes
+    def __init__(self, classes: int, smoothing: float = 0.0) -> None:
+        self.outputs, self.smoothing = classes, smoothing
 
     def start(self, batch: MicroBatch) -> Tensor | None:  # noqa: ARG002
         """None: at first all classes are equal."""
@@ -74,19 +74,26 @@ class Classes:
         """Nothing: fc8 stays random."""
 
     def loss(self, outputs: Tensor, batch: MicroBatch) -> Tensor:
-        """The sum of the cross-entropies."""
-        return functional.cross_entropy(outputs, batch.labels, reduction="sum")
+        """The sum of the cross-entropies, with smoothed labels; of a mixture those of both labels by their shares."""
+        if not len(batch.shares):
+            return functional.cross_entropy(outputs, batch.labels, reduction="sum", label_smoothing=self.smoothing)
+        other, own = (
+            functional.cross_entropy(outputs, labels, reduction="none", label_smoothing=self.smoothing)
+            for labels in (batch.partners, batch.labels)
+        )
+        return torch.lerp(other, own, batch.shares).sum()
 
-    def tally(self, outputs: Tensor, batch: MicroBatch, training: bool = False) -> Tensor:  # noqa: ARG002
+    def tally(self, outputs: Tensor, batch: MicroBatch, training: bool = False) -> Tensor:
         """float64 (4,): the sum of the losses, the images wrong among the best 1 and the best 5, and all images.
 
-        An image is right among the best k if fewer than k other classes score at least as high as its own: a net that
-        gives all classes the same score is wrong (as in `metrics.top_k_error`).
+        Labels are smoothed in training only. An image is right among the best k if fewer than k other classes score at
+        least as high as its own: a net that gives all classes the same score is wrong (as in `metrics.top_k_error`).
         """
         scores, labels = outputs, batch.labels
+        loss = self.loss(scores, batch) if training else functional.cross_entropy(scores, labels, reduction="sum")
         as_good = (scores >= scores.gather(1, labels[:, None])).sum(1)
         wrong = [((as_good < 1) | (as_good > k)).sum() for k in TOP]  # as_good is 0 for NaN scores
-        return torch.stack([value.double() for value in (self.loss(scores, batch), *wrong, (labels >= 0).sum())])
+        return torch.stack([value.double() for value in (loss, *wrong, (labels >= 0).sum())])
 
     def means(self, tally: Sequence[float]) -> tuple[float, ...]:
         """Mean loss, top-1 and top-5 error in per cent."""

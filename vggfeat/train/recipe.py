@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 from vggfeat._util.options import check_choice
 from vggfeat.errors import UsageError
 from vggfeat.nets.table import CROP, Init, layers
+from vggfeat.train.augmentation import WITHOUT, AugmentationSettings
 
 Finetune = Literal["all", "fc"]
 Fill = Literal[Init, "scaled"]
@@ -21,7 +22,8 @@ LR_TUNING = 1e-3  # ... and for a net that starts from one of the same kind, suc
 RATE_BATCH = 256  # the batch to which these rates belong
 MAX_SCALE = 2048
 MAX_SEED = 2**63 - 1
-ADDED = {"draws": 0, "warmup": 0.0}  # settings that the runs of earlier versions do not have, and what these did
+# settings that the runs of earlier versions do not have, and what these did
+ADDED = {"draws": 0, "warmup": 0.0, **WITHOUT}
 
 
 def _free(default: Any) -> Any:
@@ -30,12 +32,13 @@ def _free(default: Any) -> Any:
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """Settings of a training run (Sect. 3.1).
+class Recipe(AugmentationSettings):
+    """Settings of a training run (Sect. 3.1). Those that the paper does not have are of `AugmentationSettings`.
 
-    The settings from `device` on, and `epochs`, may change when a run is continued. A different `micro` or `compile`,
-    or a different number of processes, draws different dropout masks from the same distribution. A different `device`
-    changes the rounding, and with precision auto perhaps the precision. The others change no number.
+    The settings from `device` on, and `epochs` without lr_schedule cosine, may change when a run is continued. A
+    different `micro` or `compile`, or a different number of processes, draws different dropout masks from the same
+    distribution. A different `device` changes the rounding, and with precision auto perhaps the precision. The others
+    change no number.
 
     Parameters
     ----------
@@ -163,6 +166,8 @@ class Recipe:
     tensorboard: bool = _free(False)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check_maps(self.keeps_maps)
         if self.net == AUTO and not self.source:
             raise UsageError("net auto is that of trained weights: give init from:FILE, or name the net")
         layers(self.net if self.net != AUTO else "D", self.width)  # raises UsageError for an invalid net or width
@@ -256,7 +261,9 @@ class Recipe:
             Name -> value.
         """
         free = {f.name for f in fields(self) if f.metadata.get("free")}
-        return {name: value for name, value in asdict(self).items() if name not in free}
+        fixed = {name: value for name, value in asdict(self).items() if name not in free} | self.options._asdict()
+        fixed["crop_sizes"] = ",".join(map(str, self.options.crop_sizes))
+        return fixed if self.options.lr_schedule == "plateau" else fixed | {"epochs": self.epochs}
 
 
 # The smallest value of each number.

@@ -149,7 +149,7 @@ def diverged(run: Run, state: TrainState, what: str) -> VggfeatError:
             kept = f"the last good checkpoint is {file} (epoch {saved.epoch}, step {saved.step})"
         except WeightsError:
             kept = f"the last checkpoint, {file}, is damaged"
-    rate = state.plateau.rate(run.start.lr)
+    rate = run.rate(state)
     return VggfeatError(
         f"{run.folder.path}: {what}; {kept}; begin again in another folder with --lr below {rate:g} or another --init"
     )

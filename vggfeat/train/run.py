@@ -74,7 +74,7 @@ def train(data: str | Path, out: str | Path, recipe: Recipe | None = None, **set
     """
     recipe = recipe_of(recipe, settings)
     sets = read_sets(data, recipe.batch)
-    result: TrainingResult = train_for(Classes(len(sets.classes)), sets, out, recipe)
+    result: TrainingResult = train_for(Classes(len(sets.classes), recipe.options.smoothing), sets, out, recipe)
     return result
 
 
@@ -129,7 +129,7 @@ def _train_epoch(
     for step in range(state.step, plan.steps):
         seed = step_seed(recipe.seed, state.epoch, step, ranks.rank)
         tally, failures = learner.step(batches, plan.micro_batches, seed)
-        tallies.append(torch.cat([tally, learner.gradient_norm().to(tally)[None]]))
+        tallies.append(torch.cat([tally, learner.gradient_norm.to(tally)[None]]))
         learner.set_rate(run.rate(state, ahead=step + 1 - state.step))
         records.unreadable(failures)
 

@@ -59,10 +59,14 @@ class Run:
         return StepPlan(len(self.sets.train), self.recipe, self.ranks.rank, self.ranks.world)
 
     def rate(self, state: TrainState, ahead: int = 0) -> float:
-        """The learning rate of the next step after a state, or of one that is `ahead` of it; see `Recipe.warmup`."""
-        steps = self.plan.steps
+        """The learning rate of the next step after a state, or of one that is `ahead` of it.
+
+        See `Recipe.warmup` and `lr_schedule`.
+        """
+        steps, recipe = self.plan.steps, self.recipe
         done = state.epoch * steps + state.step + ahead
-        return state.plateau.rate(self.start.lr) * min(1.0, (done + 1) / max(self.recipe.warmup * steps, 1.0))
+        rise = min(1.0, (done + 1) / max(recipe.warmup * steps, 1.0))
+        return state.plateau.rate(self.start.lr) * recipe.options.factor(state.epoch, recipe.epochs) * rise
 
     @property
     def about(self) -> checkpoint.About:

@@ -76,7 +76,8 @@ class TrainState:
     def after_epoch(self, validation: tuple[float, ...], recipe: Recipe) -> "TrainState":
         """The state at the beginning of the next epoch, given this epoch's validation measures."""
         error = validation[1]
-        plateau = self.plateau.after(self.epoch, error, patience=recipe.patience, gain=recipe.gain, drops=recipe.drops)
+        patience = recipe.patience if recipe.options.lr_schedule == "plateau" else recipe.epochs + 1
+        plateau = self.plateau.after(self.epoch, error, patience=patience, gain=recipe.gain, drops=recipe.drops)
         finished = ""
         if plateau.over:
             finished = "the validation error stopped improving"
