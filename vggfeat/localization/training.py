@@ -32,6 +32,8 @@ def fit(data: str | Path, out: str | Path, *, images: str | Path | None = None, 
         See `Recipe`.
     cache_dir, dense, save_minutes, tensorboard
         See `Recipe`.
+    augment, smoothing, mixup, jitter, aspect, crop_sizes, lr_schedule, clip
+        Not for boxes: leave them out.
     recipe : BoxRecipe
         All of these as one object, instead of them.
 
