@@ -79,6 +79,15 @@ def test_the_norm_is_that_of_the_steps_gradient():
     assert some.gradient_norm.item() == pytest.approx(by_hand, rel=1e-4)
 
 
+def test_the_norm_is_that_before_the_gradient_is_clipped():
+    free, bound = learner(), learner(clip=0.5)
+    for some in (free, bound):
+        some.step(iter([batch()]), 1, seed=0)
+    assert bound.gradient_norm == free.gradient_norm > 0.5
+    used = torch.nn.utils.get_total_norm([p.grad for p in bound.trained.values()])
+    assert used.item() == pytest.approx(0.5, rel=1e-4)
+
+
 def test_the_standard_error_is_the_binomial_one():
     assert standard_error(20, 400) == pytest.approx(2)  # 100 sqrt(0.2 * 0.8 / 400)
     assert standard_error(25, 50_000) == pytest.approx(0.194, abs=1e-3)
