@@ -1,7 +1,7 @@
 """Table 3 on ten classes: all nets by one short recipe, and which of the conclusions of Sect. 4.1 show at this size.
 
     python benchmarks/imagenette/nets.py --data imagenette-128 --out RUNS --width 0.0625                       # a CPU
-    python benchmarks/imagenette/nets.py --data imagenette-128 --out RUNS --device cuda --batch 64 --lr 0.01   # a GPU
+    python benchmarks/imagenette/nets.py --data imagenette-128 --out RUNS --device cuda --batch 64   # a GPU
 
 Every row is a run of `vggfeat.train` in OUT/ROW-SEED, then a dense evaluation in OUT/evaluations: the same command goes
 on where a killed one was, and `vggfeat evaluate --runs OUT/evaluations --table 3` prints what is there. Processes with
