@@ -52,18 +52,19 @@ def photos(tmp_path):
     return tmp_path / "my photos"
 
 
-def test_help_in_half_a_second():
-    """Of processor time, which other work on the machine doesn't lengthen."""
-    assert min(_timed("--help") for _ in range(3)) < 0.5
+def test_help_in_half_a_second(tmp_path):
+    """Of processor time, which other work lengthens less; compiled once, as after an installation."""
+    compiled = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(tmp_path)}
+    assert min(_timed("--help", **compiled) for _ in range(4)) < 0.5
 
 
-def _timed(*arguments):
+def _timed(*arguments, **environment):
     def spent():
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)
         return usage.ru_utime + usage.ru_stime
 
     began = spent()
-    assert vggfeat(*arguments).returncode == 0
+    assert vggfeat(*arguments, **environment).returncode == 0
     return spent() - began
 
 

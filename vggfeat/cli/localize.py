@@ -11,7 +11,6 @@ import typer
 
 from vggfeat._util.files import check_folder, check_writable, write_text
 from vggfeat._util.printable import printable, say
-from vggfeat._util.progress import progress
 from vggfeat.cli.derive import Without, derived
 from vggfeat.cli.output import show
 from vggfeat.cli.usage import Command
@@ -122,6 +121,7 @@ def _answer(
     found: "Iterable[LocatedPhoto]", write: "Callable[[LocatedPhoto], None]", targets: "Targets | None", silent: bool
 ) -> tuple[int, int]:
     """Write, draw, and print what is in photos, or show progress. Returns how many there were, and how many failed."""
+    from vggfeat._util.progress import progress
     from vggfeat.localization.answers import lines
     from vggfeat.localization.drawing import draw
 

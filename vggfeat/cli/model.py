@@ -9,7 +9,6 @@ import typer
 
 from vggfeat._util.files import check_folder, check_writable, write_text
 from vggfeat._util.printable import printable, say
-from vggfeat._util.progress import progress
 from vggfeat.cli.derive import Without
 from vggfeat.cli.output import show
 from vggfeat.cli.usage import check_source
@@ -109,6 +108,8 @@ def predict(
 
 def _answer(found: "Iterable[Prediction]", write: "Callable[[Prediction], None]", silent: bool) -> tuple[int, int]:
     """Write predictions, and print them or show progress. Returns how many there were, and how many failed."""
+    from vggfeat._util.progress import progress
+
     count = failed = 0
     with progress(None, "predicting", "photo", disable=not silent) as bar:
         for one in found:
