@@ -1,5 +1,6 @@
 """Sources: what a folder, a list, a tar, a pattern and an address are taken to hold."""
 
+import asyncio
 import gc
 import gzip
 import os
@@ -16,6 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fsspec.asyn import get_loop
 from fsspec.implementations.http import HTTPFileSystem
 
 from tests.kit.image_sources import content, listed, names, png, put, tar
@@ -23,7 +25,8 @@ from vggfeat import sources
 from vggfeat.descriptors import Describer
 from vggfeat.errors import DataError, ImageError
 from vggfeat.extraction.run import default_out, extract
-from vggfeat.sources import Item, LeftOut, folders
+from vggfeat.sources import Item, LeftOut, folders, web
+from vggfeat.sources.addresses import reach
 from vggfeat.store import Store, load
 
 
@@ -559,6 +562,21 @@ def test_no_connection_is_left_to_the_garbage_collector(tmp_path, server):
         with pytest.raises(ImageError, match="No such file"):
             content(next(sources.items(f"{server}/gone.png")))
         gc.collect()
+
+
+def test_a_program_with_a_loop_of_its_own_may_stop_reading(tmp_path, server):
+    """Such as a notebook. A loop that is debugged refuses to be used from another thread."""
+    put(tmp_path / "www" / "large.tar", bytes(2**24))
+    loop = get_loop()
+
+    async def notebook():
+        web.front_to_back(*reach(f"{server}/large.tar")).close()
+
+    loop.set_debug(True)
+    try:
+        asyncio.run(notebook())
+    finally:
+        loop.set_debug(False)
 
 
 def test_an_image_on_the_web_costs_one_request(tmp_path, server, asked):

@@ -4,6 +4,7 @@ import asyncio
 import html
 import io
 import re
+from contextlib import suppress
 from typing import IO, Any
 from urllib.parse import urlsplit
 
@@ -30,12 +31,13 @@ class Stream(HTTPStreamFile):
     def close(self) -> None:
         answer, self.r = self.r, None
         if answer is not None:
-            try:
-                asyncio.get_running_loop()
-            except RuntimeError:
-                sync(self.loop, self._close_answer, answer)
-            else:  # the garbage collector called this in the loop's thread, which cannot wait for itself
+            running = None
+            with suppress(RuntimeError):
+                running = asyncio.get_running_loop()
+            if running is self.loop:  # the garbage collector called this in its thread, which cannot wait for itself
                 answer.close()
+            else:
+                sync(self.loop, self._close_answer, answer)
         super(HTTPStreamFile, self).close()
 
     async def _close_answer(self, answer: Any) -> None:
