@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from tests.kit.boxed_photos import xml
 from vggfeat.data.actions import ACTIONS
 from vggfeat.data.voc import CLASSES
 
@@ -90,10 +91,4 @@ def annotate(file: Path) -> None:
         ("person", 1, 1, 32, 48),
         ("person", 33, 1, 70, 48),
     ]  # the last leaves the image
-    objects = "".join(
-        f"<object><name>{name}</name><bndbox><xmin>{x0}</xmin><ymin>{y0}</ymin><xmax>{x1}</xmax><ymax>{y1}</ymax>"
-        "</bndbox></object>"
-        for name, x0, y0, x1, y1 in boxes
-    )
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(f"<annotation>{objects}</annotation>")
+    xml(file, *boxes)

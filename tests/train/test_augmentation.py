@@ -232,14 +232,6 @@ def test_validation_does_not_smooth():
 # ---- whole runs
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def test_runs_of_earlier_versions_had_none():
     now = Recipe().fixed()
     earlier = {name: value for name, value in now.items() if name not in ("augment", *Options._fields)}
@@ -255,7 +247,7 @@ def data(tmp_path_factory):
 STRONG = {**TINY, "augment": "strong", "crop_sizes": (32, 224), "device": "cpu"}
 
 
-def test_the_epochs_of_a_cosine_stay(data, tmp_path):
+def test_the_epochs_of_a_cosine_stay(data, tmp_path, one_thread):
     train(data, tmp_path / "run", **STRONG)
     log = (tmp_path / "run" / "log.csv").read_text().splitlines()
     rates = [float(line.split(",")[1]) for line in log[1:]]

@@ -277,14 +277,6 @@ def test_torchrun_numbers_the_processes_of_a_machine(monkeypatch):
 # ---- a run
 
 
-@pytest.fixture
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.mark.slow
 def test_no_kept_pixel_decides_a_number(tmp_path, monkeypatch, one_thread):
     data = photo_set(tmp_path / "data")

@@ -33,13 +33,7 @@ from vggfeat.train.sets import read_sets
 from vggfeat.train.start import pixel_statistics
 from vggfeat.weights.publish import publish
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -64,7 +64,7 @@ def store_of(content: Content, file: Path) -> Store:
     if held is None:
         raise ModelError(
             f"{file}: does not have the photos that trained it, because it was trained with --anonymous or without a "
-            "store, or by an earlier version; train it again with vggfeat fit, or explore a store"
+            "store, or by an earlier version; train it again with vggfeat fit STORE, or explore a store"
         )
     known = Path(held.store)
     found = next(
