@@ -19,7 +19,6 @@ the order of the input; of pairs that are equally near or score the same, the on
 first, then the one with the first partner.
 """
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -158,38 +157,40 @@ def _pass(boxes: Floats, rule: MergeRule) -> np.ndarray:
         due = np.flatnonzero((distance > near) & (distance <= far))
         due = due[_mergeable(boxes[pairs[due, 0]], boxes[pairs[due, 1]], rule)]
         order = due[np.lexsort((pairs[due, 1], pairs[due, 0], distance[due]))]
-        merged.append(_each_once(pairs[order].tolist()))
+        merged.append(_each_once(pairs[order], len(boxes)))
         free[merged[-1]] = False
         near = far
     return np.concatenate(merged)
 
 
-def _each_once(pairs: Iterable[tuple[int, int]]) -> np.ndarray:
+def _each_once(pairs: np.ndarray, boxes: int) -> np.ndarray:
     """The pairs of which neither box is in a pair that was taken before, int (P, 2)."""
-    taken: set[int] = set()
-    found = []
-    for first, second in pairs:
-        if first not in taken and second not in taken:
-            taken.add(first)
-            taken.add(second)
-            found.append((first, second))
-    return np.array(found, np.int64).reshape(-1, 2)
+    taken = bytearray(boxes)
+    rows = []
+    for row, (first, second) in enumerate(zip(*pairs.T.tolist(), strict=True)):
+        if not (taken[first] or taken[second]):
+            taken[first] = taken[second] = True
+            rows.append(row)
+    return pairs[rows]
 
 
 def _mergeable(a: Floats, b: Floats, rule: MergeRule) -> np.ndarray:
     """Whether rule `library` merges each box of one set with its partner in the other, bool (...)."""
     apart = np.abs((a[..., :2] + a[..., 2:]) - (b[..., :2] + b[..., 2:]))  # twice the distance of the centres
     sides = np.maximum(a[..., 2:] - a[..., :2], b[..., 2:] - b[..., :2])
-    near = (apart <= np.array([rule.horizontal, rule.vertical]) * sides).all(axis=-1)
-    return near & (1 - overlap(a, b) <= rule.apart)
+    near = apart <= np.array([rule.horizontal, rule.vertical]) * sides
+    return near[..., 0] & near[..., 1] & (1 - overlap(a, b) <= rule.apart)
 
 
 def overlap(a: Floats, b: Floats) -> Floats:
     """The IoU of each box of one set with its partner in the other; 0 if both are empty."""
-    sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
-    common = np.clip(sides, 0, None).prod(axis=-1)
-    union = sum((box[..., 2:] - box[..., :2]).prod(axis=-1) for box in (a, b)) - common
+    common = _area(np.clip(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0, None))
+    union = _area(a[..., 2:] - a[..., :2]) + _area(b[..., 2:] - b[..., :2]) - common
     return np.divide(common, union, out=np.zeros_like(common), where=union > 0)
+
+
+def _area(sides: Floats) -> Floats:
+    return sides[..., 0] * sides[..., 1]  # several times faster than a product over the short axis
 
 
 def _by_score(found: Merged, rule: MergeRule) -> Merged:
