@@ -1,5 +1,7 @@
 """Options that the paper does not have: each against an independent implementation or by hand; off, nothing changes."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -19,7 +21,7 @@ from vggfeat.train.learner import for_small_crops
 from vggfeat.train.loading import CENTRE, Crops, MicroBatch
 from vggfeat.train.objective import Classes
 from vggfeat.train.pixel_statistics import ILSVRC
-from vggfeat.train.recipe import difference
+from vggfeat.train.settings import difference
 
 PHOTOS = np.random.default_rng(0).integers(0, 256, (5, 260, 300, 3), np.uint8)
 
@@ -75,9 +77,15 @@ def test_invalid_options_are_refused_in_one_line(wrong, said):
 
 
 def test_boxes_have_none():
-    with pytest.raises(UsageError, match="augment and its options are for the training of classes"):
-        BoxRecipe(mixup=0.2)
+    offered = {field.name for field in dataclasses.fields(BoxRecipe)}
+    assert not offered & {"augment", "dense", *Options._fields}
     assert BoxRecipe().options == Options()
+
+
+def test_a_run_for_boxes_is_continued_that_had_recorded_them():
+    recorded = {**BoxRecipe().fixed(), "augment": "paper", **Options()._asdict(), "crop_sizes": "224"}
+    assert not difference(recorded, BoxRecipe().fixed())
+    assert difference({**recorded, "mixup": 0.2}, BoxRecipe().fixed()) == "mixup 0.2, not 0.0"
 
 
 # ---- the epochs and the learning rate

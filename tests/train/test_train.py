@@ -29,6 +29,7 @@ from vggfeat.train.pixel_statistics import ILSVRC, SAMPLE, PixelStatistics, meas
 from vggfeat.train.plateau import Plateau
 from vggfeat.train.ranks import Ranks
 from vggfeat.train.sets import Photos
+from vggfeat.train.settings import TrainingSettings
 from vggfeat.train.start import initial_net
 from vggfeat.train.state import Start
 
@@ -92,7 +93,7 @@ def test_settings_load_neither_torch_nor_numpy():
 
 def test_every_setting_has_a_help_text_and_a_default():
     described = []
-    for kind in (AugmentationSettings, Recipe):
+    for kind in (TrainingSettings, AugmentationSettings, Recipe):
         section = inspect.getdoc(kind).partition("Parameters\n----------\n")[2].partition("\n\nRaises")[0]
         described += [line.partition(" : ")[0] for line in section.splitlines() if not line.startswith(" ")]
     assert described == [field.name for field in dataclasses.fields(Recipe)]

@@ -18,7 +18,6 @@ from vggfeat.errors import UsageError, VggfeatError
 from vggfeat.localization.rules import MergeRule
 from vggfeat.localization.settings import BoxRecipe
 from vggfeat.localization.spec import MAX_KEEP, LocalizationSettings, LocalizerSpec, Subset
-from vggfeat.train.augmentation import Options
 
 if TYPE_CHECKING:
     from vggfeat.data.boxed import Boxed
@@ -55,7 +54,7 @@ def fit_boxes(
         typer.Option(help="The folder of the photos of a CSV file. Default: its own, or the folder images in it."),
     ] = None,
     *,
-    recipe: Annotated[BoxRecipe, Without("dense", "augment", *Options._fields)],
+    recipe: BoxRecipe,
 ) -> None:
     """Train a net to predict boxes from photos with boxes. The same command continues a run."""
     from vggfeat.localization import fit

@@ -36,6 +36,7 @@ class Boxes:
     log: Columns = BOX_EPOCHS
     all_count = False
     result: Callable[..., Any] = FittedBoxes
+    dense = False
     command = "vggfeat localize fit"
 
     def __init__(self, regression: Regression, classes: int) -> None:

@@ -4,16 +4,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vggfeat._util.options import check_choice
-from vggfeat.errors import UsageError
-from vggfeat.train.augmentation import Options
-from vggfeat.train.recipe import AUTO, FROM, Fill, Finetune, Recipe
+from vggfeat.train.settings import AUTO, FROM, Fill, Finetune, TrainingSettings
 
 Regression = Literal["scr", "pcr"]  # that of weights.header, which needs torch
 
 
 @dataclass(frozen=True)
-class BoxRecipe(Recipe):
-    """Settings of the training of a net that predicts boxes (Appendix A); the other parameters are those of `Recipe`.
+class BoxRecipe(TrainingSettings):
+    """Settings of the training of a net that predicts boxes (Appendix A): these, and the others of `TrainingSettings`.
 
     Without dropout and with `fill` scaled, fully connected layers learn on frozen convolutions at the paper's learning
     rate; chosen on held-out training photos of cub-10 (benchmarks/localisation).
@@ -53,8 +51,6 @@ class BoxRecipe(Recipe):
     regression: Regression = "pcr"
 
     def __post_init__(self) -> None:
-        if self.options != Options():
-            raise UsageError("augment and its options are for the training of classes, not of boxes: leave them out")
         super().__post_init__()
         check_choice("regression", self.regression, Regression)
 

@@ -27,13 +27,11 @@ def fit(data: str | Path, out: str | Path, *, images: str | Path | None = None, 
     images : str or path, optional
         The folder of the photos of a CSV file. Default: its own folder, or the folder `images` in it.
     regression, net, width, scale, init, fill, finetune, epochs, batch, draws, lr, warmup, momentum, weight_decay
-        See `BoxRecipe` and `Recipe`.
+        See `BoxRecipe` and `TrainingSettings`.
     dropout, patience, drops, gain, flip, colour, statistics, seed, micro, precision, device, compile, workers, cache
-        See `Recipe`.
-    cache_dir, dense, save_minutes, tensorboard
-        See `Recipe`.
-    augment, smoothing, mixup, jitter, aspect, crop_sizes, lr_schedule, clip
-        Not for boxes: leave them out.
+        See `TrainingSettings`.
+    cache_dir, save_minutes, tensorboard
+        See `TrainingSettings`.
     recipe : BoxRecipe
         All of these as one object, instead of them.
 

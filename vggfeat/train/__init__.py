@@ -1,7 +1,8 @@
 """Training of the nets (Sect. 3.1).
 
-recipe             Recipe: the settings of a run, with the paper's values as defaults
-augmentation       AugmentationSettings: options of a recipe that the paper does not have
+recipe             Recipe: the settings of the training of a net that classifies
+settings           TrainingSettings: those that every run has, with the paper's values as defaults
+augmentation       AugmentationSettings: those of a recipe that the paper does not have
 run                train: one step, one epoch, one run; results: TrainingResult
 chain              train_paper: the paper's chain of runs, from net A to a net for all scales
 start              the net and the optimiser before the first step, or at the last checkpoint

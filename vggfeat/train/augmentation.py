@@ -111,11 +111,6 @@ class AugmentationSettings:
         if len(sides) > 1 and self.options.lr_schedule == "plateau":
             raise UsageError("crop_sizes needs lr_schedule cosine: small crops say little of the error at 224 pixels")
 
-    def _check_maps(self, kept: bool) -> None:
-        """Raise UsageError for options that do not go with kept maps."""
-        if kept and (self.options.mixup or len(self.options.crop_sizes) > 1):
-            raise UsageError("kept maps are of single 224x224 crops: with mixup or crop_sizes give draws 0")
-
     @cached_property
     def options(self) -> Options:
         """The values of all options: those that were given, else those of `augment`."""

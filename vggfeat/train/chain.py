@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 from vggfeat.errors import UsageError
 from vggfeat.train.folder import RunFolder
 from vggfeat.train.ranks import joined
-from vggfeat.train.recipe import FROM, Recipe, recipe_of
+from vggfeat.train.recipe import Recipe, recipe_of
 from vggfeat.train.results import TrainingResult
 from vggfeat.train.run import train
+from vggfeat.train.settings import FROM
 
 BASE = "A"
 SHALLOW = "B-5x5"  # of Sect. 4.1, which does not start from A

@@ -16,7 +16,7 @@ from vggfeat._util.json_files import read_json
 from vggfeat._util.printable import reason_of, say
 from vggfeat._util.regular_files import open_regular
 from vggfeat.errors import DataError, UsageError, VggfeatError
-from vggfeat.train.recipe import difference
+from vggfeat.train.settings import difference
 from vggfeat.weights.run_files import CONFIG, EPOCHS, HEALTH, LOG, RunConfig
 
 STEPS = {"epoch": whole, "step": whole, "lr": finite, "loss": finite}

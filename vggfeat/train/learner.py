@@ -17,7 +17,7 @@ from vggfeat.train.health import Health
 from vggfeat.train.loading import Failure, MicroBatch
 from vggfeat.train.objective import Objective
 from vggfeat.train.ranks import Ranks
-from vggfeat.train.recipe import Recipe, TrainingPrecision
+from vggfeat.train.settings import TrainingPrecision, TrainingSettings
 from vggfeat.weights.header import Preprocessing
 
 
@@ -47,7 +47,7 @@ class Learner:
     """
 
     def __init__(
-        self, vgg: VGG, recipe: Recipe, objective: Objective, preprocessing: Preprocessing, ranks: Ranks
+        self, vgg: VGG, recipe: TrainingSettings, objective: Objective, preprocessing: Preprocessing, ranks: Ranks
     ) -> None:
         self.recipe, self.objective, self.ranks = recipe, objective, ranks
         self.vgg = vgg.to(ranks.device).to(memory_format=torch.channels_last)

@@ -18,8 +18,8 @@ from vggfeat.train.crops import Size, Window, boxes_in, centre_window, crop_of, 
 from vggfeat.train.draws import Augmentation, augmentation, larger_share, order
 from vggfeat.train.pixel_statistics import PixelStatistics
 from vggfeat.train.ranks import Ranks
-from vggfeat.train.recipe import Recipe
 from vggfeat.train.sets import Photos
+from vggfeat.train.settings import TrainingSettings
 
 MAX_WORKERS = 16
 
@@ -69,7 +69,7 @@ class Mixed(NamedTuple):
 class Crops(Dataset[MicroBatch]):
     """Photos as micro-batches: random crops for the epochs 0, 1, ...; or centre crops."""
 
-    def __init__(self, photos: Photos, recipe: Recipe, statistics: PixelStatistics) -> None:
+    def __init__(self, photos: Photos, recipe: TrainingSettings, statistics: PixelStatistics) -> None:
         self.photos, self.recipe, self.statistics = photos, recipe, statistics
         self._options = recipe.options
 
@@ -155,7 +155,7 @@ class StepPlan:
     share of them, in micro-batches.
     """
 
-    def __init__(self, n: int, recipe: Recipe, rank: int = 0, world: int = 1) -> None:
+    def __init__(self, n: int, recipe: TrainingSettings, rank: int = 0, world: int = 1) -> None:
         self.n, self.recipe, self.rank, self.world = n, recipe, rank, world
         self.steps = n // recipe.batch  # per epoch; the rows that are left differ from epoch to epoch
         self.micro_batches = len(self._share(np.arange(recipe.batch)))  # per step
@@ -224,7 +224,7 @@ def _ignore_signals(_: int) -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def decoding_workers(recipe: Recipe, ranks: Ranks) -> int:
+def decoding_workers(recipe: TrainingSettings, ranks: Ranks) -> int:
     """Processes that decode, beside this one."""
     if recipe.workers is not None:
         return recipe.workers

@@ -26,7 +26,7 @@ class Objective(Protocol):
     outputs : of fc8. boxes : what the weights file says of them. measures : their columns in log.csv (after train_ and
     val_) and the titles of their curves; first the loss, then the error in per cent by which the best net is chosen.
     log : all columns. all_count : whether each image has a loss. result : makes the result of a run, of facts and
-    measures. command : trains for the objective.
+    measures. dense : whether the best net is also measured densely. command : trains for the objective.
     """
 
     outputs: int
@@ -35,6 +35,7 @@ class Objective(Protocol):
     log: Columns
     all_count: bool
     result: Callable[..., Any]
+    dense: bool
     command: str
 
     def start(self, batch: MicroBatch) -> Tensor | None:
@@ -63,8 +64,8 @@ class Classes:
     result: Callable[..., Any] = TrainingResult
     command = "vggfeat train"
 
-    def __init__(self, classes: int, smoothing: float = 0.0) -> None:
-        self.outputs, self.smoothing = classes, smoothing
+    def __init__(self, classes: int, smoothing: float = 0.0, dense: bool = False) -> None:
+        self.outputs, self.smoothing, self.dense = classes, smoothing, dense
 
     def start(self, batch: MicroBatch) -> Tensor | None:  # noqa: ARG002
         """None: at first all classes are equal."""

@@ -24,6 +24,7 @@ from vggfeat.train.recipe import Recipe, recipe_of
 from vggfeat.train.records import Records, diverged
 from vggfeat.train.results import TrainingResult
 from vggfeat.train.sets import Sets, read_sets
+from vggfeat.train.settings import TrainingSettings
 from vggfeat.train.start import Run, begin_or_continue, with_net
 from vggfeat.train.state import TrainState
 from vggfeat.train.stopping import Stopper, stoppable
@@ -74,11 +75,13 @@ def train(data: str | Path, out: str | Path, recipe: Recipe | None = None, **set
     """
     recipe = recipe_of(recipe, settings)
     sets = read_sets(data, recipe.batch)
-    result: TrainingResult = train_for(Classes(len(sets.classes), recipe.options.smoothing), sets, out, recipe)
+    result: TrainingResult = train_for(
+        Classes(len(sets.classes), recipe.options.smoothing, recipe.dense), sets, out, recipe
+    )
     return result
 
 
-def train_for(objective: Objective, sets: Sets, out: str | Path, recipe: Recipe) -> Any:
+def train_for(objective: Objective, sets: Sets, out: str | Path, recipe: TrainingSettings) -> Any:
     """Train a net for an objective, or continue; see `train`. Returns what `objective.result` makes."""
     recipe = with_net(recipe)
     with joined(recipe.device) as ranks, held(Path(out), ranks.main, objective.log) as folder, _torch_of(ranks.device):
@@ -202,7 +205,7 @@ def _result(run: Run, state: TrainState) -> Any:
         )
     known = folder.read_json(RESULT, RunResult)
     dense = known.dense if known and known.epochs == state.epoch else None
-    if run.recipe.dense and dense is None:
+    if run.objective.dense and dense is None:
         q, device = run.recipe.test_scale, str(run.ranks.device)
         dense, left_out = dense_errors(folder.best, run.sets.val, q, device)
         folder.add_failures(left_out)

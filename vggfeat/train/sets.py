@@ -20,7 +20,7 @@ from vggfeat.reading import NO_MEMORY
 from vggfeat.train import shards
 from vggfeat.train.cache import CachedImages, CacheFile, Decoded, cached_images
 from vggfeat.train.ranks import Ranks
-from vggfeat.train.recipe import Recipe
+from vggfeat.train.settings import TrainingSettings
 from vggfeat.train.shards import Member
 
 PROBE = 64  # images from whose sizes the memory for all is estimated
@@ -73,7 +73,7 @@ class Photos:
         height, width = self.sizes[row].tolist()
         return height, width
 
-    def decode_ahead(self, recipe: Recipe, ranks: Ranks, threads: int) -> None:
+    def decode_ahead(self, recipe: TrainingSettings, ranks: Ranks, threads: int) -> None:
         """Decode all images once: into memory if they take at most recipe.cache GiB, else into recipe.cache_dir.
 
         Forked workers share the memory. All processes of a run call it together. Raises VggfeatError if the folder

@@ -25,8 +25,8 @@ from vggfeat.train.loading import Crops, StepPlan, decoding_workers
 from vggfeat.train.objective import Objective
 from vggfeat.train.pixel_statistics import ILSVRC, PixelStatistics, measure, sample
 from vggfeat.train.ranks import Ranks
-from vggfeat.train.recipe import AUTO, FROM, Recipe, difference
 from vggfeat.train.sets import Photos, Sets
+from vggfeat.train.settings import AUTO, FROM, TrainingSettings, difference
 from vggfeat.train.state import Start, TrainState
 from vggfeat.weights.header import Preprocessing, Weights
 from vggfeat.weights.names import class_names
@@ -44,7 +44,7 @@ class Run:
     """What stays the same during a run. data : sha256 of all names and labels."""
 
     folder: RunFolder
-    recipe: Recipe
+    recipe: TrainingSettings
     objective: Objective
     sets: Sets
     ranks: Ranks
@@ -61,7 +61,7 @@ class Run:
     def rate(self, state: TrainState, ahead: int = 0) -> float:
         """The learning rate of the next step after a state, or of one that is `ahead` of it.
 
-        See `Recipe.warmup` and `lr_schedule`.
+        See `TrainingSettings.warmup` and `lr_schedule`.
         """
         steps, recipe = self.plan.steps, self.recipe
         done = state.epoch * steps + state.step + ahead
@@ -86,7 +86,7 @@ class Run:
         return Convolutions(self.learner, self.start)
 
 
-def with_net(recipe: Recipe) -> Recipe:
+def with_net(recipe: TrainingSettings) -> TrainingSettings:
     """The recipe with the net and the width of its initial weights, if the net is auto. Raises WeightsError."""
     if recipe.net != AUTO:
         return recipe
@@ -95,7 +95,7 @@ def with_net(recipe: Recipe) -> Recipe:
 
 
 def begin_or_continue(
-    folder: RunFolder, recipe: Recipe, objective: Objective, sets: Sets, ranks: Ranks
+    folder: RunFolder, recipe: TrainingSettings, objective: Objective, sets: Sets, ranks: Ranks
 ) -> tuple[Run, TrainState]:
     """Begin a run, or continue it at its last checkpoint.
 
@@ -137,7 +137,7 @@ def begin_or_continue(
     return run, state
 
 
-def _first_rate(folder: RunFolder, recipe: Recipe, start: Start) -> float:
+def _first_rate(folder: RunFolder, recipe: TrainingSettings, start: Start) -> float:
     """The initial learning rate, which a line tells. It stays that of a run that an earlier version began."""
     begun = folder.begun()
     rate = (begun.start.get("lr") if begun else None) or start.lr
@@ -157,12 +157,12 @@ def _measured(run: Run) -> tuple[Filling, torch.Tensor | None]:
     return measured(run.learner, run.start.copied, batch), run.objective.start(batch)
 
 
-def _config(recipe: Recipe, sets: Sets, data: str) -> dict[str, Any]:
+def _config(recipe: TrainingSettings, sets: Sets, data: str) -> dict[str, Any]:
     counts = {"sha256": data, "train": len(sets.train), "val": len(sets.val), "folders": list(sets.folders)}
     return {"vggfeat": __version__, "recipe": recipe.fixed(), "data": counts, "notes": list(sets.notes)}
 
 
-def _as_begun(folder: RunFolder, recipe: Recipe) -> Recipe:
+def _as_begun(folder: RunFolder, recipe: TrainingSettings) -> TrainingSettings:
     """The recipe with the name that the initial weights had when the run was begun, if their sha256 is the same.
 
     A folder may have moved, or be named relative to another place.
@@ -176,7 +176,7 @@ def _as_begun(folder: RunFolder, recipe: Recipe) -> Recipe:
 
 
 def _continue(
-    folder: RunFolder, recipe: Recipe, objective: Objective, sets: Sets, ranks: Ranks, data: str
+    folder: RunFolder, recipe: TrainingSettings, objective: Objective, sets: Sets, ranks: Ranks, data: str
 ) -> tuple[Run, TrainState]:
     file = folder.checkpoint
     tensors, state, about = checkpoint.load(file)
@@ -200,7 +200,7 @@ def _continue(
     return run, state.for_epochs(recipe.epochs)
 
 
-def pixel_statistics(folder: RunFolder, recipe: Recipe, sets: Sets) -> PixelStatistics:
+def pixel_statistics(folder: RunFolder, recipe: TrainingSettings, sets: Sets) -> PixelStatistics:
     """Published statistics, those of an earlier start of this run, or new ones; written to statistics.json."""
     ilsvrc = sets.folders == tuple(synset_names())
     published = recipe.statistics == "ilsvrc" or (recipe.statistics == "auto" and ilsvrc)
@@ -212,7 +212,7 @@ def pixel_statistics(folder: RunFolder, recipe: Recipe, sets: Sets) -> PixelStat
 
 
 def initial_net(
-    recipe: Recipe, objective: Objective, classes: tuple[str, ...], statistics: PixelStatistics
+    recipe: TrainingSettings, objective: Objective, classes: tuple[str, ...], statistics: PixelStatistics
 ) -> tuple[VGG, Start]:
     """The net of a recipe before its first step, on the CPU, and where its weights came from.
 

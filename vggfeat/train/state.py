@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from vggfeat._util.json_files import Count
 from vggfeat.train.plateau import Plateau
-from vggfeat.train.recipe import Recipe
+from vggfeat.train.settings import TrainingSettings
 from vggfeat.weights.header import Preprocessing
 
 
@@ -73,7 +73,7 @@ class TrainState:
         total, count = self.gradients
         return total / count if count else None
 
-    def after_epoch(self, validation: tuple[float, ...], recipe: Recipe) -> "TrainState":
+    def after_epoch(self, validation: tuple[float, ...], recipe: TrainingSettings) -> "TrainState":
         """The state at the beginning of the next epoch, given this epoch's validation measures."""
         error = validation[1]
         patience = recipe.patience if recipe.options.lr_schedule == "plateau" else recipe.epochs + 1
