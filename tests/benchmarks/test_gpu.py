@@ -115,7 +115,7 @@ def test_a_step_is_rehearsed(photos, tmp_path):
 @pytest.mark.slow
 def test_all_steps_are_rehearsed(photos, tmp_path):
     found = rehearsed(photos, tmp_path, "--seconds", "3000")
-    assert list(found) == ["weights", "extract", "sweep", "precision", "training", "svm"]
+    assert list(found) == ["weights", "extract", "sweep", "precision", "training", "svm", "localise"]
     for net in "DE":
         rows = found["extract"][net]
         assert max(row["largest_difference"] for row in rows.values()) < 0.01
@@ -127,4 +127,5 @@ def test_all_steps_are_rehearsed(photos, tmp_path):
         assert rows["mixed"] == rows["float16"]
         assert rows["float32"]["1 - cosine, largest"] < rows["mixed"]["1 - cosine, largest"] < 1e-4
     assert found["svm"]["not_converged"] == 0
+    assert found["localise"]["crops_per_s"] > 0 and found["localise"]["train_loss"][0] > 0
     assert set(found["training"]["of_the_product"]) == {"ours", "reference"}
