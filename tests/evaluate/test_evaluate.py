@@ -339,9 +339,9 @@ def test_a_page_without_photos_and_of_a_test_set(root: Path, tmp_path: Path, opt
 
 @pytest.mark.slow
 def test_the_slim_net_on_real_photos(shared: Callable[[str], Path], tmp_path: Path) -> None:
-    """The record of the slim net: 72.6 % right on centre crops at Q = 256, 74.0 % densely."""
+    """The record of the slim net: 71.2 % right on centre crops at Q = 256, 72.6 % densely."""
     data = shared("data/imagenette-128")
-    for method, right in (("centre", 72.6), ("dense", 74.0)):
+    for method, right in (("centre", 71.2), ("dense", 72.6)):
         (row,) = evaluate(data, tmp_path, weights="slim", scales=(256,), method=method).rows
         assert (100 - row.top1, row.images) == (pytest.approx(right, abs=0.21), 500)
 

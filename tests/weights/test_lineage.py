@@ -87,10 +87,10 @@ def network_input(pixels: np.ndarray, preprocessing: Preprocessing) -> Tensor:
 @pytest.mark.parametrize(
     ("change", "colour", "largest"),
     [
-        (lambda weight: weight, "RGB", 1.0),
-        (lambda weight: weight.flip(1), "BGR", 1.0),
-        (lambda weight: weight / 255, "RGB", 255.0),
-        (lambda weight: weight.flip(1) / 255, "BGR", 255.0),
+        (lambda weight: weight, "RGB", 255.0),
+        (lambda weight: weight.flip(1), "BGR", 255.0),
+        (lambda weight: weight * 255, "RGB", 1.0),
+        (lambda weight: weight.flip(1) * 255, "BGR", 1.0),
     ],
 )
 def test_a_converted_first_layer_gets_an_input_for_which_it_computes_the_same(

@@ -45,7 +45,7 @@ class Options(NamedTuple):
 
 PRESETS: dict[Augment, Options] = {
     "paper": Options(),
-    "strong": Options(0.1, 0.2, 0.3, 4 / 3, (64, 96, 128, CROP), "cosine", 2.0),
+    "strong": Options(0.1, 0.2, 0.3, 4 / 3, (64, 96, 128, CROP), "cosine", 3.0),
 }
 # Settings that the runs of earlier versions do not have, and what these did.
 WITHOUT: dict[str, Any] = {"augment": "paper", **Options()._asdict(), "crop_sizes": str(CROP)}
@@ -78,7 +78,7 @@ class AugmentationSettings:
         Learning rate: the paper's divisions (plateau), or a cosine of the pixels seen, down to 0 in the last epoch,
         whatever the validation error is. Default: plateau; with augment strong cosine.
     clip : float or None
-        Largest norm of the gradient of a step; 0 for no limit. Default: 0; with augment strong 2.
+        Largest norm of the gradient of a step; 0 for no limit. Default: 0; with augment strong 3.
 
     Raises
     ------
