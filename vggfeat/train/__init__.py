@@ -27,7 +27,9 @@ stopping           Ctrl-C and SIGTERM
 from typing import TYPE_CHECKING
 
 from vggfeat._util.lazy import attach
+from vggfeat.train.augmentation import AugmentationSettings
 from vggfeat.train.recipe import Recipe
+from vggfeat.train.settings import TrainingSettings
 
 if TYPE_CHECKING:
     from vggfeat.train.chain import train_paper
@@ -43,4 +45,4 @@ __getattr__ = attach(
     },
 )
 
-__all__ = ["Recipe", "TrainingResult", "train", "train_paper"]
+__all__ = ["AugmentationSettings", "Recipe", "TrainingResult", "TrainingSettings", "train", "train_paper"]
