@@ -9,7 +9,7 @@ from vggfeat import __version__
 sys.path.append(str(Path(__file__).parent / "_extensions"))
 
 project, author, version = "vggfeat", "The authors of vggfeat", __version__
-copyright = "Apache-2.0"
+copyright = "The authors of vggfeat, under the licence Apache-2.0"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "numpydoc", "sphinx_copybutton", "commands"]
 exclude_patterns = ["README.md", "_build"]
 nitpicky = True
