@@ -1,5 +1,6 @@
 """The readers of photos with boxes: what they count, what they refuse, and the data at hand."""
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -98,6 +99,29 @@ def test_bad_boxes_are_counted(tmp_path: Path) -> None:
         "boxes whose corners were swapped, and are put right: 1, such as swapped.jpg",
         "photos left out, because they have no valid box: 3, such as empty.jpg",
     )
+
+
+def test_boxes_of_any_size_are_judged_without_overflow(tmp_path: Path) -> None:
+    rows = ("all.jpg,cat,-1e308,-1e308,1e308,1e308", "line.jpg,cat,-1e308,5,1e308,5", "far.jpg,cat,1e200,0,1e300,9")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = read_boxed(table(tmp_path, *rows), "train")
+    assert shown(found) == {"all.jpg": ("cat", [[0, 0, 40, 30]])}
+    assert found.notes[:2] == (
+        "boxes left out, because they have no area: 1, such as line.jpg",
+        "boxes left out, because they lie outside their photo: 1, such as far.jpg",
+    )
+
+
+def test_a_photo_is_one_however_its_path_is_written(tmp_path: Path) -> None:
+    (tmp_path / "images/b").mkdir(parents=True)
+    rows = ["b/a.jpg,cat,1,1,5,5", "./b/a.jpg,cat,1,1,9,9", "b//a.jpg,cat,0,0,2,2"]
+    assert shown(read_boxed(table(tmp_path, *rows), "train")) == {
+        "b/a.jpg": ("cat", [[1, 1, 9, 9], [1, 1, 5, 5], [0, 0, 2, 2]])
+    }
+    rows = ["a.jpg,cat,1,1,5,5,train", "./a.jpg,cat,1,1,5,5,val"]
+    with pytest.raises(DataError, match=r"row 2: a\.jpg is also in train; give it one subset"):
+        read_boxed(table(tmp_path, *rows, header=f"{HEADER},subset"), "val")
 
 
 def test_corners_that_seem_to_name_the_last_pixel(tmp_path: Path) -> None:
