@@ -95,6 +95,8 @@ def test_what_an_evaluation_refuses(data: Path, pcr: Path, tiny_weights: Make, t
         UsageError, match=r"protocol 2 needs a net that classifies, .* give --classifier, or --protocol 1"
     ):
         evaluate(data, pcr, device="cpu")
+    with pytest.raises(UsageError, match=r"true boxes are in pixels of the stored photos, .*; leave exif out"):
+        evaluate(data, pcr, protocol="1", device="cpu", exif=True)
     other = constant_net(tiny_weights, tmp_path / "x.safetensors", [QUARTER] * 2, ("cat", "cow"), "pcr").path
     with pytest.raises(DataError, match=r"its class 'dog' is none of the 2 classes of .*x.safetensors"):
         evaluate(data, other, protocol="1", device="cpu")

@@ -168,7 +168,7 @@ def evaluate_boxes(
     json: Annotated[Path | None, typer.Option(help="Write the result as JSON to this file.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write the result as an HTML page.")] = None,
     *,
-    spec: LocalizerSpec,
+    spec: Annotated[LocalizerSpec, Without("exif")],
     settings: LocalizationSettings,
     merging: MergeRule,
 ) -> None:

@@ -138,12 +138,14 @@ def store_boxes(
     ImageError
         If a photo cannot be read and `on_error` is "fail".
     UsageError
-        If an argument is invalid, or protocol 2 lacks a classifier.
+        If an argument is invalid, protocol 2 lacks a classifier, or `exif` is set: true boxes are in stored pixels.
 
     References
     ----------
     Appendix A.1 "Testing".
     """
+    if spec.exif:
+        raise UsageError("true boxes are in pixels of the stored photos, which exif would turn; leave exif out")
     nets = open_models(models, classifier)
     boxed = data if isinstance(data, Boxed) else read_boxed(data, settings.subset, images=images)
     _check_classes(nets, boxed, settings.protocols)
