@@ -112,6 +112,12 @@ def test_what_cannot_be_asked(nets: dict[str, Path]) -> None:
         Localizer(nets["scr"], scales=(200,))
 
 
+def test_a_run_without_an_epoch_has_no_net_yet(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(WeightsError, match=r"this run has no best\.safetensors yet, because no epoch is done"):
+        Localizer(tmp_path, device="cpu")
+
+
 def test_the_command_writes_tables_and_drawings_and_lists_failures(nets: dict[str, Path], tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
