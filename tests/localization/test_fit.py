@@ -25,6 +25,7 @@ from vggfeat.train.crops import centre_window, crop_of
 from vggfeat.weights.publish import publish
 
 KILLED = -signal.SIGKILL
+EVERY_LAYER = {"finetune": "all", "epochs": 2, "draws": 1, "lr": 0.03}
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +58,13 @@ def runs(data, settings, tmp_path_factory):
         [job("one", settings=exact)],
         together(2, free_port(), **job("two", settings={**exact, **cached})),
         [job("plain", settings={**exact, "draws": 0})],
+        [job("all", settings=EVERY_LAYER)],
+        [job("all killed", die=["step", 9], settings={**EVERY_LAYER, "save_minutes": 0})],  # in the second epoch
+        [job("all killed", settings=EVERY_LAYER)],
+        together(2, free_port(), **job("all of two", settings=EVERY_LAYER)),
     ]
     ends = run(groups)
-    assert ends == [[0], [KILLED], [KILLED], [0], [0], [0, 0], [0]]
+    assert ends == [[0], [KILLED], [KILLED], [0], [0], [0, 0], [0], [0], [KILLED], [0], [0, 0]]
     return top
 
 
@@ -102,6 +107,22 @@ def test_only_connected_layers_change(runs, settings):
     began = weights.load(weights.read(settings["init"].removeprefix("from:")), "pool5").state_dict()
     ended = weights.load(weights.read(runs / "one" / "last.safetensors")).state_dict()
     assert all(torch.equal(ended[name], value) for name, value in began.items())
+
+
+def test_every_layer_learns_if_all_are_tuned(runs, settings):
+    began = weights.load(weights.read(settings["init"].removeprefix("from:")), "pool5").state_dict()
+    ended = weights.load(weights.read(runs / "all" / "last.safetensors")).state_dict()
+    assert "conv1_1.weight" in began
+    assert not any(torch.equal(ended[name], value) for name, value in began.items())
+    first, last = (float(row["train_loss"]) for row in rows(runs / "all" / "log.csv"))  # of the same crops
+    assert last < 0.9 * first
+    assert not (runs / "all" / "maps").exists()
+
+
+def test_tuning_of_all_layers_is_continued_and_shared_as_well(runs):
+    for file in ("steps.csv", "best.safetensors", "last.safetensors", "statistics.json"):
+        assert (runs / "all killed" / file).read_bytes() == (runs / "all" / file).read_bytes()
+    assert losses(runs / "all of two") == pytest.approx(losses(runs / "all"), rel=1e-3)
 
 
 def test_validation_is_that_of_plain_torch(runs, data, settings):
