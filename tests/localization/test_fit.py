@@ -17,7 +17,7 @@ from tests.train.test_ranks import free_port, together
 from vggfeat import weights
 from vggfeat.boxes import decode, iou
 from vggfeat.cli import app
-from vggfeat.errors import DataError, UsageError
+from vggfeat.errors import DataError, UsageError, WeightsError
 from vggfeat.images import read
 from vggfeat.localization import BoxRecipe, fit
 from vggfeat.train import train
@@ -203,10 +203,12 @@ def test_without_validation_photos_some_are_held_out(data, settings, tmp_path, c
     assert "boxes.csv: has no val photos; 3 of train, some of each class, are held out" in config["notes"][-1]
 
 
-def test_settings_are_refused_in_one_line(data, tmp_path):
+def test_settings_are_refused_in_one_line(data, settings, tmp_path):
     with pytest.raises(UsageError, match="no regression 'both'; take one of scr, pcr"):
         BoxRecipe(regression="both")
     with pytest.raises(UsageError, match="net auto is that of trained weights: give init from:FILE"):
         BoxRecipe(init="glorot", finetune="all")
+    with pytest.raises(WeightsError, match=r"pool5-RGB\.safetensors: is of width 0\.03125, not 0\.5: leave --width"):
+        fit(data, tmp_path / "run", **{**settings, "width": 0.5})
     with pytest.raises(DataError, match="21 training images are fewer than a batch of 32; give a smaller --batch"):
         fit(data, tmp_path / "run")
