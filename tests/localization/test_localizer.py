@@ -19,6 +19,7 @@ from vggfeat.cli import app
 from vggfeat.errors import ImageError, UsageError, WeightsError
 from vggfeat.localization import Localizer, LocalizerSpec, Located, LocatedPhoto
 from vggfeat.localization.answers import lines
+from vggfeat.localization.drawing import TRUE
 
 Make = Callable[..., Path]
 
@@ -140,6 +141,29 @@ def test_the_command_writes_tables_and_drawings_and_lists_failures(nets: dict[st
     assert (one["sha256"], one["exif"]) == (sha256((photos / "a.png").read_bytes()).hexdigest(), False)
     assert other["error"] == rows[3][-1]
     assert [file.name for file in (tmp_path / "drawn").rglob("*.jpg")] == ["a.boxes.jpg"]
+
+
+def test_drawings_show_true_boxes_where_the_data_have_them(nets: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "photos" / "images").mkdir(parents=True)
+    for name in ("known", "new"):
+        Image.fromarray(PHOTO[:448, :448]).save(tmp_path / "photos" / "images" / f"{name}.png")
+    table = tmp_path / "photos" / "boxes.csv"
+    table.write_text("path,label,x0,y0,x1,y1,subset\nknown.png,cat,50,60,400,390,test\n")
+    (tmp_path / "link").symlink_to(tmp_path / "photos")
+    options = ["--draw", tmp_path / "drawn", "--truth", table, "--scales", "224", "--device", "cpu"]
+    ran = run("predict", nets["scr"], tmp_path / "link" / "images", *options)
+    assert ran.exit_code == 0, (ran.output, ran.exception)
+    assert f"photos drawn without true boxes, which {table} does not have: 1, such as" in ran.stderr
+    yellow = {
+        file.name: np.abs(np.asarray(Image.open(file), float)[:896, :896] - TRUE.colour).max(axis=2) < 60
+        for file in (tmp_path / "drawn" / "images").iterdir()
+    }
+    assert not yellow["new.boxes.jpg"].any()
+    ys, xs = np.nonzero(yellow["known.boxes.jpg"])  # 448 becomes 2 * 448
+    edges = xs.min(), ys.min(), xs.max(), ys.max()
+    assert np.abs(np.array(edges) - 2 * np.array([50, 60, 400, 390])).max() < 4
+    for wrong in (options[2:], [*options, "--exif"]):
+        assert "--truth is for --draw" in str(run("predict", nets["scr"], tmp_path, *wrong).exception)
 
 
 def test_what_people_read() -> None:
