@@ -242,6 +242,13 @@ def localize(
     list of Located for one image, list of such lists for several
         The most probable class first. A Located has `label`, `probability`, and `box`: x0, y0, x1, y1 in pixels.
 
+    Raises
+    ------
+    UsageError, WeightsError
+        As `vggfeat.localization.Localizer`; UsageError also if `top` is out of range.
+    ImageError
+        If an image cannot be read; the message names the file.
+
     References
     ----------
     Appendix A.1.
