@@ -159,6 +159,15 @@ def test_runs_that_do_not_belong_together(tmp_path: Path, other: dict[str, Any],
         scores(one, two, posteriors(tmp_path / "classes"))
 
 
+def test_true_boxes_that_differ(tmp_path: Path) -> None:
+    one = make_box_run(tmp_path / "one", TRUTH, {256: RIGHT}, sha256="1")
+    changed = {**TRUTH, "1.jpg": ("dog", [[0, 0, 10, 11]])}
+    two = make_box_run(tmp_path / "two", changed, {256: RIGHT}, sha256="2")
+    said = "have different true boxes of set val; evaluate both again, or give only one of them"
+    with pytest.raises(StoreError, match=f"two and .*one: {said}"):
+        scores(one, two, posteriors(tmp_path / "classes"))
+
+
 def test_labels_that_differ_from_those_of_the_posteriors(tmp_path: Path) -> None:
     run = make_box_run(tmp_path / "boxes", TRUTH, {256: RIGHT})
     other = make_run(tmp_path / "classes", POSTERIORS, (0, 0), classes=CLASSES)

@@ -226,7 +226,8 @@ def _check_same_data(run: BoxRun, first: BoxRun) -> None:
         )
     if run.facts.truth != first.facts.truth:
         raise StoreError(
-            f"{run.store.path} and {first.store.path}: have different true boxes of {run.facts.data}; evaluate again"
+            f"{run.store.path} and {first.store.path}: have different true boxes of {run.facts.data}; evaluate both "
+            "again, or give only one of them"
         )
 
 
