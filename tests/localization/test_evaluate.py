@@ -98,8 +98,15 @@ def test_what_an_evaluation_refuses(data: Path, pcr: Path, tiny_weights: Make, t
     with pytest.raises(UsageError, match=r"true boxes are in pixels of the stored photos, .*; leave exif out"):
         evaluate(data, pcr, protocol="1", device="cpu", exif=True)
     other = constant_net(tiny_weights, tmp_path / "x.safetensors", [QUARTER] * 2, ("cat", "cow"), "pcr").path
-    with pytest.raises(DataError, match=r"its class 'dog' is none of the 2 classes of .*x.safetensors"):
-        evaluate(data, other, protocol="1", device="cpu")
+    scr = constant_net(tiny_weights, tmp_path / "scr.safetensors", QUARTER, NAMES, "scr").path
+    for models in (other, [scr, other]):  # boxes of scr are of any class
+        with pytest.raises(DataError, match=r"its class 'dog' is none of the 2 classes of .*x\.safetensors"):
+            evaluate(data, models, protocol="1", device="cpu")
+    cats = make_photos(tmp_path / "cats", {name: PHOTOS[name] for name in ("train.png", "a.png")})
+    with pytest.raises(
+        UsageError, match=r"because cats/boxes\.csv val or the box nets have several classes"
+    ):
+        evaluate(cats, scr, protocol="2", device="cpu")
 
 
 @pytest.mark.parametrize(
