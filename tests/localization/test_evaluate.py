@@ -103,9 +103,7 @@ def test_what_an_evaluation_refuses(data: Path, pcr: Path, tiny_weights: Make, t
         with pytest.raises(DataError, match=r"its class 'dog' is none of the 2 classes of .*x\.safetensors"):
             evaluate(data, models, protocol="1", device="cpu")
     cats = make_photos(tmp_path / "cats", {name: PHOTOS[name] for name in ("train.png", "a.png")})
-    with pytest.raises(
-        UsageError, match=r"because cats/boxes\.csv val or the box nets have several classes"
-    ):
+    with pytest.raises(UsageError, match=r"because cats/boxes\.csv val or the box nets have several classes"):
         evaluate(cats, scr, protocol="2", device="cpu")
 
 
