@@ -127,7 +127,7 @@ def test_the_command_writes_tables_and_drawings_and_lists_failures(nets: dict[st
     files = {name: tmp_path / f"found.{name}" for name in ("csv", "json")}
     options = ["--csv", files["csv"], "--json", files["json"], "--draw", tmp_path / "drawn", "--device", "cpu"]
     ran = run("predict", nets["pcr"], photos, "--classifier", nets["dogs"], "--scales", "224", *options)
-    assert "1 of 2 photos could not be read" in str(ran.exception)
+    assert "1 of 2 photos failed; the lines above say why" in str(ran.exception)
     with files["csv"].open(newline="") as file:
         rows = list(csv.reader(file))
     assert rows[0] == ["path", "rank", "label", "probability", "x0", "y0", "x1", "y1", "error"]
@@ -141,6 +141,19 @@ def test_the_command_writes_tables_and_drawings_and_lists_failures(nets: dict[st
     assert (one["sha256"], one["exif"]) == (sha256((photos / "a.png").read_bytes()).hexdigest(), False)
     assert other["error"] == rows[3][-1]
     assert [file.name for file in (tmp_path / "drawn").rglob("*.jpg")] == ["a.boxes.jpg"]
+
+
+def test_boxes_that_are_not_finite_are_a_failure_of_their_photo(tiny_weights: Make, tmp_path: Path) -> None:
+    net = constant_net(tiny_weights, tmp_path / "huge.safetensors", (3e38, 0, 1, 1), ("a",), "scr").path
+    Image.fromarray(PHOTO[:448, :448]).save(tmp_path / "a.png")
+    options = ["--csv", tmp_path / "found.csv", "--draw", tmp_path / "drawn", "--scales", "224", "--device", "cpu"]
+    ran = run("predict", net, tmp_path / "a.png", *options)
+    assert "1 of 1 photos failed" in str(ran.exception)
+    said = "its boxes have values that are not finite; take another --precision or another net"
+    assert f"{tmp_path}/a.png: {said}" in ran.stderr
+    assert (tmp_path / "found.csv").read_text().splitlines()[1] == f"{tmp_path}/a.png,,,,,,,,{said}"
+    with pytest.raises(ImageError, match=rf"image 0 of the list \(from 0\): {said}"):
+        vggfeat.localize(PHOTO, net, scales=(224,), device="cpu")
 
 
 def test_drawings_show_true_boxes_where_the_data_have_them(nets: dict[str, Path], tmp_path: Path) -> None:

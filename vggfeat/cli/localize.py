@@ -113,7 +113,7 @@ def predict_boxes(
     for line in left_out.lines():
         say(line)
     if failed:
-        raise VggfeatError(f"{failed:,} of {count:,} photos could not be read; the lines above say why")
+        raise VggfeatError(f"{failed:,} of {count:,} photos failed; the lines above say why")
     if not count:
         raise VggfeatError(f"{images[0]}: has no photos; name photos or folders of photos")
 
