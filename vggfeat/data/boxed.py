@@ -131,7 +131,8 @@ def read_boxed(
     found = mend(photos, left_out)
     notes = left_out.lines()
     if not found:
-        remedy = "" if top.is_dir() or images is not None else ", or name the folder of the photos as --images"
+        alone = not top.is_dir() and images is None
+        remedy = ", or put the photos, or a link to them, beside it as images/" if alone else ""
         raise DataError(
             f"{top}: has no photo with a valid box in {subset} ({'; '.join(notes)}); check its paths{remedy}"
         )
