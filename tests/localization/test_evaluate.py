@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from tests.kit.box_nets import constant_net, make_photos
@@ -88,6 +89,16 @@ def test_a_run_is_continued_and_a_broken_photo_counts_nowhere(data: Path, pcr: P
     assert (again.rows[0].images, again.rows[0].score.error) == (3, pytest.approx(100 / 3))
     assert again.stores == first.stores
     assert all(part.stat().st_mtime_ns == time for part, time in before.items())
+
+
+def test_boxes_are_those_of_the_stored_photo_if_exif_would_turn_it(data: Path, pcr: Path, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    turned = make_photos(tmp_path / "turned", {"a.png": ("dog", (112, 224), [(56, 0, 168, 112)])})
+    with Image.open(turned.parent / "a.png") as stored:
+        stored.save(turned.parent / "a.png", exif=exif)
+    found = evaluate(turned, pcr, train_data=data, scales=(224,), device="cpu", protocol="1", workers=1)
+    assert found.rows[0].score.mean_iou == 1  # WINDOW, in the middle of the stored photo
 
 
 def test_what_an_evaluation_refuses(data: Path, pcr: Path, tiny_weights: Make, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import signal
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.nn import functional
 from typer.testing import CliRunner
 
@@ -22,6 +23,7 @@ from vggfeat.images import read
 from vggfeat.localization import BoxRecipe, fit
 from vggfeat.train import train
 from vggfeat.train.crops import centre_window, crop_of
+from vggfeat.train.sets import read_boxes
 from vggfeat.weights.publish import publish
 
 KILLED = -signal.SIGKILL
@@ -189,6 +191,20 @@ def test_boxes_that_changed_are_noticed(runs, data, settings, tmp_path):
         fit(folder / "boxes.csv", out, **{**settings, "dropout": 0.0})
 
 
+def test_photos_that_exif_turns_are_learnt_as_they_are_stored(data, tmp_path):
+    folder = shutil.copytree(data.parent, tmp_path / "data")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    name = "train-blue-0.png"
+    with Image.open(folder / "images" / name) as stored:
+        pixels = np.asarray(stored)
+        stored.save(folder / "images" / name, exif=exif)
+    assert read(folder / "images" / name, exif=True).shape != pixels.shape
+    sets = read_boxes(folder / "boxes.csv")
+    for photos in (sets.train, sets.without_boxes().train):
+        assert np.array_equal(photos.pixels(list(photos.paths).index(name)), pixels)
+
+
 def test_without_validation_photos_some_are_held_out(data, settings, tmp_path, capsys):
     folder = shutil.copytree(data.parent, tmp_path / "data")
     table = [row for row in (folder / "boxes.csv").read_text().splitlines() if not row.endswith(",val")]
@@ -208,7 +224,7 @@ def test_settings_are_refused_in_one_line(data, settings, tmp_path):
         BoxRecipe(regression="both")
     with pytest.raises(UsageError, match="net auto is that of trained weights: give init from:FILE"):
         BoxRecipe(init="glorot", finetune="all")
-    with pytest.raises(WeightsError, match=r"pool5-RGB\.safetensors: is of width 0\.03125, not 0\.5: leave --width"):
+    with pytest.raises(WeightsError, match=r"pool5-BGR\.safetensors: is of width 0\.03125, not 0\.5: leave --width"):
         fit(data, tmp_path / "run", **{**settings, "width": 0.5})
     with pytest.raises(DataError, match="21 training images are fewer than a batch of 32; give a smaller --batch"):
         fit(data, tmp_path / "run")

@@ -220,7 +220,7 @@ def nets_of(runs: Sequence[BoxRun]) -> list[StoredBoxNet]:
 def _marks(nets: Sequence[StoredBoxNet]) -> list[str]:
     """What tells nets apart: their files, regressions or training scales, the first that do; else files and SHA-256."""
     files = [Path(net.weights).stem for net in nets]
-    trained = ["S=" + "-".join(map(str, net.facts.train_scale or ["?"])) for net in nets]
+    trained = [f"S={'-'.join(map(str, net.facts.train_scale)) if net.facts.train_scale else '?'}" for net in nets]
     for marks in (files, [net.regression for net in nets], trained):
         if len(set(marks)) == len(nets):
             return marks
