@@ -6,4 +6,4 @@ set -eu
 data=$1 out=$2
 BATCH=8 "$(dirname "$0")/run.sh" "$data" val "$out"
 vggfeat localize predict "$out/pcr" "$data/VOC2012/JPEGImages" --classifier "$out/classes" --scales 256 \
-    --draw "$out/drawn" --csv "$out/boxes.csv" --json "$out/boxes.json"
+    --draw "$out/drawn" --truth "$data" --csv "$out/boxes.csv" --json "$out/boxes.json"

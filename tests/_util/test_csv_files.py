@@ -41,6 +41,7 @@ def test_optional_columns_may_be_missing_or_empty(tmp_path):
     ("content", "says"),
     [
         ("step,loss\n1,2\n", "its columns are not step,loss,name"),
+        ("step,name,loss,name\n1,a,2,b\n", "it has the column name twice"),
         ("step,loss,name\n1,2\n", "row 1 has 2 values for 3 columns"),
         ("step,loss,name\n1,2,a\n1,2,a,b\n", "row 2 has 4 values for 3 columns"),
         ("step,loss,name\n-1,2,a\n", "row 1: '-1' is not a whole number"),

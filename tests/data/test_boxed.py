@@ -1,5 +1,6 @@
 """The readers of photos with boxes: what they count, what they refuse, and the data at hand."""
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,8 +48,10 @@ def test_photos_beside_the_table(tmp_path: Path, photos: str) -> None:
 def test_photos_in_another_folder(tmp_path: Path) -> None:
     file = table(tmp_path, "a.jpg,cat,1,2,11,12", photos="elsewhere")
     assert len(read_boxed(file, "train", images=tmp_path / "elsewhere")) == 1
-    with pytest.raises(DataError, match=r"boxes\.csv: has no photo with a valid box.*not found: 1, such as a\.jpg"):
+    with pytest.raises(DataError, match=r"boxes\.csv: has no photo .*: 1, such as a\.jpg.* beside it as images/"):
         read_boxed(file, "train")
+    (tmp_path / "images").symlink_to("elsewhere")
+    assert len(read_boxed(file, "train")) == 1
 
 
 def test_subsets_and_classes_of_train(tmp_path: Path) -> None:
@@ -98,6 +101,29 @@ def test_bad_boxes_are_counted(tmp_path: Path) -> None:
         "boxes whose corners were swapped, and are put right: 1, such as swapped.jpg",
         "photos left out, because they have no valid box: 3, such as empty.jpg",
     )
+
+
+def test_boxes_of_any_size_are_judged_without_overflow(tmp_path: Path) -> None:
+    rows = ("all.jpg,cat,-1e308,-1e308,1e308,1e308", "line.jpg,cat,-1e308,5,1e308,5", "far.jpg,cat,1e200,0,1e300,9")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = read_boxed(table(tmp_path, *rows), "train")
+    assert shown(found) == {"all.jpg": ("cat", [[0, 0, 40, 30]])}
+    assert found.notes[:2] == (
+        "boxes left out, because they have no area: 1, such as line.jpg",
+        "boxes left out, because they lie outside their photo: 1, such as far.jpg",
+    )
+
+
+def test_a_photo_is_one_however_its_path_is_written(tmp_path: Path) -> None:
+    (tmp_path / "images/b").mkdir(parents=True)
+    rows = ["b/a.jpg,cat,1,1,5,5", "./b/a.jpg,cat,1,1,9,9", "b//a.jpg,cat,0,0,2,2"]
+    assert shown(read_boxed(table(tmp_path, *rows), "train")) == {
+        "b/a.jpg": ("cat", [[1, 1, 9, 9], [1, 1, 5, 5], [0, 0, 2, 2]])
+    }
+    rows = ["a.jpg,cat,1,1,5,5,train", "./a.jpg,cat,1,1,5,5,val"]
+    with pytest.raises(DataError, match=r"row 2: a\.jpg is also in train; give it one subset"):
+        read_boxed(table(tmp_path, *rows, header=f"{HEADER},subset"), "val")
 
 
 def test_corners_that_seem_to_name_the_last_pixel(tmp_path: Path) -> None:

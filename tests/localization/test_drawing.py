@@ -108,3 +108,21 @@ def test_each_photo_has_a_file_of_its_own_inside_the_folder(tmp_path):
     assert files[:2] == [tmp_path / "out" / "a" / "1.boxes.jpg", tmp_path / "out" / "b" / "1.boxes.jpg"]
     assert files[2] == tmp_path / "out" / "a" / "1-2.boxes.jpg"
     assert not any(PurePosixPath(name).name == file.name for name, file in zip(NAMES, files, strict=True))
+
+
+def test_earlier_drawings_are_written_over_and_no_other_file(tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    photos = {"a.boxes.jpg": folder / "a.boxes.jpg", "other.jpg": tmp_path / "other.jpg"}
+    for file in photos.values():
+        Image.fromarray(plain(9)).save(file)
+    (folder / "b.boxes.jpg").symlink_to(photos["other.jpg"])
+    (folder / "c.boxes.jpg").mkdir()
+    before = [file.read_bytes() for file in photos.values()]
+    for _ in range(2):
+        targets = Targets(tmp_path)
+        files = [targets.of(f"photos/{name}.jpg") for name in "abcd"]
+        assert [file.name for file in files] == ["a-2.boxes.jpg", "b-2.boxes.jpg", "c-2.boxes.jpg", "d.boxes.jpg"]
+        for file in files:
+            draw(plain(9), file, merged=[guess(BOX, "cat")])
+    assert [file.read_bytes() for file in photos.values()] == before

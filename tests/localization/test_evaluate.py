@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from tests.kit.box_nets import constant_net, make_photos
@@ -90,14 +91,31 @@ def test_a_run_is_continued_and_a_broken_photo_counts_nowhere(data: Path, pcr: P
     assert all(part.stat().st_mtime_ns == time for part, time in before.items())
 
 
+def test_boxes_are_those_of_the_stored_photo_if_exif_would_turn_it(data: Path, pcr: Path, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    turned = make_photos(tmp_path / "turned", {"a.png": ("dog", (112, 224), [(56, 0, 168, 112)])})
+    with Image.open(turned.parent / "a.png") as stored:
+        stored.save(turned.parent / "a.png", exif=exif)
+    found = evaluate(turned, pcr, train_data=data, scales=(224,), device="cpu", protocol="1", workers=1)
+    assert found.rows[0].score.mean_iou == 1  # WINDOW, in the middle of the stored photo
+
+
 def test_what_an_evaluation_refuses(data: Path, pcr: Path, tiny_weights: Make, tmp_path: Path) -> None:
     with pytest.raises(
         UsageError, match=r"protocol 2 needs a net that classifies, .* give --classifier, or --protocol 1"
     ):
         evaluate(data, pcr, device="cpu")
+    with pytest.raises(UsageError, match=r"true boxes are in pixels of the stored photos, .*; leave exif out"):
+        evaluate(data, pcr, protocol="1", device="cpu", exif=True)
     other = constant_net(tiny_weights, tmp_path / "x.safetensors", [QUARTER] * 2, ("cat", "cow"), "pcr").path
-    with pytest.raises(DataError, match=r"its class 'dog' is none of the 2 classes of .*x.safetensors"):
-        evaluate(data, other, protocol="1", device="cpu")
+    scr = constant_net(tiny_weights, tmp_path / "scr.safetensors", QUARTER, NAMES, "scr").path
+    for models in (other, [scr, other]):  # boxes of scr are of any class
+        with pytest.raises(DataError, match=r"its class 'dog' is none of the 2 classes of .*x\.safetensors"):
+            evaluate(data, models, protocol="1", device="cpu")
+    cats = make_photos(tmp_path / "cats", {name: PHOTOS[name] for name in ("train.png", "a.png")})
+    with pytest.raises(UsageError, match=r"because cats/boxes\.csv val or the box nets have several classes"):
+        evaluate(cats, scr, protocol="2", device="cpu")
 
 
 @pytest.mark.parametrize(

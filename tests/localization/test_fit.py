@@ -8,6 +8,7 @@ import signal
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.nn import functional
 from typer.testing import CliRunner
 
@@ -17,14 +18,16 @@ from tests.train.test_ranks import free_port, together
 from vggfeat import weights
 from vggfeat.boxes import decode, iou
 from vggfeat.cli import app
-from vggfeat.errors import DataError, UsageError
+from vggfeat.errors import DataError, UsageError, WeightsError
 from vggfeat.images import read
 from vggfeat.localization import BoxRecipe, fit
 from vggfeat.train import train
 from vggfeat.train.crops import centre_window, crop_of
+from vggfeat.train.sets import read_boxes
 from vggfeat.weights.publish import publish
 
 KILLED = -signal.SIGKILL
+EVERY_LAYER = {"finetune": "all", "epochs": 2, "draws": 1, "lr": 0.03}
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +60,13 @@ def runs(data, settings, tmp_path_factory):
         [job("one", settings=exact)],
         together(2, free_port(), **job("two", settings={**exact, **cached})),
         [job("plain", settings={**exact, "draws": 0})],
+        [job("all", settings=EVERY_LAYER)],
+        [job("all killed", die=["step", 9], settings={**EVERY_LAYER, "save_minutes": 0})],  # in the second epoch
+        [job("all killed", settings=EVERY_LAYER)],
+        together(2, free_port(), **job("all of two", settings=EVERY_LAYER)),
     ]
     ends = run(groups)
-    assert ends == [[0], [KILLED], [KILLED], [0], [0], [0, 0], [0]]
+    assert ends == [[0], [KILLED], [KILLED], [0], [0], [0, 0], [0], [0], [KILLED], [0], [0, 0]]
     return top
 
 
@@ -102,6 +109,22 @@ def test_only_connected_layers_change(runs, settings):
     began = weights.load(weights.read(settings["init"].removeprefix("from:")), "pool5").state_dict()
     ended = weights.load(weights.read(runs / "one" / "last.safetensors")).state_dict()
     assert all(torch.equal(ended[name], value) for name, value in began.items())
+
+
+def test_every_layer_learns_if_all_are_tuned(runs, settings):
+    began = weights.load(weights.read(settings["init"].removeprefix("from:")), "pool5").state_dict()
+    ended = weights.load(weights.read(runs / "all" / "last.safetensors")).state_dict()
+    assert "conv1_1.weight" in began
+    assert not any(torch.equal(ended[name], value) for name, value in began.items())
+    first, last = (float(row["train_loss"]) for row in rows(runs / "all" / "log.csv"))  # of the same crops
+    assert last < 0.9 * first
+    assert not (runs / "all" / "maps").exists()
+
+
+def test_tuning_of_all_layers_is_continued_and_shared_as_well(runs):
+    for file in ("steps.csv", "best.safetensors", "last.safetensors", "statistics.json"):
+        assert (runs / "all killed" / file).read_bytes() == (runs / "all" / file).read_bytes()
+    assert losses(runs / "all of two") == pytest.approx(losses(runs / "all"), rel=1e-3)
 
 
 def test_validation_is_that_of_plain_torch(runs, data, settings):
@@ -168,6 +191,20 @@ def test_boxes_that_changed_are_noticed(runs, data, settings, tmp_path):
         fit(folder / "boxes.csv", out, **{**settings, "dropout": 0.0})
 
 
+def test_photos_that_exif_turns_are_learnt_as_they_are_stored(data, tmp_path):
+    folder = shutil.copytree(data.parent, tmp_path / "data")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    name = "train-blue-0.png"
+    with Image.open(folder / "images" / name) as stored:
+        pixels = np.asarray(stored)
+        stored.save(folder / "images" / name, exif=exif)
+    assert read(folder / "images" / name, exif=True).shape != pixels.shape
+    sets = read_boxes(folder / "boxes.csv")
+    for photos in (sets.train, sets.without_boxes().train):
+        assert np.array_equal(photos.pixels(list(photos.paths).index(name)), pixels)
+
+
 def test_without_validation_photos_some_are_held_out(data, settings, tmp_path, capsys):
     folder = shutil.copytree(data.parent, tmp_path / "data")
     table = [row for row in (folder / "boxes.csv").read_text().splitlines() if not row.endswith(",val")]
@@ -182,10 +219,12 @@ def test_without_validation_photos_some_are_held_out(data, settings, tmp_path, c
     assert "boxes.csv: has no val photos; 3 of train, some of each class, are held out" in config["notes"][-1]
 
 
-def test_settings_are_refused_in_one_line(data, tmp_path):
+def test_settings_are_refused_in_one_line(data, settings, tmp_path):
     with pytest.raises(UsageError, match="no regression 'both'; take one of scr, pcr"):
         BoxRecipe(regression="both")
     with pytest.raises(UsageError, match="net auto is that of trained weights: give init from:FILE"):
         BoxRecipe(init="glorot", finetune="all")
+    with pytest.raises(WeightsError, match=r"pool5-BGR\.safetensors: is of width 0\.03125, not 0\.5: leave --width"):
+        fit(data, tmp_path / "run", **{**settings, "width": 0.5})
     with pytest.raises(DataError, match="21 training images are fewer than a batch of 32; give a smaller --batch"):
         fit(data, tmp_path / "run")

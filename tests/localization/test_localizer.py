@@ -19,6 +19,7 @@ from vggfeat.cli import app
 from vggfeat.errors import ImageError, UsageError, WeightsError
 from vggfeat.localization import Localizer, LocalizerSpec, Located, LocatedPhoto
 from vggfeat.localization.answers import lines
+from vggfeat.localization.drawing import TRUE
 
 Make = Callable[..., Path]
 
@@ -112,6 +113,12 @@ def test_what_cannot_be_asked(nets: dict[str, Path]) -> None:
         Localizer(nets["scr"], scales=(200,))
 
 
+def test_a_run_without_an_epoch_has_no_net_yet(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(WeightsError, match=r"this run has no best\.safetensors yet, because no epoch is done"):
+        Localizer(tmp_path, device="cpu")
+
+
 def test_the_command_writes_tables_and_drawings_and_lists_failures(nets: dict[str, Path], tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
@@ -120,7 +127,7 @@ def test_the_command_writes_tables_and_drawings_and_lists_failures(nets: dict[st
     files = {name: tmp_path / f"found.{name}" for name in ("csv", "json")}
     options = ["--csv", files["csv"], "--json", files["json"], "--draw", tmp_path / "drawn", "--device", "cpu"]
     ran = run("predict", nets["pcr"], photos, "--classifier", nets["dogs"], "--scales", "224", *options)
-    assert "1 of 2 photos could not be read" in str(ran.exception)
+    assert "1 of 2 photos failed; the lines above say why" in str(ran.exception)
     with files["csv"].open(newline="") as file:
         rows = list(csv.reader(file))
     assert rows[0] == ["path", "rank", "label", "probability", "x0", "y0", "x1", "y1", "error"]
@@ -134,6 +141,42 @@ def test_the_command_writes_tables_and_drawings_and_lists_failures(nets: dict[st
     assert (one["sha256"], one["exif"]) == (sha256((photos / "a.png").read_bytes()).hexdigest(), False)
     assert other["error"] == rows[3][-1]
     assert [file.name for file in (tmp_path / "drawn").rglob("*.jpg")] == ["a.boxes.jpg"]
+
+
+def test_boxes_that_are_not_finite_are_a_failure_of_their_photo(tiny_weights: Make, tmp_path: Path) -> None:
+    net = constant_net(tiny_weights, tmp_path / "huge.safetensors", (3e38, 0, 1, 1), ("a",), "scr").path
+    Image.fromarray(PHOTO[:448, :448]).save(tmp_path / "a.png")
+    options = ["--csv", tmp_path / "found.csv", "--draw", tmp_path / "drawn", "--scales", "224", "--device", "cpu"]
+    ran = run("predict", net, tmp_path / "a.png", *options)
+    assert "1 of 1 photos failed" in str(ran.exception)
+    said = "its boxes have values that are not finite; take another --precision or another net"
+    assert f"{tmp_path}/a.png: {said}" in ran.stderr
+    assert (tmp_path / "found.csv").read_text().splitlines()[1] == f"{tmp_path}/a.png,,,,,,,,{said}"
+    with pytest.raises(ImageError, match=rf"image 0 of the list \(from 0\): {said}"):
+        vggfeat.localize(PHOTO, net, scales=(224,), device="cpu")
+
+
+def test_drawings_show_true_boxes_where_the_data_have_them(nets: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "photos" / "images").mkdir(parents=True)
+    for name in ("known", "new"):
+        Image.fromarray(PHOTO[:448, :448]).save(tmp_path / "photos" / "images" / f"{name}.png")
+    table = tmp_path / "photos" / "boxes.csv"
+    table.write_text("path,label,x0,y0,x1,y1,subset\nknown.png,cat,50,60,400,390,test\n")
+    (tmp_path / "link").symlink_to(tmp_path / "photos")
+    options = ["--draw", tmp_path / "drawn", "--truth", table, "--scales", "224", "--device", "cpu"]
+    ran = run("predict", nets["scr"], tmp_path / "link" / "images", *options)
+    assert ran.exit_code == 0, (ran.output, ran.exception)
+    assert f"photos drawn without true boxes, which {table} does not have: 1, such as" in ran.stderr
+    yellow = {
+        file.name: np.abs(np.asarray(Image.open(file), float)[:896, :896] - TRUE.colour).max(axis=2) < 60
+        for file in (tmp_path / "drawn" / "images").iterdir()
+    }
+    assert not yellow["new.boxes.jpg"].any()
+    ys, xs = np.nonzero(yellow["known.boxes.jpg"])  # 448 becomes 2 * 448
+    edges = xs.min(), ys.min(), xs.max(), ys.max()
+    assert np.abs(np.array(edges) - 2 * np.array([50, 60, 400, 390])).max() < 4
+    for wrong in (options[2:], [*options, "--exif"]):
+        assert "--truth is for --draw" in str(run("predict", nets["scr"], tmp_path, *wrong).exception)
 
 
 def test_what_people_read() -> None:

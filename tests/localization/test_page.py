@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from PIL import Image
 
 from tests.kit.located import TRUE, boxed_of, located, protocol_2, result_of, score_row
 from tests.kit.reports import HOSTILE
@@ -79,8 +80,10 @@ def test_a_page_has_a_bounded_number_of_photos_and_marks_those_that_are_gone(tmp
     evidence = [located(f"{i:02}.jpg", "cat", [("cat", 1.0, TRUE)]) for i in range(MOST + 5)]
     images = boxed_of(evidence)
     images.images[MOST + 4] = tmp_path / "gone.jpg"
+    Image.new("RGB", (60, 80)).save(tmp_path / "turned.png")
+    images.images[MOST + 3] = tmp_path / "turned.png"
     shown = pictures(page(result_of(evidence, [ROW]), images=images), "Best boxes")
-    assert [one.uri is None for one in shown] == [True] + [False] * (MOST - 1)
+    assert [one.uri is None for one in shown] == [True] * 2 + [False] * (MOST - 2)
     assert "Best boxes" not in [one.title for one in page(result_of(evidence, [ROW])).sections]
 
 

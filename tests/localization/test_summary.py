@@ -159,6 +159,32 @@ def test_runs_that_do_not_belong_together(tmp_path: Path, other: dict[str, Any],
         scores(one, two, posteriors(tmp_path / "classes"))
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "titles"),
+    [
+        ({}, {"regression": "scr"}, "D (pcr) & D (scr)"),  # both are best.safetensors of a run
+        ({"train_scale": 256}, {"train_scale": 384}, "D (S=256) & D (S=384)"),
+        ({}, {}, "D (best, 111111) & D (best, 222222)"),
+        ({}, {"net": "E"}, "D & E"),
+    ],
+)
+def test_nets_are_told_apart(tmp_path: Path, first: dict[str, Any], second: dict[str, Any], titles: str) -> None:
+    for name, options in (("1", first), ("2", second)):
+        (tmp_path / name).mkdir()
+        make_box_run(tmp_path / name / "best", TRUTH, {256: RIGHT}, sha256=6 * name, **options)
+    found = scores(tmp_path / "1" / "best", tmp_path / "2" / "best", posteriors(tmp_path / "classes"))
+    assert found.rows[-1].net == titles
+
+
+def test_true_boxes_that_differ(tmp_path: Path) -> None:
+    one = make_box_run(tmp_path / "one", TRUTH, {256: RIGHT}, sha256="1")
+    changed = {**TRUTH, "1.jpg": ("dog", [[0, 0, 10, 11]])}
+    two = make_box_run(tmp_path / "two", changed, {256: RIGHT}, sha256="2")
+    said = "have different true boxes of set val; evaluate both again, or give only one of them"
+    with pytest.raises(StoreError, match=f"two and .*one: {said}"):
+        scores(one, two, posteriors(tmp_path / "classes"))
+
+
 def test_labels_that_differ_from_those_of_the_posteriors(tmp_path: Path) -> None:
     run = make_box_run(tmp_path / "boxes", TRUTH, {256: RIGHT})
     other = make_run(tmp_path / "classes", POSTERIORS, (0, 0), classes=CLASSES)

@@ -55,6 +55,8 @@ def read_table(
     names = next(rows, list(columns))
     if not columns.keys() <= set(names):
         raise ValueError(f"its columns are not {','.join(columns)}")
+    if twice := [name for name in (*columns, *optional) if names.count(name) > 1]:
+        raise ValueError(f"it has the column {twice[0]} twice")
     for number, row in enumerate(rows, start=1):
         if len(row) != len(names):
             raise ValueError(f"row {number} has {len(row)} values for {len(names)} columns")

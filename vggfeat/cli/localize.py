@@ -20,9 +20,9 @@ from vggfeat.localization.settings import BoxRecipe
 from vggfeat.localization.spec import MAX_KEEP, LocalizationSettings, LocalizerSpec, Subset
 
 if TYPE_CHECKING:
+    from vggfeat._util.left_out import LeftOut
     from vggfeat.data.boxed import Boxed
     from vggfeat.localization import LocatedPhoto
-    from vggfeat.localization.drawing import Targets
 
 # Options that also serve stored runs.
 WITH_RUNS = {"data", "runs", "table", "json", "report", "images", "subset", "iou", "reading"}
@@ -82,6 +82,9 @@ def predict_boxes(
     draw: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write a copy of each photo with its boxes into this folder.")
     ] = None,
+    truth: Annotated[
+        str | None, typer.Option(metavar="DATA", help="Photos with true boxes, as for fit: --draw shows these too.")
+    ] = None,
     *,
     spec: Annotated[LocalizerSpec, Without("keep")],
     merging: MergeRule,
@@ -93,36 +96,56 @@ def predict_boxes(
     from vggfeat._util.left_out import LeftOut
     from vggfeat.localization import Localizer
     from vggfeat.localization.answers import writers
-    from vggfeat.localization.drawing import Targets
 
+    if truth is not None and (draw is None or spec.exif):
+        raise UsageError("--truth is for --draw, in pixels of the stored photos; give --draw, and leave --exif out")
     if not 1 <= top <= MAX_KEEP:
         raise UsageError(f"top must be from 1 to {MAX_KEEP}, not {top}")
     for file in (csv, json):
         if file is not None:
             check_writable(file)
-    if draw is not None:
-        check_folder(draw)
     left_out = LeftOut()
+    drawn = _drawing(draw, truth, left_out) if draw is not None else None
     localizer = Localizer(model, classifier, spec=replace(spec, keep=max(spec.keep, top)), merging=merging)
-    targets = Targets(draw) if draw is not None else None
     found = localizer.photos(images, left_out, top)
     with writers(csv, json) as write:
-        count, failed = _answer(found, write, targets, silent=csv is not None or json is not None)
+        count, failed = _answer(found, write, drawn, silent=csv is not None or json is not None)
     for line in left_out.lines():
         say(line)
     if failed:
-        raise VggfeatError(f"{failed:,} of {count:,} photos could not be read; the lines above say why")
+        raise VggfeatError(f"{failed:,} of {count:,} photos failed; the lines above say why")
     if not count:
         raise VggfeatError(f"{images[0]}: has no photos; name photos or folders of photos")
 
 
+def _drawing(folder: Path, truth: str | None, left_out: "LeftOut") -> "Callable[[LocatedPhoto], None]":
+    """What draws a photo with its boxes; with the true ones if the data `truth` have them, else it is counted."""
+    from vggfeat.data.boxed import true_boxes
+    from vggfeat.localization.drawing import Targets, draw
+
+    check_folder(folder)
+    targets, boxes = Targets(folder), true_boxes(truth) if truth is not None else {}
+
+    def drawn(photo: "LocatedPhoto") -> None:
+        true = boxes.get(Path(photo.path).resolve(), ())
+        if truth is not None and not len(true):
+            left_out.add(f"photos drawn without true boxes, which {truth} does not have", photo.path)
+        if photo.pixels is not None:
+            merged = (photo.located or [])[:1]
+            draw(photo.pixels, targets.of(photo.path), truth=true, candidates=photo.candidates, merged=merged)
+
+    return drawn
+
+
 def _answer(
-    found: "Iterable[LocatedPhoto]", write: "Callable[[LocatedPhoto], None]", targets: "Targets | None", silent: bool
+    found: "Iterable[LocatedPhoto]",
+    write: "Callable[[LocatedPhoto], None]",
+    drawn: "Callable[[LocatedPhoto], None] | None",
+    silent: bool,
 ) -> tuple[int, int]:
     """Write, draw, and print what is in photos, or show progress. Returns how many there were, and how many failed."""
     from vggfeat._util.progress import progress
     from vggfeat.localization.answers import lines
-    from vggfeat.localization.drawing import draw
 
     count = failed = 0
     with progress(None, "localising", "photo", disable=not silent) as bar:
@@ -130,11 +153,11 @@ def _answer(
             count, failed = count + 1, failed + (one.located is None)
             write(one)
             bar.update(1)
-            if one.located is None or one.pixels is None:
+            if one.located is None:
                 say(f"{one.path}: {one.reason}")
                 continue
-            if targets is not None:
-                draw(one.pixels, targets.of(one.path), candidates=one.candidates, merged=one.located[:1])
+            if drawn is not None:
+                drawn(one)
             if not silent:
                 show(printable(one.path), *lines(one))
     return count, failed
@@ -168,7 +191,7 @@ def evaluate_boxes(
     json: Annotated[Path | None, typer.Option(help="Write the result as JSON to this file.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write the result as an HTML page.")] = None,
     *,
-    spec: LocalizerSpec,
+    spec: Annotated[LocalizerSpec, Without("exif")],
     settings: LocalizationSettings,
     merging: MergeRule,
 ) -> None:

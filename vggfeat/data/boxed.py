@@ -3,15 +3,17 @@
 import os
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
 from vggfeat._util.left_out import LeftOut
 from vggfeat._util.options import check_choice
 from vggfeat.data import boxes_csv, boxes_xml
+from vggfeat.data.base import MissingSubsetError
 from vggfeat.data.marked import Marked, edge_note, mend
 from vggfeat.errors import DataError, UsageError
 
@@ -129,7 +131,8 @@ def read_boxed(
     found = mend(photos, left_out)
     notes = left_out.lines()
     if not found:
-        remedy = "" if top.is_dir() or images is not None else ", or name the folder of the photos as --images"
+        alone = not top.is_dir() and images is None
+        remedy = ", or put the photos, or a link to them, beside it as images/" if alone else ""
         raise DataError(
             f"{top}: has no photo with a valid box in {subset} ({'; '.join(notes)}); check its paths{remedy}"
         )
@@ -146,6 +149,32 @@ def read_boxed(
         sizes=np.array([one.size for one in found], np.int64),
         notes=tuple(notes),
     )
+
+
+def true_boxes(data: str | os.PathLike[str]) -> dict[Path, np.ndarray]:
+    """Read the boxes of all subsets.
+
+    Parameters
+    ----------
+    data : str or path
+        As for `read_boxed`.
+
+    Returns
+    -------
+    dict of Path to ndarray, float64, shape (B, 4)
+        The file of each photo, with links resolved, and its boxes as `Boxed` has them.
+
+    Raises
+    ------
+    DataError
+        As `read_boxed`.
+    """
+    found: dict[Path, np.ndarray] = {}
+    for subset in get_args(Subset):
+        with suppress(MissingSubsetError):
+            boxed = read_boxed(data, subset)
+            found |= {file.resolve(): boxes for file, boxes in zip(boxed.images, boxed.boxes, strict=True)}
+    return found
 
 
 def _marked(

@@ -74,7 +74,7 @@ def _inner(text: str) -> str:
     path = PurePosixPath(text)
     if not text or path.is_absolute() or ".." in path.parts or "\0" in text:
         raise ValueError(f"{text[:100]!r} is not the path of a photo relative to its folder")
-    return text
+    return str(path)  # ./a.jpg and a.jpg are one photo
 
 
 def _label(text: str) -> str:

@@ -112,8 +112,8 @@ def _inside(boxes: np.ndarray, size: tuple[int, int], path: str, left_out: LeftO
     first, last = np.minimum(boxes[:, :2], boxes[:, 2:]), np.maximum(boxes[:, :2], boxes[:, 2:])
     ordered = np.concatenate([first, last], axis=1)
     cut = np.clip(ordered, 0, [width, height, width, height])
-    empty = _areas(ordered) == 0
-    outside = ~empty & (_areas(cut) == 0)
+    empty = _without_area(ordered)
+    outside = ~empty & _without_area(cut)
     kept = ~empty & ~outside
     for reason, which in (
         (EMPTY, empty),
@@ -127,3 +127,8 @@ def _inside(boxes: np.ndarray, size: tuple[int, int], path: str, left_out: LeftO
 
 def _areas(boxes: np.ndarray) -> np.ndarray:
     return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+
+
+def _without_area(boxes: np.ndarray) -> np.ndarray:
+    """Whether a side is 0, bool (B,). The area itself may be too large for a number."""
+    return (boxes[:, 2:] == boxes[:, :2]).any(axis=1)

@@ -4,8 +4,10 @@ True boxes are solid, merged ones dashed, candidates thin. Each line is light wi
 differ by shape, in grey and for the colour-blind, and all are seen on light and on dark photos.
 """
 
+import os
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, TypeAlias
 
@@ -15,6 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from vggfeat._util.files import replacing, short
 from vggfeat._util.printable import printable
+from vggfeat._util.regular_files import open_regular
 from vggfeat.localization.guesses import Located
 
 Place: TypeAlias = tuple[int, int, int, int]
@@ -22,6 +25,8 @@ Place: TypeAlias = tuple[int, int, int, int]
 SIDE = 768  # the longer side, in pixels, to which a small photo is enlarged by a whole number before it is drawn on
 MOST = 60  # candidates of a drawing; more would hide the photo
 _QUALITY = 92
+_MARK = b"boxes drawn by vggfeat"  # a comment in the first bytes of each drawing: only such a file is written over
+_HEAD = 256
 _INK, _PAPER = (0, 0, 0), (255, 255, 255)
 _TEXT = 14  # pixels
 
@@ -39,7 +44,10 @@ TRUE, MERGED, CANDIDATE = Line((240, 228, 66), 3), Line((86, 180, 233), 3, 10), 
 
 
 class Targets:
-    """The files of the drawings in a folder: <folder of the photo>/<photo>.boxes.jpg, another one for each photo."""
+    """The files of the drawings in a folder: <folder of the photo>/<photo>.boxes.jpg, another one for each photo.
+
+    Earlier drawings are written over, and no other file.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -50,10 +58,20 @@ class Targets:
         name = PurePosixPath(photo)
         place = self.folder / (_plain(name.parent.name) if name.parent.name != ".." else "")
         stem, number = short(_plain(name.stem)), 1
-        while str(file := place / f"{stem}{f'-{number}' if number > 1 else ''}.boxes.jpg").casefold() in self._taken:
+        while self._in_use(file := place / f"{stem}{f'-{number}' if number > 1 else ''}.boxes.jpg"):
             number += 1
         self._taken.add(str(file).casefold())  # some file systems take A.jpg and a.jpg for one
         return file
+
+    def _in_use(self, file: Path) -> bool:
+        """Whether it is the drawing of another photo, or a file that is no drawing, such as a photo."""
+        return str(file).casefold() in self._taken or (os.path.lexists(file) and not _is_drawing(file))
+
+
+def _is_drawing(file: Path) -> bool:
+    with suppress(OSError), open_regular(file) as opened:
+        return _MARK in opened.read(_HEAD)
+    return False
 
 
 def draw(
@@ -79,7 +97,7 @@ def draw(
     entries = _entries(len(truth), len(candidates), merged)
     file.parent.mkdir(parents=True, exist_ok=True)
     with replacing(file) as temporary:
-        _with_legend(picture, entries, unit).save(temporary, "JPEG", quality=_QUALITY, subsampling=0)
+        _with_legend(picture, entries, unit).save(temporary, "JPEG", quality=_QUALITY, subsampling=0, comment=_MARK)
 
 
 def drawn(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vggfeat._util.left_out import LeftOut
 from vggfeat._util.options import takes
-from vggfeat.errors import UsageError
+from vggfeat.errors import ImageError, UsageError
 from vggfeat.extraction.decoding import Decoded, Decoder, Failure
 from vggfeat.extraction.settings import ExtractionSettings
 from vggfeat.images import Source
@@ -22,6 +22,7 @@ from vggfeat.localization.spec import LocalizerSpec
 from vggfeat.sources.several import items_of_all
 
 GROUP = 16  # photos that go through the nets together
+NOT_FINITE = "its boxes have values that are not finite; take another --precision or another net"
 
 
 class LocatedPhoto(NamedTuple):
@@ -32,9 +33,9 @@ class LocatedPhoto(NamedTuple):
     path : str
         As the source names it.
     located : list of Located or None
-        The likeliest class first; None for a photo that cannot be read.
+        The likeliest class first; None for a photo that cannot be read, or whose boxes are not finite.
     reason : str
-        Why it cannot be read.
+        Why it cannot be read, or has no boxes.
     pixels : ndarray, uint8, shape (H, W, 3), or None
         The photo, RGB.
     candidates : ndarray, float64, shape (N, 4)
@@ -129,12 +130,17 @@ class Localizer:
         UsageError
             If `top` is out of range, or if `images` is one image and no list.
         ImageError
-            If an image cannot be read; the message names the file.
+            If an image cannot be read, or its boxes are not finite; the message names the file, or the place in the
+            list.
         """
         self._check(top)
         if is_image(images):
             raise UsageError("localize takes a list of images; give [image] for one")
-        found = {i: located for i, _, located, _ in self._of(self.describer.prepare_all(images), top)}
+        found = {}
+        for i, _, located, _ in self._of(self.describer.prepare_all(images), top):
+            if located is None:
+                raise ImageError(f"image {i} of the list (from 0): {NOT_FINITE}")
+            found[i] = located
         return [found[i] for i in range(len(found))]
 
     def photos(
@@ -177,6 +183,9 @@ class Localizer:
 
         for place, image, located, candidates in self._of(readable(), top):
             path, sha256 = read[place]
+            if located is None:
+                found[place] = LocatedPhoto(path, None, NOT_FINITE)
+                continue
             pixels = image.permute(1, 2, 0).numpy()
             found[place] = LocatedPhoto(path, located, "", pixels, candidates, sha256, self.spec.exif)
         for place in sorted(found):
@@ -184,8 +193,11 @@ class Localizer:
 
     def _of(
         self, prepared: Iterable[tuple[int, Tensor]], top: int
-    ) -> Iterator[tuple[int, Tensor, list[Located], np.ndarray]]:
-        """(key, image, what is in it, candidates of the likeliest class), in any order."""
+    ) -> Iterator[tuple[int, Tensor, list[Located] | None, np.ndarray]]:
+        """(key, image, what is in it, candidates of the likeliest class), in any order.
+
+        None for what is in it if values are not finite.
+        """
         images: dict[int, Tensor] = {}
 
         def noted() -> Iterator[tuple[int, Tensor]]:
@@ -198,9 +210,11 @@ class Localizer:
             posteriors = of_layer.pop(POSTERIORS, None)
             posterior = np.ones(1) if posteriors is None else np.mean(posteriors, axis=0)
             rows = [one.reshape(-1, len(ROW)) for scales in of_layer.values() for one in scales]
-            image = images.pop(key)
+            image, every = images.pop(key), np.concatenate(rows)
+            if not (np.isfinite(every).all() and np.isfinite(posterior).all()):
+                yield key, image, None, every[:0, 2:]
+                continue
             located = guesses(rows, posterior, self.names, (image.shape[1], image.shape[2]), self.merging, top)
-            every = np.concatenate(rows)
             candidates = every[every[:, 0] == posterior.argmax(), 2:].astype(np.float64)
             yield key, image, located, candidates
 
@@ -241,6 +255,13 @@ def localize(
     -------
     list of Located for one image, list of such lists for several
         The most probable class first. A Located has `label`, `probability`, and `box`: x0, y0, x1, y1 in pixels.
+
+    Raises
+    ------
+    UsageError, WeightsError
+        As `vggfeat.localization.Localizer`; UsageError also if `top` is out of range.
+    ImageError
+        If an image cannot be read; the message names the file.
 
     References
     ----------

@@ -12,6 +12,7 @@ from vggfeat.errors import UsageError, WeightsError
 from vggfeat.weights import Weights
 from vggfeat.weights.names import output_names
 from vggfeat.weights.native import known_as, require_classes
+from vggfeat.weights.run_files import CONFIG
 
 BEST = "best.safetensors"  # of a run
 
@@ -59,6 +60,8 @@ def _opened(model: Model) -> Weights:
     if isinstance(model, Weights):
         return model
     path = Path(fspath(model))
+    if (path / CONFIG).is_file() and not (path / BEST).exists():
+        raise WeightsError(f"{path}: this run has no {BEST} yet, because no epoch is done; continue it")
     return weights_of.resolve(path / BEST if (path / BEST).is_file() else fspath(model), top="fc8")
 
 

@@ -245,7 +245,7 @@ def _picture(one: LocatedImage, images: Boxed, place: dict[str, int]) -> Picture
     except ImageError:
         pixels = None
     uri = None
-    if pixels is not None:
+    if pixels is not None and pixels.shape[:2] == one.size:  # else it is another photo now
         merged = [guess] if guess and guess.candidates else []
         picture = drawn(pixels, _SIDE / max(pixels.shape[:2]), one.truth, merged=merged)
         uri = thumbnail(np.asarray(picture), _SIDE)

@@ -210,12 +210,22 @@ def nets_of(runs: Sequence[BoxRun]) -> list[StoredBoxNet]:
         _check_same_data(run, runs[0])
         groups.setdefault(run.made["weights_sha256"], []).append(run)
     nets = [_net(of_net) for of_net in groups.values()]
-    titles, names = [net.title for net in nets], [Path(net.weights).stem for net in nets]
-    marks = [
-        name if names.count(name) == 1 else f"{name}, {net.sha256[:6]}" for net, name in zip(nets, names, strict=True)
-    ]
+    titles = [net.title for net in nets]
     return [
-        replace(net, mark=mark) if titles.count(net.title) > 1 else net for net, mark in zip(nets, marks, strict=True)
+        replace(net, mark=mark) if titles.count(net.title) > 1 else net
+        for net, mark in zip(nets, _marks(nets), strict=True)
+    ]
+
+
+def _marks(nets: Sequence[StoredBoxNet]) -> list[str]:
+    """What tells nets apart: their files, regressions or training scales, the first that do; else files and SHA-256."""
+    files = [Path(net.weights).stem for net in nets]
+    trained = [f"S={'-'.join(map(str, net.facts.train_scale)) if net.facts.train_scale else '?'}" for net in nets]
+    for marks in (files, [net.regression for net in nets], trained):
+        if len(set(marks)) == len(nets):
+            return marks
+    return [
+        file if files.count(file) == 1 else f"{file}, {net.sha256[:6]}" for net, file in zip(nets, files, strict=True)
     ]
 
 
@@ -226,7 +236,8 @@ def _check_same_data(run: BoxRun, first: BoxRun) -> None:
         )
     if run.facts.truth != first.facts.truth:
         raise StoreError(
-            f"{run.store.path} and {first.store.path}: have different true boxes of {run.facts.data}; evaluate again"
+            f"{run.store.path} and {first.store.path}: have different true boxes of {run.facts.data}; evaluate both "
+            "again, or give only one of them"
         )
 
 

@@ -33,6 +33,11 @@ class MergeRule:
         of their diagonals, plus 1 - IoU.
     average : {"counts", "equal"}
         How the coordinates of two boxes are averaged: weighted by how many boxes each stands for, or equally.
+
+    Raises
+    ------
+    UsageError
+        If a value is invalid.
     """
 
     rule: Rule = "library"

@@ -138,12 +138,14 @@ def store_boxes(
     ImageError
         If a photo cannot be read and `on_error` is "fail".
     UsageError
-        If an argument is invalid, or protocol 2 lacks a classifier.
+        If an argument is invalid, protocol 2 lacks a classifier, or `exif` is set: true boxes are in stored pixels.
 
     References
     ----------
     Appendix A.1 "Testing".
     """
+    if spec.exif:
+        raise UsageError("true boxes are in pixels of the stored photos, which exif would turn; leave exif out")
     nets = open_models(models, classifier)
     boxed = data if isinstance(data, Boxed) else read_boxed(data, settings.subset, images=images)
     _check_classes(nets, boxed, settings.protocols)
@@ -170,10 +172,11 @@ def _check_classes(models: Models, boxed: Boxed, protocols: Sequence[int]) -> No
     """Raise UsageError, DataError, before the work begins, if the nets do not know the classes of the photos."""
     if 2 in protocols and models.classifier is None and len(models.classes) != 1:
         raise UsageError(
-            f"protocol 2 needs a net that classifies, for {boxed.name} has {len(boxed.classes)} classes: give "
+            f"protocol 2 needs a net that classifies, because {boxed.name} or the box nets have several classes: give "
             "--classifier, or --protocol 1"
         )
-    _outputs(models.classes, boxed, models.classifier or models.boxes[0])
+    named = next((one for one in models.boxes if one.boxes == "pcr"), models.boxes[0])
+    _outputs(models.classes, boxed, models.classifier or named)
 
 
 def _outputs(classes: Sequence[str], boxed: Boxed, weights: Weights) -> Outputs:

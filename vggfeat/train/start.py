@@ -91,6 +91,8 @@ def with_net(recipe: TrainingSettings) -> TrainingSettings:
     if recipe.net != AUTO:
         return recipe
     found = resolve(recipe.source, None, "pool5")
+    if recipe.width not in (1, found.width):
+        raise WeightsError(f"{found.path}: is of width {found.width:g}, not {recipe.width:g}: leave --width out")
     return replace(recipe, net=found.net, width=found.width)
 
 
