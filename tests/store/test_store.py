@@ -12,6 +12,7 @@ import pytest
 
 from vggfeat.errors import StoreError, UsageError
 from vggfeat.store import Store, load
+from vggfeat.store.files import difference
 from vggfeat.store.loading import Selection
 from vggfeat.store.names import Names
 from vggfeat.store.writing import Record, Writer
@@ -437,3 +438,10 @@ def test_a_store_is_mapped_and_walked_in_little_memory(tmp_path):
     tracemalloc.stop()
     assert np.load(tmp_path / "x.npy", mmap_mode="r").nbytes == 4000 * 1024 * 4
     assert peak < 7e6
+
+
+def test_other_weights_are_named_before_their_preprocessing():
+    one = {"preprocessing": {"range": 1.0}, "scales": [64], "weights_sha256": "ab"}
+    assert difference(one, one) is None
+    assert difference(one, {**one, "preprocessing": {"range": 255.0}, "weights_sha256": "cd"})[0] == "weights_sha256"
+    assert difference(one, {**one, "preprocessing": {"range": 255.0}})[0] == "preprocessing"

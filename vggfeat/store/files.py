@@ -106,8 +106,11 @@ def check_fingerprint(store: Path, stored: Mapping[str, Any], wanted: Mapping[st
 
 
 def difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[str, str, str] | None:
-    """The first key in which two fingerprints differ, and its values as text; None if they are equal."""
-    for key in sorted(one.keys() | other.keys()):
+    """The first key in which two fingerprints differ, and its values as text; None if they are equal.
+
+    The preprocessing comes last: it differs because the weights do, and they say more.
+    """
+    for key in sorted(one.keys() | other.keys(), key=lambda key: (key == "preprocessing", key)):
         if one.get(key) != other.get(key):
             first, second = (repr(values.get(key, ABSENT.get(key)))[:_SHOWN] for values in (one, other))
             return key, first, second

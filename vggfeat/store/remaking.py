@@ -86,6 +86,8 @@ def describer_of(
         raise error(f"{name}: {wrong}") from wrong
     found: dict[str, Any] = json.loads(json.dumps(describer.fingerprint()[0]))  # lists instead of tuples
     if found["weights_sha256"] != fingerprint["weights_sha256"]:
+        if published and spec.weights == recorded:
+            remedy = f"this version of vggfeat has another {recorded}: make it again here"
         other = f"{shown(spec.weights)} (net {found['net']}, sha256 {found['weights_sha256'][:12]}…)"
         raise WeightsError(f"{name}: was made with the weights {wanted}, not with {other}; {remedy}")
     if differ := difference(*({key: one[key] for key in one if key not in NO_VALUES} for one in (fingerprint, found))):
