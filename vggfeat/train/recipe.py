@@ -13,7 +13,8 @@ from vggfeat.train.settings import TrainingSettings, free
 class Recipe(AugmentationSettings, TrainingSettings):
     """Settings of the training of a net that classifies: all of `TrainingSettings` and of `AugmentationSettings`.
 
-    The paper has the first, with these defaults (Sect. 3.1), and none of the second.
+    The paper has the first, with these defaults (Sect. 3.1), and none of the second. With lr_schedule cosine
+    `epochs` is the length of the run, and may not change when it is continued.
 
     Parameters
     ----------

@@ -35,10 +35,9 @@ def free(default: Any) -> Any:
 class TrainingSettings:
     """Settings of a training run (Sect. 3.1), whatever the net learns.
 
-    The settings from `device` on, and `epochs` without lr_schedule cosine, may change when a run is continued. A
-    different `micro` or `compile`, or a different number of processes, draws different dropout masks from the same
-    distribution. A different `device` changes the rounding, and with precision auto perhaps the precision. The others
-    change no number.
+    The settings from `device` on, and `epochs`, may change when a run is continued. A different `micro` or `compile`,
+    or a different number of processes, draws different dropout masks from the same distribution. A different `device`
+    changes the rounding, and with precision auto perhaps the precision. The others change no number.
 
     Parameters
     ----------
